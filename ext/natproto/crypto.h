@@ -1,0 +1,95 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#pragma once
+
+/* The only door to GnuTLS's cryptography. Nothing here keeps global state. Handles
+ * (NatHmac, NatAead) belong to one thread at a time. */
+
+#include <glib.h>
+
+G_BEGIN_DECLS
+
+#define NAT_SHA256_SIZE 32
+#define NAT_AEAD_TAG_SIZE 16
+#define NAT_AEAD_NONCE_SIZE 12
+
+/* Fills out with key-grade random bytes; aborts the process if the system has none. */
+void nat_crypto_random (gpointer out, gsize len);
+void nat_crypto_sha256 (gconstpointer data, gsize len, guint8 out[NAT_SHA256_SIZE]);
+/* Constant-time in len. TRUE if equal. */
+gboolean nat_crypto_equal (gconstpointer a, gconstpointer b, gsize len);
+/* Overwrites in a way that the compiler does not remove. */
+void nat_crypto_wipe (gpointer data, gsize len);
+
+/* HMAC-SHA256. One call, or pieces over a kept handle (as fast as it gets per packet). */
+void nat_crypto_hmac (gconstpointer key, gsize key_len, gconstpointer data, gsize len,
+    guint8 out[NAT_SHA256_SIZE]);
+typedef struct _NatHmac NatHmac;
+NatHmac *nat_hmac_new (gconstpointer key, gsize key_len);
+void nat_hmac_update (NatHmac *hmac, gconstpointer data, gsize len);
+void nat_hmac_final (NatHmac *hmac, guint8 out[NAT_SHA256_SIZE]); /* resets for the next */
+void nat_hmac_free (NatHmac *hmac);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatHmac, nat_hmac_free)
+
+/* RFC 5869 with SHA-256; out_len at most 255*32. salt may be NULL. */
+void nat_crypto_hkdf (gconstpointer ikm, gsize ikm_len, gconstpointer salt, gsize salt_len,
+    gconstpointer info, gsize info_len, guint8 *out, gsize out_len);
+
+typedef enum {
+  NAT_HASH_SHA256,
+  NAT_HASH_SHA512,
+} NatHash;
+void nat_crypto_hkdf_extract (NatHash hash, gconstpointer salt, gsize salt_len,
+    gconstpointer ikm, gsize ikm_len, guint8 *prk);     /* prk: 32 or 64 bytes */
+void nat_crypto_hkdf_expand (NatHash hash, const guint8 *prk, gconstpointer info,
+    gsize info_len, guint8 *out, gsize out_len);
+/* RFC 8018 PBKDF2-HMAC-SHA256. Slow on purpose: never on a streaming or network thread. */
+void nat_crypto_pbkdf2 (gconstpointer password, gsize password_len, gconstpointer salt,
+    gsize salt_len, guint rounds, guint8 *out, gsize out_len);
+
+/* AES-GCM, key of 16 or 32 bytes. */
+typedef struct _NatAead NatAead;
+NatAead *nat_aead_new (gconstpointer key, gsize key_len);
+/* out: len + 16 bytes; may be the same buffer as in. */
+gboolean nat_aead_seal (NatAead *aead, const guint8 nonce[NAT_AEAD_NONCE_SIZE],
+    gconstpointer aad, gsize aad_len, gconstpointer in, gsize len, guint8 *out);
+/* len includes the tag; out: len - 16 bytes, may be the same buffer as in.
+ * FALSE: not genuine; out is then undefined. */
+gboolean nat_aead_open (NatAead *aead, const guint8 nonce[NAT_AEAD_NONCE_SIZE],
+    gconstpointer aad, gsize aad_len, gconstpointer in, gsize len, guint8 *out);
+void nat_aead_free (NatAead *aead);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatAead, nat_aead_free)
+
+/* base64url without padding (RFC 4648 section 5). Encoding writes a closing zero and
+ * returns the length without it; out holds NAT_BASE64URL_LEN (len) + 1 bytes. Decoding is
+ * strict (no padding, no other bytes, no stray bits) and returns -1 when it is not. */
+#define NAT_BASE64URL_LEN(n) (((n) * 4 + 2) / 3)
+gsize nat_base64url_encode (gconstpointer data, gsize len, char *out);
+gssize nat_base64url_decode (const char *text, gsize text_len, guint8 *out, gsize out_cap);
+
+/* Signature keys, for JWT: the algorithm belongs to the key. */
+typedef enum {
+  NAT_SIGN_HS256,
+  NAT_SIGN_ES256,
+  NAT_SIGN_EDDSA,       /* Ed25519 */
+} NatSignAlgorithm;
+typedef struct _NatSignKey NatSignKey;          /* immutable; shared between threads */
+/* secret: at least 32 bytes */
+NatSignKey *nat_sign_key_new_hmac (gconstpointer secret, gsize len, GError **error);
+/* A public or (PKCS#8) private key in PEM: EC P-256 or Ed25519, anything else is refused. */
+NatSignKey *nat_sign_key_new_pem (const char *pem, GError **error);
+NatSignKey *nat_sign_key_generate (NatSignAlgorithm algorithm, GError **error);
+char *nat_sign_key_to_pem (NatSignKey *key, gboolean private_part, GError **error); /* not for HS256 */
+NatSignAlgorithm nat_sign_key_algorithm (NatSignKey *key);
+gboolean nat_sign_key_can_sign (NatSignKey *key);
+/* JWS signatures: 32 bytes (HS256) or 64 bytes (ES256 as r||s, EdDSA). sig holds 64 bytes. */
+gboolean nat_sign_key_sign (NatSignKey *key, gconstpointer data, gsize len, guint8 *sig,
+    gsize *sig_len, GError **error);
+gboolean nat_sign_key_verify (NatSignKey *key, gconstpointer data, gsize len,
+    const guint8 *sig, gsize sig_len);
+NatSignKey *nat_sign_key_ref (NatSignKey *key);
+void nat_sign_key_unref (NatSignKey *key);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatSignKey, nat_sign_key_unref)
+
+G_END_DECLS

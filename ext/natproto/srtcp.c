@@ -1,0 +1,5 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "natproto/srtcp.h"

@@ -1,0 +1,47 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#pragma once
+
+/* Access tokens: JWT (RFC 7519) as JWS compact, signed with EdDSA, ES256 or HS256. The algorithm
+ * belongs to the key: a token's "alg" must say what its key is for, and "none" is nobody's. */
+
+#include <glib.h>
+#include "natproto/crypto.h"
+
+G_BEGIN_DECLS
+
+#define NAT_TOKEN_MAX 4096              /* bytes of text */
+#define NAT_TOKEN_LEEWAY_S 30           /* clocks differ: allowed on nbf and exp */
+
+typedef struct {
+  char *subject;                /* "sub"; NULL = none */
+  gint64 expires_s;             /* "exp", Unix time; G_MAXINT64 = never */
+  gint64 not_before_s;          /* "nbf"; G_MININT64 = always was */
+  char *id;                     /* "jti"; NULL = none */
+  char **publish;               /* "publish": array of stream globs; NULL = none */
+  char **subscribe;             /* "subscribe" */
+  gboolean list, admin, takeover;       /* "list", "admin", "takeover": booleans */
+  guint32 max_kbps;             /* "max-kbps"; 0 = no limit */
+} NatToken;
+
+void nat_token_clear (NatToken *t);
+gboolean nat_token_may_publish (const NatToken *t, const char *stream);
+gboolean nat_token_may_subscribe (const NatToken *t, const char *stream);
+
+/* A set of keys with optional ids ("kid"). Immutable after filling. */
+typedef struct _NatTokenKeys NatTokenKeys;
+NatTokenKeys *nat_token_keys_new (void);
+void nat_token_keys_add (NatTokenKeys *keys, const char *kid, NatSignKey *key); /* refs key */
+void nat_token_keys_free (NatTokenKeys *keys);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatTokenKeys, nat_token_keys_free)
+
+char *nat_token_sign (const NatToken *t, const char *kid, NatSignKey *key, GError **error);
+/* now_s: Unix time. With a kid in the header only that key is tried, without one all whose algorithm
+ * the header names. Errors: MALFORMED, AUTHENTICATION, EXPIRED; the text never quotes the token. */
+gboolean nat_token_verify (NatToken *t, const char *text, NatTokenKeys *keys, gint64 now_s,
+    GError **error);
+/* Reads without verifying, for people who inspect a token. header_json may be NULL. */
+gboolean nat_token_inspect (const char *text, char **header_json, char **claims_json, GError **error);
+
+G_END_DECLS
