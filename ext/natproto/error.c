@@ -3,3 +3,7 @@
  */
 
 #include "natproto/error.h"
+
+/* clang-format off */
+G_DEFINE_QUARK (nat-error-quark, nat_error)
+/* clang-format on */
