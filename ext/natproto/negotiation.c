@@ -3,3 +3,739 @@
  */
 
 #include "natproto/negotiation.h"
+
+#include <string.h>
+
+#include "natproto/crypto.h"
+#include "natproto/error.h"
+#include "natproto/json.h"
+#include "natproto/ticket.h"
+
+static gboolean malformed (GError **error, const char *format, ...) G_GNUC_PRINTF (2, 3);
+
+/* Always FALSE, for return statements. */
+static gboolean
+malformed (GError **error, const char *format, ...)
+{
+  g_autofree char *text = NULL;
+  va_list args;
+
+  va_start (args, format);
+  text = g_strdup_vprintf (format, args);
+  va_end (args);
+  g_set_error_literal (error, NAT_ERROR, NAT_ERROR_MALFORMED, text);
+  return FALSE;
+}
+
+/* ---- Stream names ------------------------------------------------------ */
+
+/* Steps over one segment of name characters; 0 if there is none, or it is "." or "..". */
+static gsize
+segment_length (const char *p)
+{
+  gsize n = 0;
+
+  while (g_ascii_isalnum (p[n]) || (p[n] != '\0' && strchr ("._~-", p[n]) != NULL))
+    n++;
+  if ((n == 1 && p[0] == '.') || (n == 2 && p[0] == '.' && p[1] == '.'))
+    return 0;
+  return n;
+}
+
+/* Length of "*" or "**" as a whole segment; 0 if it is neither. */
+static gsize
+star_length (const char *p)
+{
+  gsize n = strspn (p, "*");
+
+  return n <= 2 && (p[n] == '\0' || (p[n] == '/' && n == 1)) ? n : 0;
+}
+
+static gboolean
+path_valid (const char *p, gboolean stars)
+{
+  if (strlen (p) > NAT_STREAM_NAME_MAX)
+    return FALSE;
+  for (;; p++) {
+    gsize n = segment_length (p);
+
+    if (n == 0 && stars)
+      n = star_length (p);
+    if (n == 0)
+      return FALSE;
+    p += n;
+    if (*p == '\0')
+      return TRUE;
+    if (*p != '/')
+      return FALSE;
+  }
+}
+
+gboolean
+nat_stream_name_valid (const char *name)
+{
+  return path_valid (name, FALSE);
+}
+
+gboolean
+nat_stream_glob_valid (const char *glob)
+{
+  return path_valid (glob, TRUE);
+}
+
+/* Two pointers and no going back: '**' stands last, so that nothing is ever ambiguous. */
+gboolean
+nat_stream_glob_match (const char *glob, const char *name)
+{
+  if (!nat_stream_glob_valid (glob) || !nat_stream_name_valid (name))
+    return FALSE;
+  for (;;) {
+    gsize n = strcspn (name, "/"), g = strcspn (glob, "/");
+
+    if (strcmp (glob, "**") == 0)
+      return TRUE;
+    if (!(g == 1 && *glob == '*') && (g != n || memcmp (glob, name, n) != 0))
+      return FALSE;
+    glob += g;
+    name += n;
+    if (*name == '\0')
+      return *glob == '\0' || strcmp (glob, "/**") == 0;
+    if (*glob == '\0')
+      return FALSE;
+    glob++;
+    name++;
+  }
+}
+
+/* ---- SDP --------------------------------------------------------------- */
+
+/* RFC 3551 tables 4 and 5; 0 = no static meaning. (G722's 8000 Hz is history, and right.) */
+static const guint32 static_clock_rates[35] = {
+    [0] = 8000,
+    [3] = 8000,
+    [4] = 8000,
+    [5] = 8000,
+    [6] = 16000,
+    [7] = 8000,
+    [8] = 8000,
+    [9] = 8000,
+    [10] = 44100,
+    [11] = 44100,
+    [12] = 8000,
+    [13] = 8000,
+    [14] = 90000,
+    [15] = 8000,
+    [16] = 11025,
+    [17] = 22050,
+    [18] = 8000,
+    [25] = 90000,
+    [26] = 90000,
+    [28] = 90000,
+    [31] = 90000,
+    [32] = 90000,
+    [33] = 90000,
+    [34] = 90000,
+};
+
+#define CLOCK_RATE_MAX 1000000 /* Hz; well above any registered one */
+
+/* Reads digits up to max and steps behind them. */
+static gboolean
+read_number (const char **p, guint64 max, guint64 *out)
+{
+  const char *start = *p;
+  guint64 value = 0;
+
+  for (; g_ascii_isdigit (**p); ++*p) {
+    value = value * 10 + (guint64)(**p - '0');
+    if (value > max)
+      return FALSE;
+  }
+  *out = value;
+  return *p > start;
+}
+
+/* "video 9 RTP/SAVPF 96 97": the first format is the one that is sent. */
+static gboolean
+read_media_line (NatTracks *tracks, const char *value, GError **error)
+{
+  g_auto (GStrv) words = g_strsplit (value, " ", 5);
+  const char *format;
+  NatTrack *track;
+  guint64 pt;
+
+  if (tracks->n_tracks == NAT_TRACKS_MAX)
+    return malformed (
+        error, "The SDP has more than the %d media sections (m=) allowed", NAT_TRACKS_MAX);
+  if (g_strv_length (words) < 4 || words[0][0] == '\0')
+    return malformed (error, "Media section %u of the SDP has no payload type in its m= line",
+        tracks->n_tracks + 1);
+  format = words[3];
+  if (!read_number (&format, 127, &pt) || *format != '\0' || (pt >= 64 && pt <= 95))
+    return malformed (error,
+        "Media section %u of the SDP has a payload type that cannot be used; it must be 0 to 63 "
+        "or 96 to 127",
+        tracks->n_tracks + 1);
+  track = &tracks->tracks[tracks->n_tracks++];
+  g_strlcpy (track->media, words[0], sizeof track->media);
+  track->payload_type = pt;
+  if (pt < G_N_ELEMENTS (static_clock_rates))
+    track->clock_rate = static_clock_rates[pt];
+  return TRUE;
+}
+
+/* "96 H264/90000"; other payload types than the one that is sent are passed over. */
+static gboolean
+read_rtpmap (NatTrack *track, guint section, const char *value, GError **error)
+{
+  guint64 pt, rate;
+
+  if (!read_number (&value, 127, &pt) || *value != ' ')
+    return malformed (error, "Media section %u of the SDP has an unreadable a=rtpmap", section);
+  if (pt != track->payload_type)
+    return TRUE;
+  value = strchr (value, '/');
+  if (value == NULL || (value++, !read_number (&value, CLOCK_RATE_MAX, &rate)) || rate == 0 ||
+      (*value != '\0' && *value != '/'))
+    return malformed (
+        error, "Media section %u of the SDP has an a=rtpmap without a clock rate", section);
+  track->clock_rate = rate;
+  return TRUE;
+}
+
+/* "1234 cname:x"; several lines may speak of the same SSRC. */
+static gboolean
+read_ssrc (NatTrack *track, guint section, const char *value, GError **error)
+{
+  guint64 ssrc;
+
+  if (!read_number (&value, G_MAXUINT32, &ssrc) || ssrc == 0 || (*value != '\0' && *value != ' '))
+    return malformed (error, "Media section %u of the SDP has an unreadable a=ssrc", section);
+  if (track->ssrc != 0 && track->ssrc != ssrc)
+    return malformed (error, "Media section %u of the SDP announces more than one SSRC", section);
+  track->ssrc = ssrc;
+  return TRUE;
+}
+
+static gboolean
+read_sdp_line (NatTracks *tracks, const char *line, GError **error)
+{
+  NatTrack *track = tracks->n_tracks > 0 ? &tracks->tracks[tracks->n_tracks - 1] : NULL;
+
+  if (g_str_has_prefix (line, "m="))
+    return read_media_line (tracks, line + 2, error);
+  if (track != NULL && g_str_has_prefix (line, "a=rtpmap:"))
+    return read_rtpmap (track, tracks->n_tracks, line + strlen ("a=rtpmap:"), error);
+  if (track != NULL && g_str_has_prefix (line, "a=ssrc:"))
+    return read_ssrc (track, tracks->n_tracks, line + strlen ("a=ssrc:"), error);
+  return TRUE;
+}
+
+static gboolean
+check_tracks (const NatTracks *tracks, GError **error)
+{
+  if (tracks->n_tracks == 0)
+    return malformed (error, "The SDP has no media section (m=)");
+  for (guint i = 0; i < tracks->n_tracks; i++) {
+    const NatTrack *track = &tracks->tracks[i];
+
+    if (track->ssrc == 0)
+      return malformed (error, "Media section %u of the SDP has no a=ssrc", i + 1);
+    if (track->clock_rate == 0)
+      return malformed (error,
+          "Media section %u of the SDP has no a=rtpmap for its payload type %u", i + 1,
+          track->payload_type);
+    for (guint j = 0; j < i; j++) {
+      if (tracks->tracks[j].ssrc == track->ssrc)
+        return malformed (
+            error, "Media sections %u and %u of the SDP have the same SSRC", j + 1, i + 1);
+    }
+  }
+  return TRUE;
+}
+
+gboolean
+nat_tracks_from_sdp (NatTracks *tracks, const char *sdp, GError **error)
+{
+  gsize len = strnlen (sdp, NAT_DOCUMENT_MAX + 1);
+  g_auto (GStrv) lines = NULL;
+
+  memset (tracks, 0, sizeof *tracks);
+  if (len > NAT_DOCUMENT_MAX)
+    return malformed (error, "The SDP is longer than the %d bytes allowed", NAT_DOCUMENT_MAX);
+  lines = g_strsplit (sdp, "\n", -1);
+  for (guint i = 0; lines[i] != NULL; i++) {
+    g_strchomp (lines[i]);
+    if (i == 0 && strcmp (lines[i], "v=0") != 0)
+      return malformed (error, "The SDP does not begin with v=0");
+    if (!read_sdp_line (tracks, lines[i], error))
+      return FALSE;
+  }
+  return check_tracks (tracks, error);
+}
+
+/* ---- Description ------------------------------------------------------- */
+
+static const struct {
+  NatSframeSuite suite;
+  const char *name; /* RFC 9605 section 8.1 */
+} suites[] = {
+    {NAT_SFRAME_AES_128_GCM_SHA256_128, "AES_128_GCM_SHA256_128"},
+    {NAT_SFRAME_AES_256_GCM_SHA512_128, "AES_256_GCM_SHA512_128"},
+};
+
+static const char *
+suite_to_name (NatSframeSuite suite)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (suites); i++) {
+    if (suites[i].suite == suite)
+      return suites[i].name;
+  }
+  g_return_val_if_reached ("");
+}
+
+static gboolean
+suite_from_name (const char *name, NatSframeSuite *suite, GError **error)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (suites); i++) {
+    if (strcmp (suites[i].name, name) == 0) {
+      *suite = suites[i].suite;
+      return TRUE;
+    }
+  }
+  return malformed (
+      error, "The JSON member \"cipher-suite\" must be %s or %s", suites[0].name, suites[1].name);
+}
+
+static void
+add_string (JsonBuilder *b, const char *member, const char *value)
+{
+  json_builder_set_member_name (b, member);
+  json_builder_add_string_value (b, value);
+}
+
+static void
+add_integer (JsonBuilder *b, const char *member, gint64 value)
+{
+  json_builder_set_member_name (b, member);
+  json_builder_add_int_value (b, value);
+}
+
+static void
+add_description (JsonBuilder *b, const NatDescription *d)
+{
+  char key[NAT_BASE64URL_LEN (NAT_MEDIA_KEY_SIZE) + 1];
+
+  if (d->sdp != NULL)
+    add_string (b, "sdp", d->sdp);
+  if (d->n_media_keys == 0)
+    return;
+  json_builder_set_member_name (b, "media-keys");
+  json_builder_begin_array (b);
+  for (guint i = 0; i < d->n_media_keys; i++) {
+    nat_base64url_encode (d->media_keys[i].key, NAT_MEDIA_KEY_SIZE, key);
+    json_builder_begin_object (b);
+    add_integer (b, "kid", (gint64)d->media_keys[i].kid);
+    add_string (b, "cipher-suite", suite_to_name (d->media_keys[i].suite));
+    add_string (b, "key", key);
+    json_builder_end_object (b);
+  }
+  json_builder_end_array (b);
+  nat_crypto_wipe (key, sizeof key);
+}
+
+char *
+nat_description_to_json (const NatDescription *d)
+{
+  g_autoptr (JsonBuilder) b = json_builder_new ();
+
+  json_builder_begin_object (b);
+  add_description (b, d);
+  json_builder_end_object (b);
+  return nat_json_builder_to_text (b);
+}
+
+static gboolean
+read_media_key (NatMediaKey *key, JsonObject *object, GError **error)
+{
+  const char *suite, *text;
+  gboolean ok;
+  gint64 kid;
+
+  if (!nat_json_get_integer (
+          object, "kid", NAT_JSON_REQUIRED, 0, NAT_JSON_INTEGER_MAX, &kid, error) ||
+      !nat_json_get_string (object, "cipher-suite", NAT_JSON_REQUIRED, 64, &suite, error) ||
+      !suite_from_name (suite, &key->suite, error) ||
+      !nat_json_get_string (object, "key", NAT_JSON_REQUIRED, 64, &text, error))
+    return FALSE;
+  key->kid = (guint64)kid;
+  ok = nat_base64url_decode (text, strlen (text), key->key, sizeof key->key) == sizeof key->key;
+  return ok || malformed (error, "The JSON member \"key\" must be %d bytes as base64url",
+                   NAT_MEDIA_KEY_SIZE);
+}
+
+static gboolean
+kid_is_new (const NatDescription *d, guint64 kid)
+{
+  for (guint i = 0; i < d->n_media_keys; i++) {
+    if (d->media_keys[i].kid == kid)
+      return FALSE;
+  }
+  return TRUE;
+}
+
+static gboolean
+read_media_keys (NatDescription *d, JsonArray *array, GError **error)
+{
+  for (guint i = 0; array != NULL && i < json_array_get_length (array); i++) {
+    NatMediaKey key = {0};
+    JsonObject *object;
+    gboolean ok = nat_json_array_object (array, i, "media-keys", &object, error) &&
+                  read_media_key (&key, object, error);
+
+    if (ok && !kid_is_new (d, key.kid))
+      ok = malformed (error, "The JSON member \"media-keys\" has the same \"kid\" twice");
+    if (ok)
+      d->media_keys[d->n_media_keys++] = key;
+    nat_crypto_wipe (&key, sizeof key);
+    if (!ok)
+      return FALSE;
+  }
+  return TRUE;
+}
+
+static gboolean
+read_description (NatDescription *d, JsonObject *object, NatJsonNeed need_sdp, GError **error)
+{
+  const char *sdp = NULL;
+  JsonArray *keys = NULL;
+
+  if (!nat_json_get_string (object, "sdp", need_sdp, NAT_DOCUMENT_MAX, &sdp, error) ||
+      !nat_json_get_array (
+          object, "media-keys", NAT_JSON_OPTIONAL, NAT_MEDIA_KEYS_MAX, &keys, error) ||
+      !read_media_keys (d, keys, error))
+    return FALSE;
+  d->sdp = g_strdup (sdp);
+  return TRUE;
+}
+
+/* json-glib's copies of the secrets go when the object does; they are made unreadable first. */
+static void
+wipe_media_keys (JsonObject *object)
+{
+  JsonNode *node = json_object_get_member (object, "media-keys");
+  JsonArray *array;
+
+  if (node == NULL || !JSON_NODE_HOLDS_ARRAY (node))
+    return;
+  array = json_node_get_array (node);
+  for (guint i = 0; i < json_array_get_length (array); i++) {
+    JsonNode *item = json_array_get_element (array, i);
+
+    if (JSON_NODE_HOLDS_OBJECT (item))
+      nat_json_wipe_string (json_node_get_object (item), "key");
+  }
+}
+
+gboolean
+nat_description_from_json (NatDescription *d, const char *json, gssize len, GError **error)
+{
+  g_autoptr (JsonObject) object = NULL;
+  gboolean ok;
+
+  memset (d, 0, sizeof *d);
+  object = nat_json_parse (json, len, NAT_DOCUMENT_MAX, "The media description", error);
+  if (object == NULL)
+    return FALSE;
+  ok = read_description (d, object, NAT_JSON_REQUIRED, error);
+  wipe_media_keys (object);
+  if (!ok)
+    nat_description_clear (d);
+  return ok;
+}
+
+void
+nat_description_clear (NatDescription *d)
+{
+  g_free (d->sdp);
+  nat_crypto_wipe (d, sizeof *d);
+}
+
+/* ---- Session document -------------------------------------------------- */
+
+static const char *const publisher_states[] = {
+    [NAT_PUBLISHER_NONE] = "none",
+    [NAT_PUBLISHER_LIVE] = "live",
+    [NAT_PUBLISHER_GRACE] = "grace",
+    [NAT_PUBLISHER_ENDED] = "ended",
+};
+
+#define KEEPALIVE_MIN_MS 250
+#define KEEPALIVE_MAX_MS 60000
+
+/* "192.0.2.1:5000" or "[2001:db8::1]:5000", without the port and the brackets. */
+static void
+address_without_port (const NatAddress *a, char text[NAT_ADDRESS_TEXT_MAX])
+{
+  char *end;
+
+  nat_address_to_text (a, text);
+  end = strrchr (text, ':');
+  if (end != NULL)
+    *end = '\0';
+  if (text[0] == '[') {
+    memmove (text, text + 1, strlen (text));
+    text[strcspn (text, "]")] = '\0';
+  }
+}
+
+static void
+add_udp (JsonBuilder *b, const NatSessionDocument *d)
+{
+  char text[NAT_ADDRESS_TEXT_MAX];
+
+  json_builder_set_member_name (b, "udp");
+  json_builder_begin_array (b);
+  for (guint i = 0; i < d->n_udp; i++) {
+    address_without_port (&d->udp[i], text);
+    json_builder_begin_object (b);
+    add_string (b, "address", text);
+    add_integer (b, "port", d->udp[i].port);
+    json_builder_end_object (b);
+  }
+  json_builder_end_array (b);
+}
+
+char *
+nat_session_document_to_json (const NatSessionDocument *d)
+{
+  g_autoptr (JsonBuilder) b = json_builder_new ();
+
+  json_builder_begin_object (b);
+  add_string (b, "session", d->session);
+  add_string (b, "username", d->username != NULL ? d->username : "");
+  add_string (b, "realm", d->realm);
+  add_string (b, "password", d->password);
+  add_udp (b, d);
+  add_integer (b, "keepalive-ms", d->keepalive_ms);
+  add_integer (b, "expires-s", d->expires_s);
+  add_string (b, "boot-id", d->boot_id);
+  add_integer (b, "version", d->version);
+  add_string (b, "publisher", publisher_states[d->publisher]);
+  add_description (b, &d->description);
+  json_builder_end_object (b);
+  return nat_json_builder_to_text (b);
+}
+
+static gboolean
+is_base64url_of (const char *text, gsize size)
+{
+  guint8 bytes[NAT_PASSWORD_SIZE];
+  gboolean ok = nat_base64url_decode (text, strlen (text), bytes, sizeof bytes) == (gssize)size;
+
+  nat_crypto_wipe (bytes, sizeof bytes);
+  return ok;
+}
+
+/* A username goes into STUN as it is, and a realm into a hash with colons around it. */
+static gboolean
+is_printable (const char *text)
+{
+  for (const char *p = text; *p != '\0'; p++) {
+    if (*p <= ' ' || *p > '~')
+      return FALSE;
+  }
+  return *text != '\0';
+}
+
+static gboolean
+is_boot_id (const char *text)
+{
+  return strlen (text) == 2 * NAT_BOOT_ID_SIZE &&
+         strspn (text, "0123456789abcdef") == 2 * NAT_BOOT_ID_SIZE;
+}
+
+static gboolean
+read_credentials (NatSessionDocument *d, JsonObject *object, GError **error)
+{
+  const char *session, *username, *realm, *password;
+
+  if (!nat_json_get_string (object, "session", NAT_JSON_REQUIRED, 64, &session, error) ||
+      !nat_json_get_string (
+          object, "username", NAT_JSON_REQUIRED, NAT_TICKET_TEXT_MAX, &username, error) ||
+      !nat_json_get_string (
+          object, "realm", NAT_JSON_REQUIRED, sizeof d->realm - 1, &realm, error) ||
+      !nat_json_get_string (object, "password", NAT_JSON_REQUIRED, 64, &password, error))
+    return FALSE;
+  if (!is_base64url_of (session, NAT_SESSION_ID_SIZE))
+    return malformed (
+        error, "The JSON member \"session\" must be %d bytes as base64url", NAT_SESSION_ID_SIZE);
+  if (!is_printable (username))
+    return malformed (error, "The JSON member \"username\" must be printable ASCII");
+  if (!is_printable (realm))
+    return malformed (error, "The JSON member \"realm\" must be printable ASCII");
+  if (!is_base64url_of (password, NAT_PASSWORD_SIZE))
+    return malformed (
+        error, "The JSON member \"password\" must be %d bytes as base64url", NAT_PASSWORD_SIZE);
+  g_strlcpy (d->session, session, sizeof d->session);
+  g_strlcpy (d->realm, realm, sizeof d->realm);
+  g_strlcpy (d->password, password, sizeof d->password);
+  d->username = g_strdup (username);
+  return TRUE;
+}
+
+static gboolean
+read_udp_address (NatAddress *a, JsonObject *object, GError **error)
+{
+  const char *text;
+  gint64 port;
+
+  if (!nat_json_get_string (
+          object, "address", NAT_JSON_REQUIRED, NAT_ADDRESS_TEXT_MAX, &text, error) ||
+      !nat_json_get_integer (object, "port", NAT_JSON_REQUIRED, 1, 65535, &port, error))
+    return FALSE;
+  /* Port 0 is what comes out when the text names none, as it must not. */
+  if (!nat_address_from_text (a, text, 0) || a->port != 0 || nat_address_is_any (a))
+    return malformed (error, "The JSON member \"address\" must be a numeric IPv4 or IPv6 address");
+  a->port = port;
+  return TRUE;
+}
+
+static gboolean
+read_udp (NatSessionDocument *d, JsonObject *object, GError **error)
+{
+  JsonObject *item;
+  JsonArray *array;
+
+  if (!nat_json_get_array (object, "udp", NAT_JSON_REQUIRED, NAT_UDP_ADDRESSES_MAX, &array, error))
+    return FALSE;
+  for (; d->n_udp < json_array_get_length (array); d->n_udp++) {
+    if (!nat_json_array_object (array, d->n_udp, "udp", &item, error) ||
+        !read_udp_address (&d->udp[d->n_udp], item, error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
+static gboolean
+read_publisher (NatSessionDocument *d, JsonObject *object, GError **error)
+{
+  const char *state;
+
+  if (!nat_json_get_string (object, "publisher", NAT_JSON_REQUIRED, 32, &state, error))
+    return FALSE;
+  for (guint i = 0; i < G_N_ELEMENTS (publisher_states); i++) {
+    if (strcmp (publisher_states[i], state) == 0) {
+      d->publisher = i;
+      return TRUE;
+    }
+  }
+  return malformed (
+      error, "The JSON member \"publisher\" must be \"none\", \"live\", \"grace\" or \"ended\"");
+}
+
+static gboolean
+read_session (NatSessionDocument *d, JsonObject *object, GError **error)
+{
+  const char *boot_id;
+  gint64 keepalive, version;
+
+  if (!read_credentials (d, object, error) || !read_udp (d, object, error) ||
+      !nat_json_get_integer (object, "keepalive-ms", NAT_JSON_REQUIRED, KEEPALIVE_MIN_MS,
+          KEEPALIVE_MAX_MS, &keepalive, error) ||
+      !nat_json_get_integer (
+          object, "expires-s", NAT_JSON_REQUIRED, 0, NAT_JSON_INTEGER_MAX, &d->expires_s, error) ||
+      !nat_json_get_string (object, "boot-id", NAT_JSON_REQUIRED, 64, &boot_id, error) ||
+      !nat_json_get_integer (
+          object, "version", NAT_JSON_REQUIRED, 1, G_MAXUINT32, &version, error) ||
+      !read_publisher (d, object, error) ||
+      !read_description (&d->description, object, NAT_JSON_OPTIONAL, error))
+    return FALSE;
+  if (!is_boot_id (boot_id))
+    return malformed (
+        error, "The JSON member \"boot-id\" must be %d bytes as lower-case hex", NAT_BOOT_ID_SIZE);
+  g_strlcpy (d->boot_id, boot_id, sizeof d->boot_id);
+  d->keepalive_ms = keepalive;
+  d->version = version;
+  return TRUE;
+}
+
+gboolean
+nat_session_document_from_json (NatSessionDocument *d, const char *json, gssize len, GError **error)
+{
+  g_autoptr (JsonObject) object = NULL;
+  gboolean ok;
+
+  memset (d, 0, sizeof *d);
+  object = nat_json_parse (json, len, NAT_DOCUMENT_MAX, "The relay's session document", error);
+  if (object == NULL)
+    return FALSE;
+  ok = read_session (d, object, error);
+  nat_json_wipe_string (object, "password");
+  wipe_media_keys (object);
+  if (!ok)
+    nat_session_document_clear (d);
+  return ok;
+}
+
+void
+nat_session_document_clear (NatSessionDocument *d)
+{
+  nat_description_clear (&d->description);
+  g_free (d->username);
+  nat_crypto_wipe (d, sizeof *d);
+}
+
+void
+nat_session_etag (const char *boot_id, guint32 version, char *out)
+{
+  g_snprintf (out, 64, "\"%s-%u\"", boot_id, version);
+}
+
+/* ---- Problems ---------------------------------------------------------- */
+
+char *
+nat_problem_to_json (guint status, const char *type, const char *title, const char *detail)
+{
+  g_autoptr (JsonBuilder) b = json_builder_new ();
+
+  json_builder_begin_object (b);
+  add_string (b, "type", type);
+  add_string (b, "title", title);
+  add_integer (b, "status", status);
+  if (detail != NULL)
+    add_string (b, "detail", detail);
+  json_builder_end_object (b);
+  return nat_json_builder_to_text (b);
+}
+
+gboolean
+nat_problem_from_json (NatProblem *p, const char *json, gssize len)
+{
+  g_autoptr (JsonObject) object = NULL;
+  const char *type, *title, *detail = NULL;
+  gint64 status;
+
+  memset (p, 0, sizeof *p);
+  object = nat_json_parse (json, len, NAT_DOCUMENT_MAX, "The problem document", NULL);
+  if (object == NULL ||
+      !nat_json_get_string (object, "type", NAT_JSON_REQUIRED, NAT_DOCUMENT_MAX, &type, NULL) ||
+      !nat_json_get_string (object, "title", NAT_JSON_REQUIRED, NAT_DOCUMENT_MAX, &title, NULL) ||
+      !nat_json_get_string (object, "detail", NAT_JSON_OPTIONAL, NAT_DOCUMENT_MAX, &detail, NULL) ||
+      !nat_json_get_integer (object, "status", NAT_JSON_REQUIRED, 100, 599, &status, NULL))
+    return FALSE;
+  p->status = status;
+  p->type = g_strdup (type);
+  p->title = g_strdup (title);
+  p->detail = g_strdup (detail);
+  return TRUE;
+}
+
+void
+nat_problem_clear (NatProblem *p)
+{
+  g_free (p->type);
+  g_free (p->title);
+  g_free (p->detail);
+  memset (p, 0, sizeof *p);
+}

@@ -3,3 +3,252 @@
  */
 
 #include "natproto/rtcp.h"
+
+#include <string.h>
+
+#define HEADER_SIZE      4
+#define SENDER_INFO_SIZE 20
+#define REPORT_SIZE      24
+#define REPORTS_MAX      31 /* the count has five bits */
+#define FEEDBACK_SIZE    12 /* header, sender's SSRC, media source's SSRC */
+
+static guint16
+read_u16 (const guint8 *p)
+{
+  return (guint16)(p[0] << 8 | p[1]);
+}
+
+static guint32
+read_u32 (const guint8 *p)
+{
+  return (guint32)p[0] << 24 | (guint32)p[1] << 16 | (guint32)p[2] << 8 | p[3];
+}
+
+static void
+write_u32 (guint8 *p, guint32 v)
+{
+  p[0] = v >> 24;
+  p[1] = v >> 16;
+  p[2] = v >> 8;
+  p[3] = v;
+}
+
+/* ---- Walk -------------------------------------------------------------- */
+
+/* Fills packet from what starts at data + pos; returns its whole length, 0 if it is not sound. */
+static gsize
+read_packet (NatRtcpPacket *packet, const guint8 *data, gsize len, gsize pos)
+{
+  const guint8 *p = data + pos;
+  gsize size, padding;
+
+  if (len - pos < HEADER_SIZE || p[0] >> 6 != 2 || p[1] < 192 || p[1] > 223)
+    return 0;
+  size = HEADER_SIZE + 4 * (gsize)read_u16 (p + 2);
+  if (size > len - pos)
+    return 0;
+  packet->data = p;
+  packet->len = size;
+  packet->type = p[1];
+  packet->count = p[0] & 0x1f;
+  if (p[0] & 0x20) {
+    padding = p[size - 1];
+    if (pos + size != len || padding == 0 || padding % 4 != 0 || padding > size - HEADER_SIZE)
+      return 0;
+    packet->len -= padding;
+  }
+  return size;
+}
+
+static gboolean
+is_feedback (guint8 type)
+{
+  return type == NAT_RTCP_RTPFB || type == NAT_RTCP_PSFB;
+}
+
+gboolean
+nat_rtcp_iter_init (NatRtcpIter *it, const guint8 *data, gsize len)
+{
+  NatRtcpPacket packet;
+  gboolean reduced = FALSE;
+  gsize size;
+
+  it->data = data;
+  it->len = len;
+  it->pos = 0;
+  if (len == 0)
+    return FALSE;
+  for (gsize pos = 0; pos < len; pos += size) {
+    size = read_packet (&packet, data, len, pos);
+    if (size == 0)
+      return FALSE;
+    if (pos == 0)
+      reduced = is_feedback (packet.type);
+    if (reduced ? !is_feedback (packet.type)
+                : pos == 0 && packet.type != NAT_RTCP_SR && packet.type != NAT_RTCP_RR)
+      return FALSE;
+  }
+  return TRUE;
+}
+
+gboolean
+nat_rtcp_iter_next (NatRtcpIter *it, NatRtcpPacket *packet)
+{
+  gsize size;
+
+  if (it->pos >= it->len)
+    return FALSE;
+  size = read_packet (packet, it->data, it->len, it->pos);
+  if (size == 0)
+    return FALSE;
+  it->pos += size;
+  return TRUE;
+}
+
+/* ---- Fields ------------------------------------------------------------ */
+
+guint32
+nat_rtcp_sender_ssrc (const NatRtcpPacket *packet)
+{
+  if (packet->len < HEADER_SIZE + 4)
+    return 0;
+  switch (packet->type) {
+  case NAT_RTCP_SR:
+  case NAT_RTCP_RR:
+  case NAT_RTCP_APP:
+  case NAT_RTCP_RTPFB:
+  case NAT_RTCP_PSFB: return read_u32 (packet->data + HEADER_SIZE);
+  case NAT_RTCP_SDES:
+  case NAT_RTCP_BYE: return packet->count > 0 ? read_u32 (packet->data + HEADER_SIZE) : 0;
+  default: return 0;
+  }
+}
+
+gboolean
+nat_rtcp_media_ssrc (const NatRtcpPacket *packet, guint32 *ssrc)
+{
+  gsize at = 8;
+
+  if (!is_feedback (packet->type))
+    return FALSE;
+  /* FIR's media source is unused; each FCI names a sender of its own (RFC 5104 section 4.3.1.2). */
+  if (packet->type == NAT_RTCP_PSFB && packet->count == NAT_RTCP_FMT_FIR)
+    at = FEEDBACK_SIZE;
+  if (packet->len < (at == 8 ? FEEDBACK_SIZE : FEEDBACK_SIZE + 8))
+    return FALSE;
+  *ssrc = read_u32 (packet->data + at);
+  return TRUE;
+}
+
+gboolean
+nat_rtcp_sender_info (const NatRtcpPacket *sr, NatRtcpSenderInfo *info)
+{
+  const guint8 *p = sr->data + HEADER_SIZE + 4;
+
+  if (sr->type != NAT_RTCP_SR || sr->len < HEADER_SIZE + 4 + SENDER_INFO_SIZE)
+    return FALSE;
+  info->ntp = (guint64)read_u32 (p) << 32 | read_u32 (p + 4);
+  info->rtp_time = read_u32 (p + 8);
+  info->packets = read_u32 (p + 12);
+  info->bytes = read_u32 (p + 16);
+  return TRUE;
+}
+
+gboolean
+nat_rtcp_report_block (const NatRtcpPacket *packet, guint index, NatRtcpReportBlock *block)
+{
+  gsize at = HEADER_SIZE + 4 + (gsize)index * REPORT_SIZE;
+  const guint8 *p;
+
+  if (packet->type == NAT_RTCP_SR)
+    at += SENDER_INFO_SIZE;
+  else if (packet->type != NAT_RTCP_RR)
+    return FALSE;
+  if (index >= packet->count || packet->len < at + REPORT_SIZE)
+    return FALSE;
+  p = packet->data + at;
+  block->ssrc = read_u32 (p);
+  block->fraction_lost = p[4];
+  block->cumulative_lost = (gint32)(read_u32 (p + 4) << 8) >> 8;
+  block->highest_seq = read_u32 (p + 8);
+  block->jitter = read_u32 (p + 12);
+  block->lsr = read_u32 (p + 16);
+  block->dlsr = read_u32 (p + 20);
+  return TRUE;
+}
+
+/* ---- Writers ----------------------------------------------------------- */
+
+/* size: of the whole packet, a multiple of 4. */
+static void
+write_header (guint8 *p, guint8 type, guint count, gsize size, guint32 ssrc)
+{
+  p[0] = 0x80 | count;
+  p[1] = type;
+  p[2] = (size / 4 - 1) >> 8;
+  p[3] = size / 4 - 1;
+  write_u32 (p + 4, ssrc);
+}
+
+gsize
+nat_rtcp_write_rr (
+    guint8 *buf, gsize cap, guint32 sender_ssrc, const NatRtcpReportBlock *blocks, guint n_blocks)
+{
+  gsize size = HEADER_SIZE + 4 + (gsize)n_blocks * REPORT_SIZE;
+  guint8 *p = buf + HEADER_SIZE + 4;
+
+  if (n_blocks > REPORTS_MAX || size > cap)
+    return 0;
+  write_header (buf, NAT_RTCP_RR, n_blocks, size, sender_ssrc);
+  for (guint i = 0; i < n_blocks; i++, p += REPORT_SIZE) {
+    const NatRtcpReportBlock *b = &blocks[i];
+    /* RFC 3550 section 6.4.1: the loss stops at what 24 bits can say. */
+    gint32 lost = CLAMP (b->cumulative_lost, -0x800000, 0x7fffff);
+
+    write_u32 (p, b->ssrc);
+    write_u32 (p + 4, (guint32)b->fraction_lost << 24 | ((guint32)lost & 0xffffff));
+    write_u32 (p + 8, b->highest_seq);
+    write_u32 (p + 12, b->jitter);
+    write_u32 (p + 16, b->lsr);
+    write_u32 (p + 20, b->dlsr);
+  }
+  return size;
+}
+
+gsize
+nat_rtcp_write_sdes_cname (guint8 *buf, gsize cap, guint32 ssrc, const char *cname)
+{
+  gsize text = strlen (cname);
+  gsize used = HEADER_SIZE + 4 + 2 + text;
+  gsize size = (used + 4) & ~(gsize)3; /* at least one zero ends the chunk */
+
+  if (text > 255 || size > cap)
+    return 0;
+  write_header (buf, NAT_RTCP_SDES, 1, size, ssrc);
+  buf[8] = 1; /* CNAME */
+  buf[9] = text;
+  memcpy (buf + 10, cname, text);
+  memset (buf + used, 0, size - used);
+  return size;
+}
+
+gsize
+nat_rtcp_write_pli (guint8 *buf, gsize cap, guint32 sender_ssrc, guint32 media_ssrc)
+{
+  if (cap < FEEDBACK_SIZE)
+    return 0;
+  write_header (buf, NAT_RTCP_PSFB, NAT_RTCP_FMT_PLI, FEEDBACK_SIZE, sender_ssrc);
+  write_u32 (buf + 8, media_ssrc);
+  return FEEDBACK_SIZE;
+}
+
+gsize
+nat_rtcp_write_bye (guint8 *buf, gsize cap, guint32 ssrc)
+{
+  gsize size = HEADER_SIZE + 4;
+
+  if (cap < size)
+    return 0;
+  write_header (buf, NAT_RTCP_BYE, 1, size, ssrc);
+  return size;
+}

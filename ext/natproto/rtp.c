@@ -3,3 +3,55 @@
  */
 
 #include "natproto/rtp.h"
+
+#define FIXED_HEADER_SIZE 12
+
+static guint16
+read_u16 (const guint8 *p)
+{
+  return (guint16)(p[0] << 8 | p[1]);
+}
+
+static guint32
+read_u32 (const guint8 *p)
+{
+  return (guint32)p[0] << 24 | (guint32)p[1] << 16 | (guint32)p[2] << 8 | p[3];
+}
+
+/* Length of fixed header, CSRCs and extension; 0 if they run over the end. */
+static gsize
+header_length (const guint8 *data, gsize len)
+{
+  gsize n = FIXED_HEADER_SIZE + 4 * (data[0] & 0x0f);
+
+  if (data[0] & 0x10) {
+    if (n + 4 > len)
+      return 0;
+    n += 4 + 4 * (gsize)read_u16 (data + n + 2);
+  }
+  return n <= len ? n : 0;
+}
+
+gboolean
+nat_rtp_parse (NatRtpHeader *h, const guint8 *data, gsize len)
+{
+  if (len < FIXED_HEADER_SIZE || data[0] >> 6 != 2)
+    return FALSE;
+  h->header_len = header_length (data, len);
+  if (h->header_len == 0)
+    return FALSE;
+  h->padding_len = 0;
+  if (data[0] & 0x20) {
+    h->padding_len = len > h->header_len ? data[len - 1] : 0;
+    /* A count of 0 cannot be: the count itself is padding. */
+    if (h->padding_len == 0 || h->padding_len > len - h->header_len)
+      return FALSE;
+  }
+  h->payload_len = len - h->header_len - h->padding_len;
+  h->marker = data[1] >> 7;
+  h->payload_type = data[1] & 0x7f;
+  h->seq = read_u16 (data + 2);
+  h->timestamp = read_u32 (data + 4);
+  h->ssrc = read_u32 (data + 8);
+  return TRUE;
+}
