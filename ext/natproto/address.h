@@ -28,6 +28,8 @@ typedef enum {
 
 /* FALSE, and *out is "none", for a family other than AF_INET and AF_INET6 or a short len. */
 gboolean nat_address_from_sockaddr (NatAddress *out, const struct sockaddr *sa, gsize len);
+/* From 4 or 16 bytes in network order; FALSE, and *out is "none", for another len. */
+gboolean nat_address_from_ip (NatAddress *out, const guint8 *ip, gsize len, guint16 port);
 /* Writes at most sizeof(struct sockaddr_in6) bytes; returns the length, 0 for "none". */
 gsize nat_address_to_sockaddr (const NatAddress *a, struct sockaddr *out);
 /* "192.0.2.1:5000", "[2001:db8::1]:5000"; always terminated. Returns text. */
