@@ -12,6 +12,9 @@ G_BEGIN_DECLS
 
 #define NAT_STUN_KEY_SIZE 32
 
+/* What RFC 8489 puts in front of a nonce to say "four characters of feature bits follow". */
+#define NAT_STUN_NONCE_COOKIE "obMatJos2"
+
 /* SHA-256 (username ":" realm ":" password) */
 void nat_stun_key (const char *username, gsize username_len, const char *realm,
     const char *password, guint8 key[NAT_STUN_KEY_SIZE]);

@@ -42,7 +42,7 @@ typedef enum {
   NAT_TICKET_EXPIRED,           /* genuine; *ticket is filled */
   NAT_TICKET_FOREIGN,           /* not ours, cut, changed, or its secret is gone */
 } NatTicketStatus;
-/* now_s: Unix time. No allocation. */
+/* now_s: Unix time. Allocates nothing but a short-lived cipher handle inside GnuTLS. */
 NatTicketStatus nat_ticket_open (NatSecrets *s, const char *text, gsize len, gint64 now_s,
     NatTicket *ticket);
 /* The session's password as text, from secret number and session id. FALSE: no such secret. */
