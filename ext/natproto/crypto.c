@@ -206,6 +206,19 @@ nat_aead_free (NatAead *aead)
     gnutls_aead_cipher_deinit ((gnutls_aead_cipher_hd_t)aead);
 }
 
+/* GnuTLS has no ECB, but the first block of CBC under an IV of zeros is the same. */
+void
+nat_crypto_aes128_block (const guint8 key[16], const guint8 in[16], guint8 out[16])
+{
+  guint8 zero[16] = {0};
+  gnutls_datum_t k = datum (key, 16), iv = datum (zero, sizeof zero);
+  gnutls_cipher_hd_t handle;
+
+  must (gnutls_cipher_init (&handle, GNUTLS_CIPHER_AES_128_CBC, &k, &iv), "AES");
+  must (gnutls_cipher_encrypt2 (handle, in, 16, out, 16), "AES");
+  gnutls_cipher_deinit (handle);
+}
+
 /* ---- base64url --------------------------------------------------------- */
 
 /* Passwords and keys go through here, so both directions are sums over masks instead of

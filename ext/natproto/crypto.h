@@ -61,6 +61,9 @@ gboolean nat_aead_open (NatAead *aead, const guint8 nonce[NAT_AEAD_NONCE_SIZE],
 void nat_aead_free (NatAead *aead);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatAead, nat_aead_free)
 
+/* One block of plain AES-128, for SRTP's key derivation (RFC 3711 section 4.3). Not for data. */
+void nat_crypto_aes128_block (const guint8 key[16], const guint8 in[16], guint8 out[16]);
+
 /* base64url without padding (RFC 4648 section 5). Encoding writes a closing zero and
  * returns the length without it; out holds NAT_BASE64URL_LEN (len) + 1 bytes. Decoding is
  * strict (no padding, no other bytes, no stray bits) and returns -1 when it is not. */

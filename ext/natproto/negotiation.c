@@ -584,6 +584,17 @@ read_credentials (NatSessionDocument *d, JsonObject *object, GError **error)
   return TRUE;
 }
 
+/* The port stands in a member of its own, so brackets and a single colon have no place here. */
+static gboolean
+read_ip (NatAddress *a, const char *text)
+{
+  const char *colon = strchr (text, ':');
+
+  if (text[0] == '[' || (colon != NULL && colon == strrchr (text, ':')))
+    return FALSE;
+  return nat_address_from_text (a, text, 0) && !nat_address_is_any (a);
+}
+
 static gboolean
 read_udp_address (NatAddress *a, JsonObject *object, GError **error)
 {
@@ -594,8 +605,7 @@ read_udp_address (NatAddress *a, JsonObject *object, GError **error)
           object, "address", NAT_JSON_REQUIRED, NAT_ADDRESS_TEXT_MAX, &text, error) ||
       !nat_json_get_integer (object, "port", NAT_JSON_REQUIRED, 1, 65535, &port, error))
     return FALSE;
-  /* Port 0 is what comes out when the text names none, as it must not. */
-  if (!nat_address_from_text (a, text, 0) || a->port != 0 || nat_address_is_any (a))
+  if (!read_ip (a, text))
     return malformed (error, "The JSON member \"address\" must be a numeric IPv4 or IPv6 address");
   a->port = port;
   return TRUE;

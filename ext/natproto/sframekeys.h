@@ -5,7 +5,16 @@
 
 /* What SFrame keys a stream has, and RTP packets sealed and opened with them. A media key
  * is 32 random bytes under a KID; each SSRC gets a base key of its own out of it, so
- * counters start at 0 for every SSRC. Metadata is the RTP header with CSRCs and extensions as sent;
+ * counters start at 0 for every SSRC:
+ *
+ *   base_key (RFC 9605) = HKDF-SHA256 (IKM  = the media key's 32 bytes,
+ *                                      salt = none,
+ *                                      info = "natrelay sframe v1" | SSRC, 4 bytes | KID, 8 bytes,
+ *                                      L    = 32)
+ *
+ * without a zero after the label, numbers in network order, for either suite. From there on RFC 9605
+ * section 4.4.2 holds, with the same KID. One RTP packet is one SFrame: the payload becomes SFrame
+ * header, ciphertext and tag. Metadata is the RTP header with CSRCs and extensions as sent;
  * padding is stripped before sealing (the P bit is cleared in the header first). */
 
 #include <glib.h>
@@ -32,6 +41,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatSframeSealer, nat_sframe_sealer_free)
 /* packet: a whole RTP packet; out: len + NAT_SFRAME_HEADER_MAX + NAT_SFRAME_TAG_SIZE bytes, not
  * overlapping. Returns the sealed packet's length; 0: not RTP, too many SSRCs, or counters used up. */
 gsize nat_sframe_sealer_seal (NatSframeSealer *s, const guint8 *packet, gsize len, guint8 *out);
+/* Counters that one SSRC may use under one key. */
+#define NAT_SFRAME_COUNTERS (G_GUINT64_CONSTANT (1) << 32)
+/* Packets sealed so far of the SSRC that had most: tells when to roll, long before NAT_SFRAME_COUNTERS. */
+guint64 nat_sframe_sealer_used (const NatSframeSealer *s);
 
 /* The receiver's side: up to four media keys at once (roll-over, publisher's restart), a replay
  * window per key and SSRC. One thread at a time. */
@@ -49,7 +62,8 @@ typedef enum {
   NAT_OPEN_REPLAYED,
   NAT_OPEN_LIMIT,               /* more SSRCs than NAT_TRACKS_MAX under one key */
 } NatOpenStatus;
-/* In place: packet becomes plain RTP; *len its length. */
+/* In place: packet becomes plain RTP; *len its length. On any other status than OK the payload may
+ * have been overwritten. Allocates only for the first genuine packet of an SSRC. */
 NatOpenStatus nat_sframe_opener_open (NatSframeOpener *o, guint8 *packet, gsize *len);
 
 G_END_DECLS

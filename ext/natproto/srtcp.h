@@ -4,8 +4,17 @@
 #pragma once
 
 /* SRTCP (RFC 3711) with AEAD_AES_128_GCM (RFC 7714), between a client and its relay. One
- * context per direction. Keys are HKDF (password, label, boot id | epoch): each start of
- * relay or client gives new ones, so no key and index pair ever comes twice. */
+ * context per direction. Each start of relay or client gives new keys, so no key and index pair
+ * ever comes twice:
+ *
+ *   master key, 16 bytes | master salt, 12 bytes =
+ *     HKDF-SHA256 (IKM  = the password's 43 characters,
+ *                  salt = boot id, 16 bytes | epoch, 16 bytes,
+ *                  info = "natrelay srtcp client to relay v1" or "natrelay srtcp relay to client v1",
+ *                  L    = 28)
+ *
+ * and from them RFC 3711 section 4.3 makes the session key and salt (key derivation rate 0, labels 3
+ * and 5), so that any SRTP library can stand at the other end. Every packet is encrypted. */
 
 #include <glib.h>
 #include "natproto/messages.h"
@@ -14,11 +23,18 @@
 G_BEGIN_DECLS
 
 #define NAT_SRTCP_OVERHEAD 20           /* bytes: 16 of tag, 4 of E flag and index */
+#define NAT_SRTCP_WINDOW 192            /* indices behind the highest that are still taken */
+#define NAT_SRTCP_MASTER_SIZE 28        /* bytes: 16 of master key, 12 of master salt */
 
 typedef enum {
   NAT_SRTCP_CLIENT_TO_RELAY,
   NAT_SRTCP_RELAY_TO_CLIENT,
 } NatSrtcpDirection;
+
+/* The master key and salt, for a peer that is another SRTP library. */
+void nat_srtcp_master (const char *password, NatSrtcpDirection direction,
+    const guint8 boot_id[NAT_BOOT_ID_SIZE], const guint8 epoch[NAT_EPOCH_SIZE],
+    guint8 master[NAT_SRTCP_MASTER_SIZE]);
 
 typedef struct _NatSrtcp NatSrtcp;      /* one thread at a time */
 
@@ -36,7 +52,7 @@ typedef enum {
   NAT_SRTCP_OK,
   NAT_SRTCP_SHORT,
   NAT_SRTCP_FORGED,             /* tag does not fit, or E flag off */
-  NAT_SRTCP_REPLAYED,           /* index seen, or older than the window (128) */
+  NAT_SRTCP_REPLAYED,           /* index seen, or older than NAT_SRTCP_WINDOW */
 } NatSrtcpStatus;
 /* In place; *len becomes the length of the plain compound. */
 NatSrtcpStatus nat_srtcp_unprotect (NatSrtcp *s, guint8 *data, gsize *len);
