@@ -3,3 +3,502 @@
  */
 
 #include "natproto/token.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "natproto/error.h"
+#include "natproto/json.h"
+#include "natproto/negotiation.h"
+
+#define SIGNATURE_MAX 64
+#define GLOBS_MAX     64
+#define TEXT_MAX      255 /* bytes of sub, jti and kid */
+
+void
+nat_token_clear (NatToken *t)
+{
+  g_free (t->subject);
+  g_free (t->id);
+  g_strfreev (t->publish);
+  g_strfreev (t->subscribe);
+  memset (t, 0, sizeof *t);
+}
+
+static gboolean
+any_matches (char **globs, const char *stream)
+{
+  for (; globs != NULL && *globs != NULL; globs++) {
+    if (nat_stream_glob_match (*globs, stream))
+      return TRUE;
+  }
+  return FALSE;
+}
+
+gboolean
+nat_token_may_publish (const NatToken *t, const char *stream)
+{
+  return any_matches (t->publish, stream);
+}
+
+gboolean
+nat_token_may_subscribe (const NatToken *t, const char *stream)
+{
+  return any_matches (t->subscribe, stream);
+}
+
+/* ---- Keys -------------------------------------------------------------- */
+
+typedef struct {
+  char *kid; /* NULL: has none */
+  NatSignKey *key;
+} Entry;
+
+struct _NatTokenKeys {
+  GArray *entries;
+};
+
+static void
+entry_clear (gpointer data)
+{
+  Entry *entry = data;
+
+  g_free (entry->kid);
+  nat_sign_key_unref (entry->key);
+}
+
+NatTokenKeys *
+nat_token_keys_new (void)
+{
+  NatTokenKeys *keys = g_new0 (NatTokenKeys, 1);
+
+  keys->entries = g_array_new (FALSE, FALSE, sizeof (Entry));
+  g_array_set_clear_func (keys->entries, entry_clear);
+  return keys;
+}
+
+void
+nat_token_keys_add (NatTokenKeys *keys, const char *kid, NatSignKey *key)
+{
+  Entry entry = {g_strdup (kid), nat_sign_key_ref (key)};
+
+  g_array_append_val (keys->entries, entry);
+}
+
+void
+nat_token_keys_free (NatTokenKeys *keys)
+{
+  if (keys == NULL)
+    return;
+  g_array_unref (keys->entries);
+  g_free (keys);
+}
+
+/* RFC 7518 section 3.1, RFC 8037 section 3.1 */
+static const char *
+algorithm_name (NatSignAlgorithm algorithm)
+{
+  switch (algorithm) {
+  case NAT_SIGN_HS256: return "HS256";
+  case NAT_SIGN_ES256: return "ES256";
+  case NAT_SIGN_EDDSA: return "EdDSA";
+  }
+  g_return_val_if_reached ("");
+}
+
+/* ---- Signing ----------------------------------------------------------- */
+
+static gboolean
+globs_valid (char **globs, const char *member, int code, GError **error)
+{
+  for (guint i = 0; globs != NULL && globs[i] != NULL; i++) {
+    if (i >= GLOBS_MAX || !nat_stream_glob_valid (globs[i])) {
+      g_set_error (error, NAT_ERROR, code,
+          "\"%s\" of the token must hold at most %d patterns, each a stream name in which * stands "
+          "for one segment and a last ** for any number",
+          member, GLOBS_MAX);
+      return FALSE;
+    }
+  }
+  return TRUE;
+}
+
+static void
+add_text (JsonBuilder *b, const char *member, const char *value)
+{
+  if (value == NULL)
+    return;
+  json_builder_set_member_name (b, member);
+  json_builder_add_string_value (b, value);
+}
+
+static void
+add_number (JsonBuilder *b, const char *member, gint64 value)
+{
+  json_builder_set_member_name (b, member);
+  json_builder_add_int_value (b, value);
+}
+
+static void
+add_flag (JsonBuilder *b, const char *member, gboolean value)
+{
+  if (!value)
+    return;
+  json_builder_set_member_name (b, member);
+  json_builder_add_boolean_value (b, TRUE);
+}
+
+static void
+add_globs (JsonBuilder *b, const char *member, char **globs)
+{
+  if (globs == NULL)
+    return;
+  json_builder_set_member_name (b, member);
+  json_builder_begin_array (b);
+  for (; *globs != NULL; globs++)
+    json_builder_add_string_value (b, *globs);
+  json_builder_end_array (b);
+}
+
+static char *
+header_to_json (const char *kid, NatSignKey *key)
+{
+  g_autoptr (JsonBuilder) b = json_builder_new ();
+
+  json_builder_begin_object (b);
+  add_text (b, "alg", algorithm_name (nat_sign_key_algorithm (key)));
+  add_text (b, "typ", "JWT");
+  add_text (b, "kid", kid);
+  json_builder_end_object (b);
+  return nat_json_builder_to_text (b);
+}
+
+static char *
+claims_to_json (const NatToken *t)
+{
+  g_autoptr (JsonBuilder) b = json_builder_new ();
+
+  json_builder_begin_object (b);
+  add_text (b, "sub", t->subject);
+  add_text (b, "jti", t->id);
+  if (t->not_before_s != G_MININT64)
+    add_number (b, "nbf", t->not_before_s);
+  if (t->expires_s != G_MAXINT64)
+    add_number (b, "exp", t->expires_s);
+  add_globs (b, "publish", t->publish);
+  add_globs (b, "subscribe", t->subscribe);
+  add_flag (b, "list", t->list);
+  add_flag (b, "admin", t->admin);
+  add_flag (b, "takeover", t->takeover);
+  if (t->max_kbps > 0)
+    add_number (b, "max-kbps", t->max_kbps);
+  json_builder_end_object (b);
+  return nat_json_builder_to_text (b);
+}
+
+static void
+append_base64url (GString *out, gconstpointer data, gsize len)
+{
+  gsize at = out->len;
+
+  g_string_set_size (out, at + NAT_BASE64URL_LEN (len));
+  g_string_truncate (out, at + nat_base64url_encode (data, len, out->str + at));
+}
+
+static gboolean
+text_fits (const char *text)
+{
+  return text == NULL || (strlen (text) <= TEXT_MAX && g_utf8_validate (text, -1, NULL));
+}
+
+static gboolean
+check_signable (const NatToken *t, const char *kid, GError **error)
+{
+  if (!text_fits (t->subject) || !text_fits (t->id) || !text_fits (kid)) {
+    g_set_error (error, NAT_ERROR, NAT_ERROR_ARGUMENT,
+        "Subject, id and key id of a token must be UTF-8 of at most %d bytes", TEXT_MAX);
+    return FALSE;
+  }
+  return globs_valid (t->publish, "publish", NAT_ERROR_ARGUMENT, error) &&
+         globs_valid (t->subscribe, "subscribe", NAT_ERROR_ARGUMENT, error);
+}
+
+char *
+nat_token_sign (const NatToken *t, const char *kid, NatSignKey *key, GError **error)
+{
+  g_autofree char *header = NULL, *claims = NULL;
+  g_autoptr (GString) text = g_string_new (NULL);
+  guint8 signature[SIGNATURE_MAX];
+  gsize signature_len;
+
+  if (!check_signable (t, kid, error))
+    return NULL;
+  header = header_to_json (kid, key);
+  claims = claims_to_json (t);
+  append_base64url (text, header, strlen (header));
+  g_string_append_c (text, '.');
+  append_base64url (text, claims, strlen (claims));
+  if (!nat_sign_key_sign (key, text->str, text->len, signature, &signature_len, error))
+    return NULL;
+  g_string_append_c (text, '.');
+  append_base64url (text, signature, signature_len);
+  if (text->len > NAT_TOKEN_MAX) {
+    g_set_error (error, NAT_ERROR, NAT_ERROR_ARGUMENT,
+        "The token would be longer than %d bytes; give it fewer or shorter patterns",
+        NAT_TOKEN_MAX);
+    return NULL;
+  }
+  return g_string_free (g_steal_pointer (&text), FALSE);
+}
+
+/* ---- Reading ----------------------------------------------------------- */
+
+typedef struct {
+  const char *text;
+  gsize signed_len; /* header, dot and claims */
+  char *header, *claims;
+  guint8 signature[SIGNATURE_MAX];
+  gssize signature_len; /* -1: not one of ours */
+} Parts;
+
+static void
+parts_clear (Parts *p)
+{
+  g_free (p->header);
+  g_free (p->claims);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Parts, parts_clear)
+
+/* Decoded and with a zero behind; NULL if it is not base64url, or hides a zero byte. */
+static char *
+decode_part (const char *text, gsize len)
+{
+  g_autofree char *out = g_malloc (len + 1);
+  gssize n = nat_base64url_decode (text, len, (guint8 *)out, len);
+
+  if (n < 0 || memchr (out, '\0', n) != NULL)
+    return NULL;
+  out[n] = '\0';
+  return g_steal_pointer (&out);
+}
+
+static gboolean
+split (Parts *p, const char *text, GError **error)
+{
+  gsize len = strnlen (text, NAT_TOKEN_MAX + 1);
+  const char *first = memchr (text, '.', len), *second = NULL;
+
+  p->text = text;
+  if (len > NAT_TOKEN_MAX) {
+    g_set_error (error, NAT_ERROR, NAT_ERROR_MALFORMED,
+        "The access token is longer than the %d bytes allowed", NAT_TOKEN_MAX);
+    return FALSE;
+  }
+  if (first != NULL)
+    second = memchr (first + 1, '.', len - (gsize)(first + 1 - text));
+  if (second != NULL) {
+    p->signed_len = second - text;
+    p->header = decode_part (text, first - text);
+    p->claims = decode_part (first + 1, second - first - 1);
+    p->signature_len = nat_base64url_decode (
+        second + 1, len - p->signed_len - 1, p->signature, sizeof p->signature);
+  }
+  if (p->header == NULL || p->claims == NULL) {
+    g_set_error_literal (error, NAT_ERROR, NAT_ERROR_MALFORMED,
+        "The access token is not a JSON Web Token (three parts of base64url with dots between); "
+        "was it cut when it was copied?");
+    return FALSE;
+  }
+  return TRUE;
+}
+
+static gboolean
+read_header (
+    const char *json, const char **alg, const char **kid, JsonObject **object, GError **error)
+{
+  *object = nat_json_parse (json, -1, NAT_TOKEN_MAX, "The access token's header", error);
+  if (*object == NULL ||
+      !nat_json_get_string (*object, "alg", NAT_JSON_REQUIRED, TEXT_MAX, alg, error) ||
+      !nat_json_get_string (*object, "kid", NAT_JSON_OPTIONAL, TEXT_MAX, kid, error))
+    return FALSE;
+  /* RFC 7515 section 4.1.11: extensions that we do not know must not be passed over. */
+  if (json_object_has_member (*object, "crit")) {
+    g_set_error_literal (error, NAT_ERROR, NAT_ERROR_MALFORMED,
+        "The access token demands extensions (\"crit\") that are not known here");
+    return FALSE;
+  }
+  return TRUE;
+}
+
+typedef enum {
+  NO_SUCH_KID,
+  OTHER_ALGORITHM,
+  BAD_SIGNATURE,
+  VERIFIED,
+} Verdict;
+
+static Verdict
+try_keys (const Parts *p, NatTokenKeys *keys, const char *alg, const char *kid)
+{
+  Verdict best = NO_SUCH_KID;
+
+  for (guint i = 0; i < keys->entries->len; i++) {
+    const Entry *entry = &g_array_index (keys->entries, Entry, i);
+    Verdict verdict = BAD_SIGNATURE;
+
+    if (kid != NULL && g_strcmp0 (kid, entry->kid) != 0)
+      continue;
+    if (strcmp (alg, algorithm_name (nat_sign_key_algorithm (entry->key))) != 0)
+      verdict = OTHER_ALGORITHM;
+    else if (p->signature_len >= 0 && nat_sign_key_verify (entry->key, p->text, p->signed_len,
+                                          p->signature, p->signature_len))
+      return VERIFIED;
+    best = MAX (best, verdict);
+  }
+  return best;
+}
+
+static gboolean
+check_signature (const Parts *p, NatTokenKeys *keys, GError **error)
+{
+  g_autoptr (JsonObject) header = NULL;
+  const char *alg, *kid = NULL, *why;
+
+  if (!read_header (p->header, &alg, &kid, &header, error))
+    return FALSE;
+  switch (try_keys (p, keys, alg, kid)) {
+  case VERIFIED: return TRUE;
+  case BAD_SIGNATURE:
+    why = "its signature does not fit; it was changed, or another key made it";
+    break;
+  case OTHER_ALGORITHM: why = "it says another algorithm than the key is for"; break;
+  default: why = "the key that it names is not known here"; break;
+  }
+  g_set_error (error, NAT_ERROR, NAT_ERROR_AUTHENTICATION, "The access token is refused: %s", why);
+  return FALSE;
+}
+
+/* A NumericDate may have a fraction (RFC 7519 section 2). */
+static gboolean
+read_date (JsonObject *object, const char *member, gint64 *out, GError **error)
+{
+  JsonNode *node = json_object_get_member (object, member);
+  gdouble value;
+
+  if (node == NULL)
+    return TRUE;
+  if (JSON_NODE_HOLDS_VALUE (node) && json_node_get_value_type (node) == G_TYPE_DOUBLE) {
+    value = json_node_get_double (node);
+    if (isfinite (value) && fabs (value) < (gdouble)NAT_JSON_INTEGER_MAX) {
+      *out = (gint64)floor (value);
+      return TRUE;
+    }
+  }
+  return nat_json_get_integer (
+      object, member, NAT_JSON_REQUIRED, -NAT_JSON_INTEGER_MAX, NAT_JSON_INTEGER_MAX, out, error);
+}
+
+static gboolean
+read_globs (JsonObject *object, const char *member, char ***out, GError **error)
+{
+  g_autoptr (GPtrArray) globs = NULL;
+  JsonArray *array = NULL;
+
+  if (!nat_json_get_array (object, member, NAT_JSON_OPTIONAL, GLOBS_MAX, &array, error))
+    return FALSE;
+  if (array == NULL)
+    return TRUE;
+  globs = g_ptr_array_new_with_free_func (g_free);
+  for (guint i = 0; i < json_array_get_length (array); i++) {
+    JsonNode *node = json_array_get_element (array, i);
+    const char *glob = "";
+
+    if (JSON_NODE_HOLDS_VALUE (node) && json_node_get_value_type (node) == G_TYPE_STRING)
+      glob = json_node_get_string (node);
+    g_ptr_array_add (globs, g_strdup (glob));
+  }
+  g_ptr_array_add (globs, NULL);
+  *out = (char **)g_ptr_array_free (g_steal_pointer (&globs), FALSE);
+  return globs_valid (*out, member, NAT_ERROR_MALFORMED, error);
+}
+
+static gboolean
+read_claims (NatToken *t, JsonObject *object, GError **error)
+{
+  const char *subject = NULL, *id = NULL;
+  gint64 max_kbps = 0;
+
+  if (!nat_json_get_string (object, "sub", NAT_JSON_OPTIONAL, TEXT_MAX, &subject, error) ||
+      !nat_json_get_string (object, "jti", NAT_JSON_OPTIONAL, TEXT_MAX, &id, error) ||
+      !read_date (object, "exp", &t->expires_s, error) ||
+      !read_date (object, "nbf", &t->not_before_s, error) ||
+      !read_globs (object, "publish", &t->publish, error) ||
+      !read_globs (object, "subscribe", &t->subscribe, error) ||
+      !nat_json_get_boolean (object, "list", NAT_JSON_OPTIONAL, &t->list, error) ||
+      !nat_json_get_boolean (object, "admin", NAT_JSON_OPTIONAL, &t->admin, error) ||
+      !nat_json_get_boolean (object, "takeover", NAT_JSON_OPTIONAL, &t->takeover, error) ||
+      !nat_json_get_integer (
+          object, "max-kbps", NAT_JSON_OPTIONAL, 0, G_MAXUINT32, &max_kbps, error))
+    return FALSE;
+  t->subject = g_strdup (subject);
+  t->id = g_strdup (id);
+  t->max_kbps = max_kbps;
+  return TRUE;
+}
+
+static gboolean
+check_times (const NatToken *t, gint64 now_s, GError **error)
+{
+  if (t->expires_s != G_MAXINT64 && now_s > t->expires_s + NAT_TOKEN_LEEWAY_S) {
+    g_set_error_literal (error, NAT_ERROR, NAT_ERROR_EXPIRED,
+        "The access token has expired; ask whoever runs the relay for a new one");
+    return FALSE;
+  }
+  if (t->not_before_s != G_MININT64 && now_s < t->not_before_s - NAT_TOKEN_LEEWAY_S) {
+    g_set_error_literal (error, NAT_ERROR, NAT_ERROR_EXPIRED,
+        "The access token is not good yet; do the clocks of this machine and of the token's maker "
+        "agree?");
+    return FALSE;
+  }
+  return TRUE;
+}
+
+gboolean
+nat_token_verify (NatToken *t, const char *text, NatTokenKeys *keys, gint64 now_s, GError **error)
+{
+  g_autoptr (JsonObject) claims = NULL;
+  g_auto (Parts) p = {0};
+  gboolean ok;
+
+  memset (t, 0, sizeof *t);
+  t->expires_s = G_MAXINT64;
+  t->not_before_s = G_MININT64;
+  if (!split (&p, text, error) || !check_signature (&p, keys, error))
+    return FALSE;
+  claims = nat_json_parse (p.claims, -1, NAT_TOKEN_MAX, "The access token's content", error);
+  ok = claims != NULL && read_claims (t, claims, error) && check_times (t, now_s, error);
+  if (!ok)
+    nat_token_clear (t);
+  return ok;
+}
+
+gboolean
+nat_token_inspect (const char *text, char **header_json, char **claims_json, GError **error)
+{
+  g_autoptr (JsonObject) header = NULL, claims = NULL;
+  g_auto (Parts) p = {0};
+
+  if (!split (&p, text, error))
+    return FALSE;
+  header = nat_json_parse (p.header, -1, NAT_TOKEN_MAX, "The access token's header", error);
+  if (header == NULL)
+    return FALSE;
+  claims = nat_json_parse (p.claims, -1, NAT_TOKEN_MAX, "The access token's content", error);
+  if (claims == NULL)
+    return FALSE;
+  if (header_json != NULL)
+    *header_json = g_steal_pointer (&p.header);
+  if (claims_json != NULL)
+    *claims_json = g_steal_pointer (&p.claims);
+  return TRUE;
+}
