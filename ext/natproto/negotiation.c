@@ -263,11 +263,11 @@ nat_tracks_from_sdp (NatTracks *tracks, const char *sdp, GError **error)
   memset (tracks, 0, sizeof *tracks);
   if (len > NAT_DOCUMENT_MAX)
     return malformed (error, "The SDP is longer than the %d bytes allowed", NAT_DOCUMENT_MAX);
+  if (strncmp (sdp, "v=0", 3) != 0 || strcspn (sdp, "\r\n") != 3)
+    return malformed (error, "The SDP does not begin with v=0");
   lines = g_strsplit (sdp, "\n", -1);
   for (guint i = 0; lines[i] != NULL; i++) {
     g_strchomp (lines[i]);
-    if (i == 0 && strcmp (lines[i], "v=0") != 0)
-      return malformed (error, "The SDP does not begin with v=0");
     if (!read_sdp_line (tracks, lines[i], error))
       return FALSE;
   }

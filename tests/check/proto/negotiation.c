@@ -1,0 +1,849 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* Stream names and globs by table and against a slow twin; SDP; documents there and back; and a
+ * clear error for each way in which a document can be wrong. */
+
+#include "natproto/negotiation.h"
+
+#include <string.h>
+
+#include "natproto/error.h"
+#include "vectors.h"
+
+/* ---- Names and globs --------------------------------------------------- */
+
+static const struct {
+  const char *text;
+  gboolean name, glob;
+} names[] = {
+    /*  0 */ {"door", TRUE, TRUE},
+    /*  1 */ {"house/door", TRUE, TRUE},
+    /*  2 */ {"a/b/c/d/e/f", TRUE, TRUE},
+    /*  3 */ {"A-Z_a~z.0", TRUE, TRUE},
+    /*  4 */ {"...", TRUE, TRUE},
+    /*  5 */ {".hidden", TRUE, TRUE},
+    /*  6 */ {"..x/y", TRUE, TRUE},
+    /*  7 */ {"", FALSE, FALSE},
+    /*  8 */ {"/", FALSE, FALSE},
+    /*  9 */ {"/door", FALSE, FALSE},
+    /* 10 */ {"door/", FALSE, FALSE},
+    /* 11 */ {"house//door", FALSE, FALSE},
+    /* 12 */ {".", FALSE, FALSE},
+    /* 13 */ {"..", FALSE, FALSE},
+    /* 14 */ {"house/../door", FALSE, FALSE},
+    /* 15 */ {"house/.", FALSE, FALSE},
+    /* 16 */ {"do or", FALSE, FALSE},
+    /* 17 */ {"door%2f", FALSE, FALSE},
+    /* 18 */ {"t\303\274r", FALSE, FALSE},
+    /* 19 */ {"door\n", FALSE, FALSE},
+    /* 20 */ {"door?x", FALSE, FALSE},
+    /* 21 */ {"*", FALSE, TRUE},
+    /* 22 */ {"**", FALSE, TRUE},
+    /* 23 */ {"house/*", FALSE, TRUE},
+    /* 24 */ {"house/**", FALSE, TRUE},
+    /* 25 */ {"*/door", FALSE, TRUE},
+    /* 26 */ {"*/*/**", FALSE, TRUE},
+    /* 27 */ {"**/door", FALSE, FALSE},
+    /* 28 */ {"house/***", FALSE, FALSE},
+    /* 29 */ {"d*", FALSE, FALSE},
+    /* 30 */ {"*d", FALSE, FALSE},
+    /* 31 */ {"**d", FALSE, FALSE},
+    /* 32 */ {"house/**/", FALSE, FALSE},
+    /* 33 */ {"*/", FALSE, FALSE},
+    /* 34 */ {"\\", FALSE, FALSE},
+    /* 35 */ {"a:b", FALSE, FALSE},
+};
+
+static void
+test_names (void)
+{
+  g_autofree char *longest = g_strnfill (128, 'x'), *too_long = g_strnfill (129, 'x');
+
+  for (guint i = 0; i < G_N_ELEMENTS (names); i++) {
+    if (nat_stream_name_valid (names[i].text) != names[i].name)
+      g_error ("row %u: as a name \"%s\" is not as told", i, names[i].text);
+    if (nat_stream_glob_valid (names[i].text) != names[i].glob)
+      g_error ("row %u: as a glob \"%s\" is not as told", i, names[i].text);
+  }
+  g_assert_true (nat_stream_name_valid (longest));
+  g_assert_false (nat_stream_name_valid (too_long));
+  g_assert_true (nat_stream_glob_valid (longest));
+  g_assert_false (nat_stream_glob_valid (too_long));
+}
+
+static const struct {
+  const char *glob, *name;
+  gboolean match;
+} globs[] = {
+    /*  0 */ {"door", "door", TRUE},
+    /*  1 */ {"door", "doors", FALSE},
+    /*  2 */ {"doors", "door", FALSE},
+    /*  3 */ {"door", "house/door", FALSE},
+    /*  4 */ {"door", "Door", FALSE},
+    /*  5 */ {"*", "door", TRUE},
+    /*  6 */ {"*", "house/door", FALSE},
+    /*  7 */ {"**", "door", TRUE},
+    /*  8 */ {"**", "house/door/left", TRUE},
+    /*  9 */ {"house/*", "house/door", TRUE},
+    /* 10 */ {"house/*", "house", FALSE},
+    /* 11 */ {"house/*", "house/door/left", FALSE},
+    /* 12 */ {"house/*", "mouse/door", FALSE},
+    /* 13 */ {"house/**", "house/door/left", TRUE},
+    /* 14 any number: none, too */ {"house/**", "house", TRUE},
+    /* 15 */ {"house/**", "houses", FALSE},
+    /* 16 */ {"house/**", "houses/door", FALSE},
+    /* 17 */ {"*/door", "house/door", TRUE},
+    /* 18 */ {"*/door", "door", FALSE},
+    /* 19 */ {"*/*/**", "a/b", TRUE},
+    /* 20 */ {"*/*/**", "a", FALSE},
+    /* 21 a dot is a dot */ {"a.c", "abc", FALSE},
+    /* 22 not a name */ {"**", "../x", FALSE},
+    /* 23 not a name */ {"*", "*", FALSE},
+    /* 24 not a name */ {"**", "", FALSE},
+    /* 25 not a glob */ {"**/door", "house/door", FALSE},
+    /* 26 not a glob */ {"d*", "door", FALSE},
+    /* 27 */ {"a/b", "a", FALSE},
+    /* 28 */ {"a", "a/b", FALSE},
+};
+
+static void
+test_globs (void)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (globs); i++) {
+    if (nat_stream_glob_match (globs[i].glob, globs[i].name) != globs[i].match)
+      g_error ("row %u: \"%s\" and \"%s\" %s", i, globs[i].glob, globs[i].name,
+          globs[i].match ? "do not match" : "match");
+  }
+}
+
+/* The rule word for word, by recursion over split segments. */
+static gboolean
+twin_match (char **glob, char **name)
+{
+  if (*glob == NULL)
+    return *name == NULL;
+  if (strcmp (*glob, "**") == 0)
+    return glob[1] == NULL;
+  if (*name == NULL || (strcmp (*glob, "*") != 0 && strcmp (*glob, *name) != 0))
+    return FALSE;
+  return twin_match (glob + 1, name + 1);
+}
+
+static char *
+random_path (GRand *rand, const char *const *segments, guint n)
+{
+  GString *s = g_string_new (NULL);
+
+  for (guint i = g_rand_int_range (rand, 1, 5); i > 0; i--) {
+    if (s->len > 0)
+      g_string_append_c (s, '/');
+    g_string_append (s, segments[g_rand_int_range (rand, 0, n)]);
+  }
+  return g_string_free (s, FALSE);
+}
+
+static void
+test_globs_twin (void)
+{
+  static const char *const segments[] = {"a", "b", "ab", "*", "*", "**"};
+  g_autoptr (GRand) rand = g_rand_new_with_seed (8);
+  guint matches = 0;
+
+  for (guint i = 0; i < 50000; i++) {
+    g_autofree char *glob = random_path (rand, segments, 6),
+                    *name = random_path (rand, segments, 3);
+    g_auto (GStrv) glob_split = g_strsplit (glob, "/", -1), name_split = g_strsplit (name, "/", -1);
+    gboolean valid = nat_stream_glob_valid (glob);
+    gboolean want = valid && twin_match (glob_split, name_split);
+
+    if (nat_stream_glob_match (glob, name) != want)
+      g_error ("\"%s\" and \"%s\" should %smatch", glob, name, want ? "" : "not ");
+    matches += want;
+  }
+  g_assert_cmpuint (matches, >, 1000);
+}
+
+/* ---- SDP --------------------------------------------------------------- */
+
+#define V       "v=0\r\n"
+#define VIDEO   "m=video 9 RTP/AVPF 96\r\na=rtpmap:96 H264/90000\r\na=ssrc:1111 cname:x\r\n"
+#define AUDIO   "m=audio 9 RTP/AVPF 97\r\na=rtpmap:97 OPUS/48000/2\r\na=ssrc:2222\r\n"
+#define SESSION "o=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=ssrc:9999\r\na=rtpmap:96 X/1\r\n"
+
+static void
+test_sdp (void)
+{
+  NatTracks t;
+
+  g_assert_true (nat_tracks_from_sdp (&t, V SESSION VIDEO AUDIO, NULL));
+  g_assert_cmpuint (t.n_tracks, ==, 2);
+  g_assert_cmpstr (t.tracks[0].media, ==, "video");
+  g_assert_cmpuint (t.tracks[0].ssrc, ==, 1111);
+  g_assert_cmpuint (t.tracks[0].payload_type, ==, 96);
+  g_assert_cmpuint (t.tracks[0].clock_rate, ==, 90000);
+  g_assert_cmpstr (t.tracks[1].media, ==, "audio");
+  g_assert_cmpuint (t.tracks[1].ssrc, ==, 2222);
+  g_assert_cmpuint (t.tracks[1].payload_type, ==, 97);
+  g_assert_cmpuint (t.tracks[1].clock_rate, ==, 48000);
+}
+
+static void
+test_sdp_liberties (void)
+{
+  NatTracks t;
+
+  /* Bare newlines, a format list, a=ssrc before a=rtpmap and repeated, a long media name. */
+  g_assert_true (nat_tracks_from_sdp (&t,
+      "v=0\nm=application 9/2 RTP/SAVPF 96 97 98\na=ssrc:4294967295 cname:x\n"
+      "a=ssrc:4294967295 msid:a b\na=rtpmap:97 RTX/1\na=rtpmap:96 SMPTE336M/90000\n",
+      NULL));
+  g_assert_cmpstr (t.tracks[0].media, ==, "applica");
+  g_assert_cmpuint (t.tracks[0].ssrc, ==, G_MAXUINT32);
+  g_assert_cmpuint (t.tracks[0].clock_rate, ==, 90000);
+}
+
+/* RFC 3551 tables 4 and 5, once more. */
+static void
+test_sdp_static (void)
+{
+  static const guint rates[][2] = {{0, 8000}, {3, 8000}, {4, 8000}, {5, 8000}, {6, 16000},
+      {7, 8000}, {8, 8000}, {9, 8000}, {10, 44100}, {11, 44100}, {12, 8000}, {13, 8000},
+      {14, 90000}, {15, 8000}, {16, 11025}, {17, 22050}, {18, 8000}, {25, 90000}, {26, 90000},
+      {28, 90000}, {31, 90000}, {32, 90000}, {33, 90000}, {34, 90000}};
+  guint known = 0;
+
+  for (guint pt = 0; pt < 128; pt++) {
+    g_autofree char *sdp = g_strdup_printf ("v=0\r\nm=audio 9 RTP/AVP %u\r\na=ssrc:5\r\n", pt);
+    gboolean is_static = known < G_N_ELEMENTS (rates) && rates[known][0] == pt;
+    NatTracks t;
+
+    if (nat_tracks_from_sdp (&t, sdp, NULL) != is_static)
+      g_error ("payload type %u", pt);
+    if (is_static)
+      g_assert_cmpuint (t.tracks[0].clock_rate, ==, rates[known++][1]);
+  }
+  g_assert_cmpuint (known, ==, G_N_ELEMENTS (rates));
+  /* rtpmap has the last word, also for a static type. */
+  {
+    NatTracks t;
+
+    g_assert_true (nat_tracks_from_sdp (
+        &t, V "m=audio 9 RTP/AVP 0\r\na=rtpmap:0 PCMU/16000\r\na=ssrc:5\r\n", NULL));
+    g_assert_cmpuint (t.tracks[0].clock_rate, ==, 16000);
+  }
+}
+
+/* The error must say what the text names. */
+static const struct {
+  const char *sdp, *says;
+} bad_sdp[] = {
+    /*  0 */ {"", "v=0"},
+    /*  1 */ {"hello", "v=0"},
+    /*  2 */ {VIDEO, "v=0"},
+    /*  3 */ {"v=1\r\n" VIDEO, "v=0"},
+    /*  4 */ {V SESSION, "no media section"},
+    /*  5 */ {V "m=video 9 RTP/AVPF 96\r\na=rtpmap:96 H264/90000\r\n", "no a=ssrc"},
+    /*  6 */ {V "m=video 9 RTP/AVPF 96\r\na=ssrc:1\r\n", "no a=rtpmap for its payload type 96"},
+    /*  7 */ {V VIDEO AUDIO "a=ssrc:1111\r\n", "more than one SSRC"},
+    /*  8 */ {V VIDEO VIDEO, "Media sections 1 and 2 of the SDP have the same SSRC"},
+    /*  9 */ {V "m=video 9 RTP/AVPF 96\r\na=rtpmap:96 H264/90000\r\na=ssrc:0\r\n", "a=ssrc"},
+    /* 10 */
+    {V "m=video 9 RTP/AVPF 96\r\na=rtpmap:96 H264/90000\r\na=ssrc:4294967296\r\n", "a=ssrc"},
+    /* 11 */ {V "m=video 9 RTP/AVPF 96\r\na=rtpmap:96 H264/90000\r\na=ssrc:-1\r\n", "a=ssrc"},
+    /* 12 */ {V "m=video 9 RTP/AVPF 96\r\na=rtpmap:96 H264/90000\r\na=ssrc:12x\r\n", "a=ssrc"},
+    /* 13 */ {V "m=video 9 RTP/AVPF 96\r\na=rtpmap:96 H264/90000\r\na=ssrc:\r\n", "a=ssrc"},
+    /* 14 */ {V "m=video 9 RTP/AVPF\r\n", "no payload type"},
+    /* 15 */ {V "m=\r\n", "no payload type"},
+    /* 16 */ {V "m=application 9 UDP/BFCP *\r\n", "payload type that cannot be used"},
+    /* 17 */ {V "m=video 9 RTP/AVPF 128\r\n", "payload type that cannot be used"},
+    /* 18 RFC 5761: would look like RTCP */
+    {V "m=video 9 RTP/AVPF 72\r\na=rtpmap:72 H264/90000\r\na=ssrc:1\r\n", "cannot be used"},
+    /* 19 */
+    {V "m=video 9 RTP/AVPF 96\r\na=rtpmap:96 H264\r\na=ssrc:1\r\n", "without a clock rate"},
+    /* 20 */
+    {V "m=video 9 RTP/AVPF 96\r\na=rtpmap:96 H264/0\r\na=ssrc:1\r\n", "without a clock rate"},
+    /* 21 */ {V "m=video 9 RTP/AVPF 96\r\na=rtpmap:96 H264/9e9\r\na=ssrc:1\r\n", "clock rate"},
+    /* 22 */
+    {V "m=video 9 RTP/AVPF 96\r\na=rtpmap:96 H264/99999999999\r\na=ssrc:1\r\n", "clock rate"},
+    /* 23 */
+    {V "m=video 9 RTP/AVPF 96\r\na=rtpmap:x H264/90000\r\na=ssrc:1\r\n", "unreadable a=rtpmap"},
+};
+
+static void
+test_sdp_bad (void)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (bad_sdp); i++) {
+    g_autoptr (GError) error = NULL;
+    NatTracks t;
+
+    if (nat_tracks_from_sdp (&t, bad_sdp[i].sdp, &error))
+      g_error ("row %u was taken", i);
+    if (!g_error_matches (error, NAT_ERROR, NAT_ERROR_MALFORMED) ||
+        strstr (error->message, bad_sdp[i].says) == NULL)
+      g_error ("row %u: %s", i, error->message);
+  }
+}
+
+static void
+test_sdp_limits (void)
+{
+  g_autoptr (GString) sdp = g_string_new (V);
+  g_autofree char *blanks = g_strnfill (NAT_DOCUMENT_MAX + 1, '\n');
+  g_autoptr (GError) error = NULL;
+  NatTracks t;
+
+  for (guint i = 1; i <= NAT_TRACKS_MAX; i++)
+    g_string_append_printf (sdp, "m=audio 9 RTP/AVP 0\r\na=ssrc:%u\r\n", i);
+  g_assert_true (nat_tracks_from_sdp (&t, sdp->str, NULL));
+  g_assert_cmpuint (t.n_tracks, ==, NAT_TRACKS_MAX);
+  g_string_append (sdp, "m=audio 9 RTP/AVP 0\r\na=ssrc:99\r\n");
+  g_assert_false (nat_tracks_from_sdp (&t, sdp->str, &error));
+  g_assert_nonnull (strstr (error->message, "16"));
+  g_assert_false (nat_tracks_from_sdp (&t, blanks, NULL));
+}
+
+/* ---- Documents --------------------------------------------------------- */
+
+static const NatMediaKey key_a = {
+    .kid = 4711, .suite = NAT_SFRAME_AES_128_GCM_SHA256_128, .key = {1, 2, 3, [31] = 0xff}};
+static const NatMediaKey key_b = {.kid = G_MAXUINT32 + G_GUINT64_CONSTANT (7),
+    .suite = NAT_SFRAME_AES_256_GCM_SHA512_128,
+    .key = {9}};
+
+static void
+assert_key (const NatMediaKey *a, const NatMediaKey *b)
+{
+  g_assert_cmpuint (a->kid, ==, b->kid);
+  g_assert_cmpint (a->suite, ==, b->suite);
+  g_assert_cmpmem (a->key, sizeof a->key, b->key, sizeof b->key);
+}
+
+static void
+test_description_round_trip (void)
+{
+  NatDescription d = {.sdp = (char *)V VIDEO "a=x:\"\\/\303\274\t\r\n",
+      .media_keys = {key_a, key_b},
+      .n_media_keys = 2};
+  g_autofree char *json = nat_description_to_json (&d);
+  NatDescription back;
+
+  g_assert_true (nat_description_from_json (&back, json, -1, NULL));
+  g_assert_cmpstr (back.sdp, ==, d.sdp);
+  g_assert_cmpuint (back.n_media_keys, ==, 2);
+  assert_key (&back.media_keys[0], &key_a);
+  assert_key (&back.media_keys[1], &key_b);
+  nat_description_clear (&back);
+  nat_description_clear (&back);
+  g_assert_null (back.sdp);
+  g_assert_cmpuint (back.media_keys[0].key[0], ==, 0);
+}
+
+static void
+test_description_bare (void)
+{
+  NatDescription d;
+
+  g_assert_true (
+      nat_description_from_json (&d, "{\"sdp\":\"x\",\"more\":[{\"a\":null}]}", -1, NULL));
+  g_assert_cmpstr (d.sdp, ==, "x");
+  g_assert_cmpuint (d.n_media_keys, ==, 0);
+  nat_description_clear (&d);
+  /* The length counts, not a zero behind it. */
+  g_assert_true (nat_description_from_json (&d, "{\"sdp\":\"x\"}garbage", 11, NULL));
+  nat_description_clear (&d);
+}
+
+static NatSessionDocument
+example_session (void)
+{
+  NatSessionDocument d = {.session = "AAAAAAAAAAAAAAAAAAAAAA",
+      .username = (char *)"AAAAAQ-ticket_",
+      .realm = "natrelay",
+      .password = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+      .n_udp = 2,
+      .keepalive_ms = 4000,
+      .expires_s = 3600,
+      .boot_id = "000102030405060708090a0b0c0d0e0f",
+      .version = G_MAXUINT32,
+      .publisher = NAT_PUBLISHER_LIVE,
+      .description = {.sdp = (char *)V VIDEO, .media_keys = {key_b}, .n_media_keys = 1}};
+
+  g_assert_true (nat_address_from_text (&d.udp[0], "192.0.2.1:8443", 0));
+  g_assert_true (nat_address_from_text (&d.udp[1], "[2001:db8::1]:443", 0));
+  return d;
+}
+
+static void
+test_session_round_trip (void)
+{
+  NatSessionDocument d = example_session (), back;
+  g_autofree char *json = nat_session_document_to_json (&d);
+  g_autoptr (GError) error = NULL;
+
+  nat_session_document_from_json (&back, json, -1, &error);
+  g_assert_no_error (error);
+  g_assert_cmpstr (back.session, ==, d.session);
+  g_assert_cmpstr (back.username, ==, d.username);
+  g_assert_cmpstr (back.realm, ==, d.realm);
+  g_assert_cmpstr (back.password, ==, d.password);
+  g_assert_cmpuint (back.n_udp, ==, 2);
+  g_assert_true (nat_address_equal (&back.udp[0], &d.udp[0]));
+  g_assert_true (nat_address_equal (&back.udp[1], &d.udp[1]));
+  g_assert_cmpuint (back.keepalive_ms, ==, 4000);
+  g_assert_cmpint (back.expires_s, ==, 3600);
+  g_assert_cmpstr (back.boot_id, ==, d.boot_id);
+  g_assert_cmpuint (back.version, ==, G_MAXUINT32);
+  g_assert_cmpint (back.publisher, ==, NAT_PUBLISHER_LIVE);
+  g_assert_cmpstr (back.description.sdp, ==, V VIDEO);
+  g_assert_cmpuint (back.description.n_media_keys, ==, 1);
+  assert_key (&back.description.media_keys[0], &key_b);
+  nat_session_document_clear (&back);
+  g_assert_cmpstr (back.password, ==, "");
+  nat_session_document_clear (&back);
+}
+
+static void
+test_session_states (void)
+{
+  NatSessionDocument d = example_session (), back;
+
+  d.description.sdp = NULL;
+  d.description.n_media_keys = 0;
+  d.n_udp = 0;
+  for (int state = NAT_PUBLISHER_NONE; state <= NAT_PUBLISHER_ENDED; state++) {
+    g_autofree char *json = NULL;
+
+    d.publisher = state;
+    json = nat_session_document_to_json (&d);
+    g_assert_null (strstr (json, "sdp"));
+    g_assert_null (strstr (json, "media-keys"));
+    g_assert_true (nat_session_document_from_json (&back, json, -1, NULL));
+    g_assert_cmpint (back.publisher, ==, state);
+    g_assert_null (back.description.sdp);
+    nat_session_document_clear (&back);
+  }
+}
+
+/* ---- Documents that are wrong ------------------------------------------ */
+
+#define KEY_TEXT             "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+#define KEY(kid, suite, key) "{\"kid\":" kid ",\"cipher-suite\":" suite ",\"key\":" key "}"
+#define GOOD_SUITE           "\"AES_128_GCM_SHA256_128\""
+#define GOOD_KEY             "\"" KEY_TEXT "\""
+#define KEYS(keys)           "{\"sdp\":\"x\",\"media-keys\":[" keys "]}"
+
+static const struct {
+  const char *json, *says;
+} bad_descriptions[] = {
+    /*  0 */ {"", "not a JSON object"},
+    /*  1 */ {"[]", "not a JSON object"},
+    /*  2 */ {"null", "not a JSON object"},
+    /*  3 */ {"{}", "\"sdp\" is missing"},
+    /*  4 */ {"{\"sdp\":null}", "\"sdp\" must be a string"},
+    /*  5 */ {"{\"sdp\":1}", "\"sdp\" must be a string"},
+    /*  6 */ {"{\"sdp\":[\"x\"]}", "\"sdp\" must be a string"},
+    /*  7 */ {"{\"sdp\":true}", "\"sdp\" must be a string"},
+    /*  8 */ {"{\"sdp\":\"x\",\"media-keys\":{}}", "\"media-keys\" must be an array"},
+    /*  9 */ {"{\"sdp\":\"x\",\"media-keys\":\"x\"}", "\"media-keys\" must be an array"},
+    /* 10 */ {KEYS ("1"), "\"media-keys\" must hold objects only"},
+    /* 11 */ {KEYS ("null"), "\"media-keys\" must hold objects only"},
+    /* 12 */ {KEYS ("{}"), "\"kid\" is missing"},
+    /* 13 */ {KEYS (KEY ("\"1\"", GOOD_SUITE, GOOD_KEY)), "\"kid\" must be a whole number"},
+    /* 14 */ {KEYS (KEY ("1.0", GOOD_SUITE, GOOD_KEY)), "\"kid\" must be a whole number"},
+    /* 15 */ {KEYS (KEY ("-1", GOOD_SUITE, GOOD_KEY)), "\"kid\" must be a whole number"},
+    /* 16 */ {KEYS (KEY ("1e3", GOOD_SUITE, GOOD_KEY)), "\"kid\" must be a whole number"},
+    /* 17 */
+    {KEYS (KEY ("9007199254740993", GOOD_SUITE, GOOD_KEY)), "\"kid\" must be a whole number"},
+    /* 18 */ {KEYS (KEY ("18446744073709551616", GOOD_SUITE, GOOD_KEY)), "\"kid\" must be"},
+    /* 19 */ {KEYS (KEY ("18446744073709551617", GOOD_SUITE, GOOD_KEY)), "\"kid\" must be"},
+    /* 20 */ {KEYS (KEY ("true", GOOD_SUITE, GOOD_KEY)), "\"kid\" must be a whole number"},
+    /* 21 */ {KEYS (KEY ("1", "4", GOOD_KEY)), "\"cipher-suite\" must be a string"},
+    /* 22 */ {KEYS (KEY ("1", "\"NULL\"", GOOD_KEY)), "\"cipher-suite\" must be AES_128_GCM"},
+    /* 23 */
+    {KEYS (KEY ("1", "\"AES_128_CTR_HMAC_SHA256_80\"", GOOD_KEY)), "\"cipher-suite\" must be"},
+    /* 24 */ {KEYS (KEY ("1", GOOD_SUITE, "1")), "\"key\" must be a string"},
+    /* 25 */ {KEYS (KEY ("1", GOOD_SUITE, "\"\"")), "\"key\" must be 32 bytes"},
+    /* 26 */ {KEYS (KEY ("1", GOOD_SUITE, "\"" KEY_TEXT "=\"")), "\"key\" must be 32 bytes"},
+    /* 27 */ {KEYS (KEY ("1", GOOD_SUITE, "\"+" KEY_TEXT "\"")), "\"key\" must be 32 bytes"},
+    /* 28 stray bits */
+    {KEYS (KEY ("1", GOOD_SUITE, "\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB\"")),
+        "\"key\" must"},
+    /* 29 33 bytes */
+    {KEYS (KEY ("1", GOOD_SUITE, "\"A" KEY_TEXT "\"")), "\"key\" must be 32 bytes"},
+    /* 30 */ {KEYS ("{\"kid\":1,\"cipher-suite\":" GOOD_SUITE "}"), "\"key\" is missing"},
+    /* 31 */ {KEYS ("{\"kid\":1,\"key\":" GOOD_KEY "}"), "\"cipher-suite\" is missing"},
+    /* 32 */ {KEYS (KEY ("1", GOOD_SUITE, GOOD_KEY) "," KEY ("1", GOOD_SUITE, GOOD_KEY)), "twice"},
+    /* 33 */ {KEYS ("1,1,1,1,1"), "more than the 4 items"},
+};
+
+static void
+assert_description_refused (const char *json, gssize len, const char *says, const char *row)
+{
+  g_autoptr (GError) error = NULL;
+  NatDescription d;
+
+  if (nat_description_from_json (&d, json, len, &error))
+    g_error ("%s was taken", row);
+  if (!g_error_matches (error, NAT_ERROR, NAT_ERROR_MALFORMED) ||
+      strstr (error->message, says) == NULL)
+    g_error ("%s: %s", row, error->message);
+  g_assert_null (strstr (error->message, KEY_TEXT));
+  g_assert_null (d.sdp);
+  g_assert_cmpuint (d.n_media_keys, ==, 0);
+}
+
+static void
+test_description_bad (void)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (bad_descriptions); i++) {
+    g_autofree char *row = g_strdup_printf ("row %u", i);
+
+    assert_description_refused (bad_descriptions[i].json, -1, bad_descriptions[i].says, row);
+  }
+}
+
+/* Not JSON, though json-glib or another lenient reader would take most of it. */
+static const char *const bad_json[] = {
+    "{\"sdp\":\"x\"",
+    "{\"sdp\":\"x\"}}",
+    "{\"sdp\":\"x\"} x",
+    "{\"sdp\":\"x\"}{}",
+    "{\"sdp\":\"x\",}",
+    "{,\"sdp\":\"x\"}",
+    "{\"sdp\" \"x\"}",
+    "{sdp:\"x\"}",
+    "{'sdp':\"x\"}",
+    "{\"sdp\":'x'}",
+    "{\"sdp\":\"x\"/* c */}",
+    "// c\n{\"sdp\":\"x\"}",
+    "# c\n{\"sdp\":\"x\"}",
+    "var a = {\"sdp\":\"x\"};",
+    "{\"sdp\":\"x\",\"n\":01}",
+    "{\"sdp\":\"x\",\"n\":0x1}",
+    "{\"sdp\":\"x\",\"n\":+1}",
+    "{\"sdp\":\"x\",\"n\":.5}",
+    "{\"sdp\":\"x\",\"n\":1.}",
+    "{\"sdp\":\"x\",\"n\":1e}",
+    "{\"sdp\":\"x\",\"n\":-}",
+    "{\"sdp\":\"x\",\"n\":NaN}",
+    "{\"sdp\":\"x\",\"n\":True}",
+    "{\"sdp\":\"x\",\"n\":tru}",
+    "{\"sdp\":\"x\",\"n\":[1,]}",
+    "{\"sdp\":\"x\",\"n\":[1 2]}",
+    "{\"sdp\":\"x\",\"n\":}",
+    "{\"sdp\":\"x\",\"n\"}",
+    "{\"sdp\":\"\\x\"}",
+    "{\"sdp\":\"\\u12\"}",
+    "{\"sdp\":\"\\u0000\"}",
+    "{\"sdp\":\"\\ud800\"}",
+    "{\"sdp\":\"\\ud800\\u0041\"}",
+    "{\"sdp\":\"\\udc00\"}",
+    "{\"sdp\":\"a\nb\"}",
+    "{\"sdp\":\"\xff\"}",
+    "{\"sdp\":\"\xc0\xaf\"}",
+    "{\"sdp\":\"x",
+    "{\"sdp\":\"x\\",
+    "\xef\xbb\xbf{\"sdp\":\"x\"}",
+};
+
+static void
+test_json_bad (void)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (bad_json); i++)
+    assert_description_refused (bad_json[i], -1, "not a JSON object", bad_json[i]);
+  assert_description_refused ("{\"sdp\":\"x\0y\"}", 13, "not a JSON object", "a zero byte");
+  assert_description_refused ("{\"sdp\":\"x\"}\0", 12, "not a JSON object", "a zero at the end");
+}
+
+static void
+test_json_good (void)
+{
+  static const char *const good[] = {
+      " {\t\"sdp\"\r\n:\"x\" } \n",
+      "{\"sdp\":\"x\",\"n\":-0.5e+10}",
+      "{\"sdp\":\"x\",\"n\":1E5,\"m\":0,\"o\":-0}",
+      "{\"sdp\":\"x\",\"n\":[true,false,null,{},[]]}",
+      "{\"n\":99999999999999999999999999,\"sdp\":\"x\"}",
+      "{\"sdp\":\"\\u0078\"}",
+      "{\"n\":\"\\ud83d\\ude00\",\"sdp\":\"x\"}",
+      "{\"\":1,\"sdp\":\"x\"}",
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (good); i++) {
+    g_autoptr (GError) error = NULL;
+    NatDescription d;
+
+    if (!nat_description_from_json (&d, good[i], -1, &error))
+      g_error ("%s: %s", good[i], error->message);
+    g_assert_cmpstr (d.sdp, ==, "x");
+    nat_description_clear (&d);
+  }
+}
+
+static char *
+nested (const char *open, const char *close, guint depth)
+{
+  GString *s = g_string_new ("{\"sdp\":\"x\",\"n\":");
+
+  for (guint i = 0; i < depth; i++)
+    g_string_append (s, open);
+  g_string_append (s, "1");
+  for (guint i = 0; i < depth; i++)
+    g_string_append (s, close);
+  g_string_append (s, "}");
+  return g_string_free (s, FALSE);
+}
+
+static void
+test_json_bombs (void)
+{
+  g_autofree char *fits = nested ("[", "]", 15), *deep = nested ("[", "]", 16);
+  g_autofree char *deepest = nested ("[", "]", 30000), *objects = nested ("{\"a\":", "}", 10000);
+  g_autofree char *open = g_strnfill (NAT_DOCUMENT_MAX, '[');
+  g_autofree char *big = g_strnfill (NAT_DOCUMENT_MAX + 1, ' ');
+  NatDescription d;
+
+  g_assert_true (nat_description_from_json (&d, fits, -1, NULL));
+  nat_description_clear (&d);
+  assert_description_refused (deep, -1, "at most 16 levels", "17 levels");
+  assert_description_refused (deepest, -1, "at most 16 levels", "30000 levels");
+  assert_description_refused (objects, -1, "at most 16 levels", "10000 objects");
+  assert_description_refused (open, -1, "not a JSON object", "brackets only");
+  memcpy (big, "{\"sdp\":\"x\"}", 11);
+  assert_description_refused (big, -1, "longer than the 65536 bytes", "too long");
+  g_assert_true (nat_description_from_json (&d, big, NAT_DOCUMENT_MAX, NULL));
+  nat_description_clear (&d);
+}
+
+/* Each row puts value in place of member (NULL: takes it away) in a good document. */
+static const struct {
+  const char *member, *value, *says;
+} bad_sessions[] = {
+    /*  0 */ {"session", NULL, "\"session\" is missing"},
+    /*  1 */ {"session", "1", "\"session\" must be a string"},
+    /*  2 */ {"session", "\"AAAA\"", "\"session\" must be 16 bytes"},
+    /*  3 */ {"session", "\"../../../../../../../.\"", "\"session\" must be 16 bytes"},
+    /*  4 */ {"username", NULL, "\"username\" is missing"},
+    /*  5 */ {"username", "[]", "\"username\" must be a string"},
+    /*  6 */ {"username", "\"\"", "\"username\" must be printable"},
+    /*  7 */ {"username", "\"a b\"", "\"username\" must be printable"},
+    /*  8 */ {"username", "\"\303\274\"", "\"username\" must be printable"},
+    /*  9 */ {"realm", NULL, "\"realm\" is missing"},
+    /* 10 */ {"realm", "\"\"", "\"realm\" must be printable"},
+    /* 11 */ {"realm", "\"12345678901234567890123456789012\"", "\"realm\" is longer than the 31"},
+    /* 12 */ {"realm", "{}", "\"realm\" must be a string"},
+    /* 13 */ {"password", NULL, "\"password\" is missing"},
+    /* 14 */ {"password", "\"AAAA\"", "\"password\" must be 32 bytes"},
+    /* 15 */ {"password", "false", "\"password\" must be a string"},
+    /* 16 */ {"udp", NULL, "\"udp\" is missing"},
+    /* 17 */ {"udp", "{}", "\"udp\" must be an array"},
+    /* 18 */ {"udp", "[\"192.0.2.1:5\"]", "\"udp\" must hold objects only (item 0)"},
+    /* 19 */ {"udp", "[{\"port\":1}]", "\"address\" is missing"},
+    /* 20 */ {"udp", "[{\"address\":\"192.0.2.1\"}]", "\"port\" is missing"},
+    /* 21 */ {"udp", "[{\"address\":\"192.0.2.1\",\"port\":0}]", "\"port\" must be"},
+    /* 22 */ {"udp", "[{\"address\":\"192.0.2.1\",\"port\":65536}]", "\"port\" must be"},
+    /* 23 */ {"udp", "[{\"address\":\"192.0.2.1\",\"port\":\"5\"}]", "\"port\" must be"},
+    /* 24 */
+    {"udp", "[{\"address\":\"relay.example.org\",\"port\":5}]", "\"address\" must be a numeric"},
+    /* 25 */ {"udp", "[{\"address\":\"192.0.2.1:7\",\"port\":5}]", "\"address\" must be a numeric"},
+    /* 26 */ {"udp", "[{\"address\":\"192.0.2.1:0\",\"port\":5}]", "\"address\" must be a numeric"},
+    /* 27 */
+    {"udp", "[{\"address\":\"[2001:db8::1]\",\"port\":5}]", "\"address\" must be a numeric"},
+    /* 28 */ {"udp", "[{\"address\":\"0.0.0.0\",\"port\":5}]", "\"address\" must be a numeric"},
+    /* 29 */ {"udp", "[{\"address\":\"::\",\"port\":5}]", "\"address\" must be a numeric"},
+    /* 30 */ {"udp", "[{\"address\":1,\"port\":5}]", "\"address\" must be a string"},
+    /* 31 */ {"udp", "[1,2,3,4,5,6,7,8,9]", "\"udp\" has more than the 8 items"},
+    /* 32 */ {"keepalive-ms", NULL, "\"keepalive-ms\" is missing"},
+    /* 33 */ {"keepalive-ms", "249", "\"keepalive-ms\" must be a whole number from 250 to 60000"},
+    /* 34 */ {"keepalive-ms", "60001", "\"keepalive-ms\" must be"},
+    /* 35 */ {"keepalive-ms", "4000.5", "\"keepalive-ms\" must be"},
+    /* 36 */ {"expires-s", NULL, "\"expires-s\" is missing"},
+    /* 37 */ {"expires-s", "-1", "\"expires-s\" must be"},
+    /* 38 */ {"expires-s", "\"3600\"", "\"expires-s\" must be"},
+    /* 39 */ {"boot-id", NULL, "\"boot-id\" is missing"},
+    /* 40 */ {"boot-id", "\"00\"", "\"boot-id\" must be 16 bytes"},
+    /* 41 */ {"boot-id", "\"000102030405060708090A0B0C0D0E0F\"", "\"boot-id\" must be"},
+    /* 42 */ {"boot-id", "0", "\"boot-id\" must be a string"},
+    /* 43 */ {"version", NULL, "\"version\" is missing"},
+    /* 44 */ {"version", "0", "\"version\" must be a whole number from 1"},
+    /* 45 */ {"version", "4294967296", "\"version\" must be"},
+    /* 46 */ {"version", "null", "\"version\" must be"},
+    /* 47 */ {"publisher", NULL, "\"publisher\" is missing"},
+    /* 48 */ {"publisher", "\"dead\"", "\"publisher\" must be \"none\""},
+    /* 49 */ {"publisher", "1", "\"publisher\" must be a string"},
+    /* 50 */ {"sdp", "7", "\"sdp\" must be a string"},
+    /* 51 */ {"media-keys", "7", "\"media-keys\" must be an array"},
+    /* 52 */ {"media-keys", "[{\"kid\":1}]", "\"cipher-suite\" is missing"},
+};
+
+static char *
+session_with (const char *member, const char *value)
+{
+  NatSessionDocument d = example_session ();
+  g_autofree char *json = nat_session_document_to_json (&d);
+  g_autoptr (JsonNode) root = json_from_string (json, NULL);
+  JsonObject *object = json_node_get_object (root);
+
+  if (value == NULL)
+    json_object_remove_member (object, member);
+  else
+    json_object_set_member (object, member, json_from_string (value, NULL));
+  return json_to_string (root, FALSE);
+}
+
+static void
+test_session_bad (void)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (bad_sessions); i++) {
+    g_autofree char *json = session_with (bad_sessions[i].member, bad_sessions[i].value);
+    g_autoptr (GError) error = NULL;
+    NatSessionDocument d;
+
+    if (nat_session_document_from_json (&d, json, -1, &error))
+      g_error ("row %u was taken", i);
+    if (!g_error_matches (error, NAT_ERROR, NAT_ERROR_MALFORMED) ||
+        strstr (error->message, bad_sessions[i].says) == NULL)
+      g_error ("row %u: %s", i, error->message);
+    g_assert_null (d.username);
+    g_assert_cmpstr (d.password, ==, "");
+  }
+}
+
+static void
+test_session_longest_username (void)
+{
+  g_autofree char *fits = g_strnfill (510, 'u'), *too_long = g_strnfill (511, 'u');
+  g_autofree char *good = NULL, *bad = NULL;
+  NatSessionDocument d;
+
+  fits[0] = fits[509] = too_long[0] = too_long[510] = '"';
+  good = session_with ("username", fits);
+  bad = session_with ("username", too_long);
+  g_assert_true (nat_session_document_from_json (&d, good, -1, NULL));
+  nat_session_document_clear (&d);
+  g_assert_false (nat_session_document_from_json (&d, bad, -1, NULL));
+}
+
+static void
+test_etag (void)
+{
+  char etag[64];
+
+  nat_session_etag ("000102030405060708090a0b0c0d0e0f", G_MAXUINT32, etag);
+  g_assert_cmpstr (etag, ==, "\"000102030405060708090a0b0c0d0e0f-4294967295\"");
+}
+
+/* ---- Problems ---------------------------------------------------------- */
+
+static void
+test_problem (void)
+{
+  g_autofree char *json = nat_problem_to_json (409, "https://natrelay.example.org/problems/taken",
+      "Stream is taken", "Another \"publisher\" holds it.");
+  g_autofree char *bare = nat_problem_to_json (404, "about:blank", "Not Found", NULL);
+  NatProblem p;
+
+  g_assert_true (nat_problem_from_json (&p, json, -1));
+  g_assert_cmpuint (p.status, ==, 409);
+  g_assert_cmpstr (p.type, ==, "https://natrelay.example.org/problems/taken");
+  g_assert_cmpstr (p.title, ==, "Stream is taken");
+  g_assert_cmpstr (p.detail, ==, "Another \"publisher\" holds it.");
+  nat_problem_clear (&p);
+  g_assert_true (nat_problem_from_json (&p, bare, -1));
+  g_assert_null (p.detail);
+  nat_problem_clear (&p);
+}
+
+/* What a proxy or another server says is no problem document of the relay's. */
+static void
+test_problem_foreign (void)
+{
+  static const char *const foreign[] = {
+      "",
+      "<html>403 Forbidden</html>",
+      "{}",
+      "{\"type\":\"about:blank\",\"title\":\"x\"}",
+      "{\"type\":\"about:blank\",\"status\":403}",
+      "{\"title\":\"x\",\"status\":403}",
+      "{\"type\":\"about:blank\",\"title\":\"x\",\"status\":\"403\"}",
+      "{\"type\":\"about:blank\",\"title\":\"x\",\"status\":99}",
+      "{\"type\":\"about:blank\",\"title\":\"x\",\"status\":600}",
+      "{\"type\":1,\"title\":\"x\",\"status\":403}",
+      "{\"type\":\"about:blank\",\"title\":\"x\",\"status\":403,\"detail\":1}",
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (foreign); i++) {
+    NatProblem p;
+
+    if (nat_problem_from_json (&p, foreign[i], -1))
+      g_error ("row %u was taken", i);
+    g_assert_null (p.title);
+  }
+}
+
+/* ---- Noise ------------------------------------------------------------- */
+
+static void
+test_noise (void)
+{
+  NatSessionDocument d = example_session ();
+  g_autofree char *json = nat_session_document_to_json (&d);
+  g_autoptr (GRand) rand = g_rand_new_with_seed (99);
+  gsize len = strlen (json);
+  guint taken = 0, refused = 0;
+
+  for (guint i = 0; i < 20000; i++) {
+    g_autofree char *copy = g_strdup (json);
+    NatSessionDocument back;
+    NatDescription description;
+    NatTracks tracks;
+
+    for (guint n = g_rand_int_range (rand, 1, 3); n > 0; n--)
+      copy[g_rand_int_range (rand, 0, len)] =
+          g_rand_boolean (rand) ? "{}[]\":,\\u0-9e"[g_rand_int_range (rand, 0, 13)]
+                                : g_rand_int_range (rand, 0, 256);
+    if (nat_session_document_from_json (&back, copy, len, NULL)) {
+      taken++;
+      nat_session_document_clear (&back);
+    } else {
+      refused++;
+    }
+    if (nat_description_from_json (&description, copy, len, NULL)) {
+      nat_tracks_from_sdp (&tracks, description.sdp, NULL);
+      nat_description_clear (&description);
+    }
+  }
+  g_assert_cmpuint (taken, >, 100);
+  g_assert_cmpuint (refused, >, 1000);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/negotiation/names", test_names);
+  g_test_add_func ("/negotiation/globs", test_globs);
+  g_test_add_func ("/negotiation/globs-twin", test_globs_twin);
+  g_test_add_func ("/negotiation/sdp", test_sdp);
+  g_test_add_func ("/negotiation/sdp-liberties", test_sdp_liberties);
+  g_test_add_func ("/negotiation/sdp-static", test_sdp_static);
+  g_test_add_func ("/negotiation/sdp-bad", test_sdp_bad);
+  g_test_add_func ("/negotiation/sdp-limits", test_sdp_limits);
+  g_test_add_func ("/negotiation/description-round-trip", test_description_round_trip);
+  g_test_add_func ("/negotiation/description-bare", test_description_bare);
+  g_test_add_func ("/negotiation/description-bad", test_description_bad);
+  g_test_add_func ("/negotiation/json-bad", test_json_bad);
+  g_test_add_func ("/negotiation/json-good", test_json_good);
+  g_test_add_func ("/negotiation/json-bombs", test_json_bombs);
+  g_test_add_func ("/negotiation/session-round-trip", test_session_round_trip);
+  g_test_add_func ("/negotiation/session-states", test_session_states);
+  g_test_add_func ("/negotiation/session-bad", test_session_bad);
+  g_test_add_func ("/negotiation/session-longest-username", test_session_longest_username);
+  g_test_add_func ("/negotiation/etag", test_etag);
+  g_test_add_func ("/negotiation/problem", test_problem);
+  g_test_add_func ("/negotiation/problem-foreign", test_problem_foreign);
+  g_test_add_func ("/negotiation/noise", test_noise);
+  return g_test_run ();
+}
