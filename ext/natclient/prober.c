@@ -39,6 +39,7 @@
 typedef struct {
   guint8 id[12];
   gint64 sent_us; /* first transmission; 0 = slot is free */
+  gboolean done;  /* answered; what comes after is the answer to a repetition */
   gboolean authenticated;
   gboolean answer;   /* sent at once for a challenge: its nonce is fresh */
   gboolean repeated; /* its round trip tells nothing (Karn) */
@@ -89,8 +90,9 @@ struct _NatProber {
   gint64 suspect_us; /* G_MAXINT64 = no Binding is out, or none is overdue */
   gint64 probe_us, probe_step_us, stuck_us;
   guint probes;
-  gint64 success_us; /* last valid answer */
-  gint64 hint_us;    /* last Binding for a hint; 0 = never */
+  gint64 success_us;   /* last valid answer */
+  gint64 hint_us;      /* last Binding for a hint; 0 = never */
+  gboolean hint_waits; /* keepalive_us is earlier for one that came too soon */
   gint64 burst_end_us, burst_pause_us;
 
   NatAddress mapped;
@@ -307,6 +309,7 @@ nat_prober_start (
   p->challenge_end_us = now_us + MS (timeout_ms);
   p->keepalive_us = p->suspect_us = G_MAXINT64;
   p->hint_us = 0;
+  p->hint_waits = FALSE;
   p->burst_end_us = 0;
   p->flowing = FALSE;
   p->sending_us = 0;
@@ -435,7 +438,7 @@ on_success (NatProber *p, gint64 now_us, Candidate *c, Transaction *t, const Nat
   if (!t->authenticated || !read_success (p, msg, &report.mapped, &report))
     return NAT_PROBER_REFUSED;
   measure (p, t, now_us);
-  t->sent_us = 0;
+  t->done = TRUE;
   note_mapped (p, &report.mapped, &report);
   if (!was_registered) {
     p->keepalive_us = G_MAXINT64;
@@ -512,17 +515,15 @@ static NatProberVerdict
 on_challenge (NatProber *p, gint64 now_us, Candidate *c, Transaction *t, guint code,
     const NatStunMessage *msg)
 {
-  Transaction done = *t;
-
   /* Late: this request went out before the nonce that we have now. */
-  if (done.nonce_serial != c->nonce_serial) {
-    t->sent_us = 0;
+  if (t->nonce_serial != c->nonce_serial) {
+    t->done = TRUE;
     return NAT_PROBER_TAKEN;
   }
   if (!store_challenge (p, c, msg))
     return NAT_PROBER_REFUSED;
-  t->sent_us = 0;
-  if (code == 401 && done.answer && ++c->refusals >= REFUSALS_MAX) {
+  t->done = TRUE;
+  if (code == 401 && t->answer && ++c->refusals >= REFUSALS_MAX) {
     enter_idle (p);
     p->ops.event (p->user, NAT_PROBER_DISOWNED, NULL);
     return NAT_PROBER_TAKEN;
@@ -539,6 +540,7 @@ nat_prober_hint (NatProber *p, gint64 now_us)
   if (p->phase != NAT_PROBER_REGISTERED)
     return;
   if (p->hint_us != 0 && now_us < p->hint_us + HINT_US) {
+    p->hint_waits = TRUE;
     p->keepalive_us = MIN (p->keepalive_us, p->hint_us + HINT_US);
     return;
   }
@@ -563,7 +565,7 @@ on_indication (NatProber *p, gint64 now_us, const NatStunMessage *msg)
 {
   guint32 reason;
 
-  if (!msg->has_fingerprint || !nat_stun_slice_u32 (&msg->reason, &reason))
+  if (!nat_stun_slice_u32 (&msg->reason, &reason))
     return NAT_PROBER_REFUSED;
   if (p->phase != NAT_PROBER_REGISTERED)
     return NAT_PROBER_TAKEN;
@@ -585,11 +587,15 @@ nat_prober_input (
 
   if (c == NULL || p->phase == NAT_PROBER_IDLE || nat_stun_parse (&msg, data, len) != NAT_STUN_OK)
     return NAT_PROBER_REFUSED;
+  if (!msg.has_fingerprint)
+    return NAT_PROBER_REFUSED;
   if (msg.type == NAT_STUN_BINDING_INDICATION)
     return on_indication (p, now_us, &msg);
   t = find_transaction (c, msg.transaction_id);
   if (t == NULL)
     return NAT_PROBER_REFUSED;
+  if (t->done)
+    return NAT_PROBER_TAKEN;
   if (msg.type == NAT_STUN_BINDING_SUCCESS)
     return on_success (p, now_us, c, t, &msg);
   if (msg.type != NAT_STUN_BINDING_ERROR)
@@ -738,6 +744,9 @@ tick_registered (NatProber *p, gint64 now_us)
   if (now_us >= p->keepalive_us) {
     gboolean burst = now_us < p->burst_end_us;
 
+    if (p->hint_waits)
+      p->hint_us = now_us;
+    p->hint_waits = FALSE;
     check (p, now_us, burst ? fast_suspicion (p) : KEEPALIVE_SUSPECT_US);
     p->keepalive_us = now_us + (burst ? NAT_PROBE_US : jittered_interval (p));
   }
