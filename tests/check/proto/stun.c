@@ -275,7 +275,8 @@ parse_attributes (NatStunMessage *msg, const char *hex, guint8 **copy)
   guint8 buf[2048] = {0x01, 0x01, (guint8)(len >> 8), (guint8)len, 0x21, 0x12, 0xa4, 0x42};
 
   memcpy (buf + 8, id, 12);
-  memcpy (buf + 20, g_bytes_get_data (attributes, NULL), len);
+  if (len > 0)
+    memcpy (buf + 20, g_bytes_get_data (attributes, NULL), len);
   return parse_copy (msg, buf, len + 20, copy);
 }
 
