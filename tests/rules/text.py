@@ -1,0 +1,51 @@
+#!/usr/bin/python3
+# natrelay
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the project's text must and must not say."""
+import re
+
+from rules import Tap, files, read
+
+# In pieces, or this file would fail its own test.
+UNFINISHED = r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b"
+# A project speaks of itself: not of the machine it was written on, nor of what helped to write it.
+MACHINE = r"(?<![\w.])/(work|root|home)/\w|/tmp/b" r"-"
+HELPERS = r"(?i)\b(cl" r"aude|chat" r"gpt|co" r"pilot|an" r"thropic|open" r"ai|ll" r"m)\b"
+
+TEXT = (".c", ".h", ".def", ".py", ".sh", ".md", ".build", ".txt", ".conf", ".in", ".service", ".1",
+        ".5", ".gv", ".supp", ".css", ".html")
+LICENCE = "SPDX-License-Identifier: LGPL-2.1-or-later"
+
+
+def scripts():
+    """Programs without an ending."""
+    return [p for p in files(under=("tests/", "examples/", ".ci/"))
+            if "." not in p.rsplit("/", 1)[-1] and read(p).startswith("#!")]
+
+
+def found(pattern, paths):
+    for path in paths:
+        for number, line in enumerate(read(path).split("\n"), 1):
+            if re.search(pattern, line):
+                yield "%s:%d: %s" % (path, number, line.strip()[:80])
+
+
+def main():
+    tap = Tap()
+    every = [p for p in files(*TEXT) + scripts()
+             if not p.startswith(("tests/vectors/", "COPYING"))]
+    programs = [p for p in files(".c", ".h", ".py", ".sh") + scripts()]
+    tap.check("nothing is left to be done later (%d files)" % len(every),
+              list(found(UNFINISHED, every)))
+    tap.check("no path of somebody's machine", list(found(MACHINE, every)))
+    tap.check("the project speaks of itself alone", list(found(HELPERS, every)))
+    tap.check("every source names its licence (%d files)" % len(programs),
+              [p for p in programs if LICENCE not in read(p)[:400]])
+    tap.check("no blanks at line ends, no tabs in C",
+              ["%s:%d" % (p, n) for p in programs for n, line in enumerate(read(p).split("\n"), 1)
+               if line != line.rstrip() or (p.endswith((".c", ".h")) and "\t" in line)])
+    tap.end()
+
+
+if __name__ == "__main__":
+    main()
