@@ -49,20 +49,31 @@ skip_digits (Scan *s)
   return s->p > start;
 }
 
+/* json-glib takes an integer beyond 64 bits for -1 or another, so the long ones stop here. */
 static gboolean
 skip_number (Scan *s)
 {
+  gboolean fits;
+  const char *start;
+
   accept (s, '-');
+  start = s->p;
   if (!accept (s, '0') && !skip_digits (s))
     return FALSE;
-  if (accept (s, '.') && !skip_digits (s))
-    return FALSE;
+  fits = s->p - start <= NAT_JSON_DIGITS_MAX;
+  if (accept (s, '.')) {
+    fits = TRUE;
+    if (!skip_digits (s))
+      return FALSE;
+  }
   if (accept (s, 'e') || accept (s, 'E')) {
+    fits = TRUE;
     if (!accept (s, '+'))
       accept (s, '-');
-    return skip_digits (s);
+    if (!skip_digits (s))
+      return FALSE;
   }
-  return TRUE;
+  return fits;
 }
 
 static gint32
@@ -200,7 +211,8 @@ nat_json_parse (const char *json, gssize len, gsize max_len, const char *what, G
   }
   if (!g_utf8_validate_len (json, n, NULL) || !is_json_object (json, n)) {
     g_set_error (error, NAT_ERROR, NAT_ERROR_MALFORMED,
-        "%s is not a JSON object of at most %d levels", what, NAT_JSON_DEPTH_MAX);
+        "%s is not a JSON object of at most %d levels and %d digits in a whole number", what,
+        NAT_JSON_DEPTH_MAX, NAT_JSON_DIGITS_MAX);
     return NULL;
   }
   parser = json_parser_new_immutable ();

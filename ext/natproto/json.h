@@ -14,6 +14,7 @@
 G_BEGIN_DECLS
 
 #define NAT_JSON_DEPTH_MAX   16                            /* objects and arrays in one another */
+#define NAT_JSON_DIGITS_MAX  18                            /* of a whole number: fit in 63 bits */
 #define NAT_JSON_INTEGER_MAX (G_GINT64_CONSTANT (1) << 53) /* exact in every JSON library */
 
 typedef enum {

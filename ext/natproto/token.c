@@ -4,7 +4,6 @@
 
 #include "natproto/token.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "natproto/error.h"
@@ -389,8 +388,8 @@ read_date (JsonObject *object, const char *member, gint64 *out, GError **error)
     return TRUE;
   if (JSON_NODE_HOLDS_VALUE (node) && json_node_get_value_type (node) == G_TYPE_DOUBLE) {
     value = json_node_get_double (node);
-    if (isfinite (value) && fabs (value) < (gdouble)NAT_JSON_INTEGER_MAX) {
-      *out = (gint64)floor (value);
+    if (value > -(gdouble)NAT_JSON_INTEGER_MAX && value < (gdouble)NAT_JSON_INTEGER_MAX) {
+      *out = (gint64)value;
       return TRUE;
     }
   }
