@@ -1,0 +1,543 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "natserver/data/roster.h"
+
+#include <string.h>
+
+#include "natproto/crypto.h"
+
+#define STREAM_KEPT_US ((gint64)NAT_TICKET_LIFETIME_S * G_USEC_PER_SEC)
+
+typedef struct {
+  guint8 id[NAT_SESSION_ID_SIZE]; /* first: it is the hash key */
+  NatReason reason;
+  gint64 until_s;
+} Ended;
+
+/* ---- The whole --------------------------------------------------------- */
+
+/* Ids are random, and only those of genuine tickets get here: any four bytes are a good hash. */
+static guint
+id_hash (gconstpointer id)
+{
+  guint hash;
+
+  memcpy (&hash, id, sizeof hash);
+  return hash;
+}
+
+static gboolean
+id_equal (gconstpointer a, gconstpointer b)
+{
+  return memcmp (a, b, NAT_SESSION_ID_SIZE) == 0;
+}
+
+static void
+free_session (NatDataSession *s)
+{
+  nat_srtcp_free (s->from_client);
+  nat_srtcp_free (s->to_client);
+  nat_session_counters_unref (s->counters);
+  nat_crypto_wipe (s->username, s->username_len);
+  g_free (s->username);
+  nat_crypto_wipe (s, sizeof *s);
+  g_free (s);
+}
+
+static void
+free_stream (gpointer data)
+{
+  NatDataStream *stream = data;
+
+  g_free (stream->receivers);
+  g_free (stream->tracks);
+  g_free (stream->name);
+  g_free (stream);
+}
+
+NatRoster *
+nat_roster_new (void)
+{
+  NatRoster *r = g_new0 (NatRoster, 1);
+  guint8 hash_key[16];
+
+  nat_crypto_random (hash_key, sizeof hash_key);
+  r->paths = nat_table_new (hash_key);
+  nat_crypto_wipe (hash_key, sizeof hash_key);
+  r->sessions = g_hash_table_new (id_hash, id_equal);
+  r->streams = g_hash_table_new_full (g_str_hash, g_str_equal, NULL, free_stream);
+  r->ended = g_hash_table_new_full (id_hash, id_equal, g_free, NULL);
+  r->ssrcs = g_hash_table_new (NULL, NULL);
+  r->live = g_ptr_array_new ();
+  g_queue_init (&r->active);
+  return r;
+}
+
+void
+nat_roster_free (NatRoster *r)
+{
+  GHashTableIter it;
+  gpointer session;
+
+  if (!r)
+    return;
+  nat_roster_settle (r);
+  g_hash_table_iter_init (&it, r->sessions);
+  while (g_hash_table_iter_next (&it, NULL, &session))
+    free_session (session);
+  g_hash_table_unref (r->sessions);
+  g_hash_table_unref (r->streams);
+  g_hash_table_unref (r->ended);
+  g_hash_table_unref (r->ssrcs);
+  g_ptr_array_unref (r->live);
+  nat_table_free (r->paths);
+  g_free (r);
+}
+
+/* ---- Receivers --------------------------------------------------------- */
+
+static void
+mark_stale (NatRoster *r, NatDataStream *stream)
+{
+  if (stream->stale)
+    return;
+  stream->stale = TRUE;
+  stream->next_stale = r->stale;
+  r->stale = stream;
+}
+
+static gboolean
+is_receiver (const NatDataSession *s)
+{
+  return s->role == NAT_ROLE_SUBSCRIBER && s->selected != NULL;
+}
+
+static NatReceivers *
+build_receivers (const NatDataStream *stream)
+{
+  NatReceivers *new;
+  guint n = 0;
+
+  for (const NatDataSession *s = stream->sessions; s; s = s->next)
+    n += is_receiver (s);
+  new = g_malloc0 (sizeof *new + n * sizeof new->list[0]);
+  for (guint socket = 0; socket < NAT_UDPIO_SOCKETS && new->n < n; socket++) {
+    for (NatDataSession *s = stream->sessions; s; s = s->next) {
+      if (is_receiver (s) && s->selected->dest.socket == socket)
+        new->list[new->n++] = (NatReceiver){s->selected->dest, s, s->counters};
+    }
+  }
+  return new;
+}
+
+void
+nat_roster_settle (NatRoster *r)
+{
+  for (NatDataStream *stream = r->stale; stream; stream = stream->next_stale) {
+    stream->receivers->next = r->retired_receivers;
+    r->retired_receivers = stream->receivers;
+    stream->receivers = build_receivers (stream);
+    stream->stale = FALSE;
+  }
+  r->stale = NULL;
+  while (r->retired_receivers) {
+    NatReceivers *old = r->retired_receivers;
+    r->retired_receivers = old->next;
+    g_free (old);
+  }
+  while (r->retired_sessions) {
+    NatDataSession *old = r->retired_sessions;
+    r->retired_sessions = old->next;
+    free_session (old);
+  }
+}
+
+/* ---- Paths ------------------------------------------------------------- */
+
+NatPath *
+nat_roster_find_path (NatRoster *r, const NatPathKey *key)
+{
+  return (NatPath *)nat_table_find (r->paths, key);
+}
+
+void
+nat_roster_drop_path (NatRoster *r, NatPath *path)
+{
+  NatDataSession *s = path->session;
+
+  nat_table_remove (r->paths, &path->key);
+  if (s->selected == path) {
+    s->selected = NULL;
+    mark_stale (r, s->stream);
+  }
+  memset (path, 0, sizeof *path);
+}
+
+void
+nat_roster_select (NatRoster *r, NatPath *path)
+{
+  NatDataSession *s = path->session;
+
+  s->selected = path;
+  mark_stale (r, s->stream);
+}
+
+/* A free slot, or else the one that was valid longest ago and is not selected. */
+static NatPath *
+oldest_path (NatDataSession *s)
+{
+  NatPath *oldest = NULL;
+
+  for (guint i = 0; i < NAT_PATHS_MAX; i++) {
+    NatPath *p = &s->paths[i];
+    if (p != s->selected && (!oldest || p->valid_us < oldest->valid_us))
+      oldest = p;
+  }
+  return oldest;
+}
+
+static NatPath *
+new_path (NatRoster *r, NatDataSession *s, const NatUdpSource *source, const NatUdpio *io)
+{
+  NatPath *path = oldest_path (s);
+
+  if (path->valid_us)
+    nat_roster_drop_path (r, path);
+  path->key = source->key;
+  path->session = s;
+  nat_udpio_dest_init (io, &path->dest, source);
+  nat_table_insert (r->paths, &path->key);
+  return path;
+}
+
+NatPath *
+nat_roster_validate_path (
+    NatRoster *r, NatDataSession *s, const NatUdpSource *source, const NatUdpio *io, gint64 now_us)
+{
+  NatPath *path = nat_roster_find_path (r, &source->key);
+
+  if (path && path->session != s) {
+    nat_roster_drop_path (r, path);
+    path = NULL;
+  }
+  if (!path)
+    path = new_path (r, s, source, io);
+  path->valid_us = now_us;
+  return path;
+}
+
+/* ---- Sessions ---------------------------------------------------------- */
+
+NatDataSession *
+nat_roster_find (NatRoster *r, const guint8 id[NAT_SESSION_ID_SIZE])
+{
+  return g_hash_table_lookup (r->sessions, id);
+}
+
+static void
+enlist (NatRoster *r, NatDataSession *s)
+{
+  s->live_index = r->live->len;
+  g_ptr_array_add (r->live, s);
+  if (s->stream->has_publisher && id_equal (s->stream->publisher_id, s->id))
+    s->stream->publisher = s;
+}
+
+/* From here on no packet finds the session and none is sent to it. */
+static void
+unlist (NatRoster *r, NatDataSession *s)
+{
+  for (guint i = 0; i < NAT_PATHS_MAX; i++) {
+    if (s->paths[i].valid_us)
+      nat_roster_drop_path (r, &s->paths[i]);
+  }
+  if (s->stream->publisher == s)
+    s->stream->publisher = NULL;
+  if (s->state == NAT_DATA_DORMANT)
+    return;
+  g_ptr_array_remove_index_fast (r->live, s->live_index);
+  if (s->live_index < r->live->len)
+    ((NatDataSession *)r->live->pdata[s->live_index])->live_index = s->live_index;
+}
+
+NatDataSession *
+nat_roster_add (NatRoster *r, const NatTicket *ticket, NatSessionCounters *counters, gint64 now_us)
+{
+  NatDataSession *s = g_new0 (NatDataSession, 1);
+
+  memcpy (s->id, ticket->session_id, sizeof s->id);
+  s->role = ticket->role;
+  s->password_secret = ticket->password_secret;
+  s->counters = nat_session_counters_ref (counters);
+  s->stream = nat_roster_stream (r, ticket->stream, now_us);
+  s->next = s->stream->sessions;
+  if (s->next)
+    s->next->prev = s;
+  s->stream->sessions = s;
+  nat_roster_renew (s, ticket, now_us);
+  g_hash_table_insert (r->sessions, s->id, s);
+  enlist (r, s);
+  return s;
+}
+
+void
+nat_roster_renew (NatDataSession *s, const NatTicket *ticket, gint64 now_us)
+{
+  gint64 rate = (gint64)ticket->max_kbps * 1000 / 8;
+
+  if (ticket->expires_s < s->expires_s)
+    return;
+  s->expires_s = ticket->expires_s;
+  /* A second's worth at once: pictures come in bursts. */
+  if (s->rate.rate != rate)
+    nat_limiter_init (&s->rate, rate, MAX (rate, NAT_DATAGRAM_MAX), now_us);
+}
+
+void
+nat_roster_sleep (NatRoster *r, NatDataSession *s)
+{
+  unlist (r, s);
+  s->state = NAT_DATA_DORMANT;
+  memset (&s->told_mapped, 0, sizeof s->told_mapped);
+}
+
+void
+nat_roster_wake (NatRoster *r, NatDataSession *s)
+{
+  s->state = NAT_DATA_EXPECTED;
+  s->told_silent = FALSE;
+  enlist (r, s);
+}
+
+void
+nat_roster_remove (NatRoster *r, NatDataSession *s, gint64 now_us)
+{
+  NatDataStream *stream = s->stream;
+
+  unlist (r, s);
+  g_hash_table_remove (r->sessions, s->id);
+  if (s->next)
+    s->next->prev = s->prev;
+  if (s->prev)
+    s->prev->next = s->next;
+  else
+    stream->sessions = s->next;
+  if (!stream->sessions)
+    stream->empty_us = now_us;
+  s->next = r->retired_sessions;
+  r->retired_sessions = s;
+}
+
+void
+nat_roster_remember (NatDataSession *s, const NatStunSlice *username, gint64 expires_s,
+    const guint8 key[NAT_STUN_KEY_SIZE])
+{
+  nat_crypto_wipe (s->username, s->username_len);
+  g_free (s->username);
+  s->username = g_memdup2 (username->data, username->len);
+  s->username_len = username->len;
+  s->username_expires_s = expires_s;
+  memcpy (s->key, key, sizeof s->key);
+}
+
+/* ---- Streams ----------------------------------------------------------- */
+
+NatDataStream *
+nat_roster_stream (NatRoster *r, const char *name, gint64 now_us)
+{
+  NatDataStream *stream = g_hash_table_lookup (r->streams, name);
+  guint8 random[8];
+
+  if (stream)
+    return stream;
+  stream = g_new0 (NatDataStream, 1);
+  stream->name = g_strdup (name);
+  stream->empty_us = now_us;
+  stream->receivers = g_new0 (NatReceivers, 1);
+  stream->first_pending = stream->last_pending = -1;
+  stream->active_link.data = stream;
+  nat_crypto_random (&stream->relay_ssrc, sizeof stream->relay_ssrc);
+  nat_crypto_random (random, sizeof random);
+  nat_base64url_encode (random, sizeof random, stream->cname);
+  g_strlcat (stream->cname, "@" NAT_REALM, sizeof stream->cname);
+  g_hash_table_insert (r->streams, stream->name, stream);
+  return stream;
+}
+
+NatDataTrack *
+nat_roster_track (const NatDataStream *stream, guint32 ssrc)
+{
+  /* 0 in a track says that it announces none. */
+  for (guint i = 0; i < stream->n_tracks && ssrc != 0; i++) {
+    if (stream->tracks[i].info.ssrc == ssrc)
+      return &stream->tracks[i];
+  }
+  return NULL;
+}
+
+static guint
+announcements (NatRoster *r, guint32 ssrc)
+{
+  return GPOINTER_TO_UINT (g_hash_table_lookup (r->ssrcs, GUINT_TO_POINTER (ssrc)));
+}
+
+gboolean
+nat_roster_ssrc_announced (NatRoster *r, guint32 ssrc)
+{
+  return announcements (r, ssrc) > 0;
+}
+
+static void
+announce (NatRoster *r, guint32 ssrc, gint change)
+{
+  guint n = announcements (r, ssrc) + (guint)change;
+
+  if (n > 0)
+    g_hash_table_insert (r->ssrcs, GUINT_TO_POINTER (ssrc), GUINT_TO_POINTER (n));
+  else
+    g_hash_table_remove (r->ssrcs, GUINT_TO_POINTER (ssrc));
+}
+
+/* Counts go on for an SSRC that stays. The reception points into itself, so it is set up anew
+ * around the old numbers. */
+static void
+init_track (NatDataTrack *track, const NatTrack *info, const NatDataTrack *old)
+{
+  if (old) {
+    *track = *old;
+    track->reception.seen.words = track->reception.seen_words;
+    track->reception.clock_rate = info->clock_rate;
+  } else {
+    nat_reception_init (&track->reception, info->ssrc, info->clock_rate);
+  }
+  track->info = *info;
+}
+
+void
+nat_roster_describe (NatRoster *r, NatDataStream *stream, const NatTracks *tracks)
+{
+  guint n = MIN (tracks->n_tracks, NAT_TRACKS_MAX);
+  NatDataTrack *list = g_new0 (NatDataTrack, n);
+
+  for (guint i = 0; i < n; i++) {
+    init_track (&list[i], &tracks->tracks[i], nat_roster_track (stream, tracks->tracks[i].ssrc));
+    announce (r, list[i].info.ssrc, 1);
+  }
+  for (guint i = 0; i < stream->n_tracks; i++)
+    announce (r, stream->tracks[i].info.ssrc, -1);
+  g_free (stream->tracks);
+  stream->tracks = list;
+  stream->n_tracks = n;
+  /* Ours must not be one of theirs. */
+  while (nat_roster_track (stream, stream->relay_ssrc))
+    nat_crypto_random (&stream->relay_ssrc, sizeof stream->relay_ssrc);
+}
+
+void
+nat_roster_set_publisher (NatRoster *r, NatDataStream *stream, const guint8 id[NAT_SESSION_ID_SIZE])
+{
+  NatDataSession *s = nat_roster_find (r, id);
+
+  if (stream->has_publisher && id_equal (stream->publisher_id, id))
+    return;
+  stream->has_publisher = TRUE;
+  memcpy (stream->publisher_id, id, sizeof stream->publisher_id);
+  stream->publisher = s && s->stream == stream && s->state != NAT_DATA_DORMANT ? s : NULL;
+  for (guint i = 0; i < stream->n_tracks; i++)
+    nat_reception_init (&stream->tracks[i].reception, stream->tracks[i].info.ssrc,
+        stream->tracks[i].info.clock_rate);
+}
+
+void
+nat_roster_activate (NatRoster *r, NatDataStream *stream)
+{
+  if (stream->active)
+    return;
+  stream->active = TRUE;
+  g_queue_push_tail_link (&r->active, &stream->active_link);
+}
+
+void
+nat_roster_deactivate (NatRoster *r, NatDataStream *stream)
+{
+  if (!stream->active)
+    return;
+  stream->active = FALSE;
+  g_queue_unlink (&r->active, &stream->active_link);
+}
+
+/* ---- Ended ids, and what has run out ----------------------------------- */
+
+void
+nat_roster_end (
+    NatRoster *r, const guint8 id[NAT_SESSION_ID_SIZE], NatReason reason, gint64 until_s)
+{
+  Ended *e = g_new0 (Ended, 1);
+
+  memcpy (e->id, id, sizeof e->id);
+  e->reason = reason;
+  e->until_s = until_s;
+  g_hash_table_replace (r->ended, e, e);
+}
+
+NatReason
+nat_roster_ended (NatRoster *r, const guint8 id[NAT_SESSION_ID_SIZE])
+{
+  const Ended *e = g_hash_table_lookup (r->ended, id);
+
+  return e ? e->reason : NAT_REASON_NONE;
+}
+
+static gboolean
+ended_is_over (gpointer key, gpointer value, gpointer now_s)
+{
+  return ((Ended *)key)->until_s <= *(gint64 *)now_s;
+}
+
+static void
+prune_sessions (NatRoster *r, gint64 now_us, gint64 now_s)
+{
+  GHashTableIter it;
+  gpointer value;
+
+  g_hash_table_iter_init (&it, r->sessions);
+  while (g_hash_table_iter_next (&it, NULL, &value)) {
+    NatDataSession *s = value;
+
+    if (s->state != NAT_DATA_REGISTERED && s->expires_s <= now_s) {
+      /* Out of the hash first, the way that an iteration allows. */
+      g_hash_table_iter_remove (&it);
+      nat_roster_remove (r, s, now_us);
+    }
+  }
+}
+
+static void
+prune_streams (NatRoster *r, gint64 now_us)
+{
+  static const NatTracks none;
+  GHashTableIter it;
+  gpointer value;
+
+  g_hash_table_iter_init (&it, r->streams);
+  while (g_hash_table_iter_next (&it, NULL, &value)) {
+    NatDataStream *stream = value;
+
+    if (stream->sessions || now_us - stream->empty_us < STREAM_KEPT_US)
+      continue;
+    nat_roster_describe (r, stream, &none);
+    nat_roster_deactivate (r, stream);
+    g_hash_table_iter_remove (&it);
+  }
+}
+
+void
+nat_roster_prune (NatRoster *r, gint64 now_us, gint64 now_s)
+{
+  g_hash_table_foreach_remove (r->ended, ended_is_over, &now_s);
+  prune_sessions (r, now_us, now_s);
+  nat_roster_settle (r); /* no stream that goes is still in the list of the stale */
+  prune_streams (r, now_us);
+}

@@ -1,0 +1,200 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#pragma once
+
+/* Who takes part: sessions with their paths, streams with their tracks and receivers. It is one
+ * worker's memory, changed in place by that worker alone.
+ *
+ * The exception is what a stream's packets are sent to, its receivers: an immutable generation that
+ * is replaced as a whole. A change only marks the stream; nat_roster_settle, called at the quiescent
+ * point after each batch, when no packet is under way, builds the new generation and frees the
+ * old one, and sessions that left, with it. With more workers, they would read the pointer, and the
+ * freeing wait until each has passed its own such point; the packet path would not change. A lock
+ * around a shared list was refused: it would be taken for every packet. */
+
+#include "natproto/negotiation.h"
+#include "natproto/srtcp.h"
+#include "natproto/stunauth.h"
+#include "natproto/ticket.h"
+#include "natserver/counters.h"
+#include "natserver/data/limiter.h"
+#include "natserver/data/reception.h"
+#include "natserver/data/table.h"
+#include "natserver/data/udpio.h"
+
+G_BEGIN_DECLS
+
+typedef struct _NatRoster NatRoster;
+typedef struct _NatDataSession NatDataSession;
+typedef struct _NatDataStream NatDataStream;
+
+#define NAT_PATHS_MAX 4
+
+typedef struct {
+  NatPathKey key;               /* first: what nat_table_find gives is a NatPath */
+  NatDataSession *session;
+  gint64 valid_us;              /* last valid Binding; 0 = this slot is free */
+  NatUdpDest dest;
+} NatPath;
+
+typedef enum {
+  NAT_DATA_EXPECTED,            /* control made it, no Binding yet */
+  NAT_DATA_REGISTERED,
+  /* Consent ran out. Its ticket can revive it, and then SRTCP must go on where it was: the same boot id and
+   * epoch give the same keys, and an index that came twice would break them. So it is kept until its
+   * ticket has run out, without paths. */
+  NAT_DATA_DORMANT,
+} NatDataState;
+
+/* 1,048 bytes on 64-bit, plus the username (about 180), the counters (192), two SRTCP contexts (about 800
+ * each with GnuTLS's handle) once a client came, and 112 in its stream's receivers: 3 KiB. */
+struct _NatDataSession {
+  guint8 id[NAT_SESSION_ID_SIZE];
+  NatRole role;
+  NatDataState state;
+  NatDataStream *stream;
+  NatDataSession *next, *prev;  /* in the stream's list; next also in the roster's list of the retired */
+  guint live_index;             /* in the roster's array; not of dormant ones */
+  NatSessionCounters *counters; /* a reference */
+
+  gint64 expires_s;             /* Unix time: end of its newest ticket */
+  guint32 password_secret;
+  NatLimiter rate;              /* bytes of RTP */
+
+  /* Credentials that were right last time: saves opening the ticket and deriving the key. */
+  char *username;               /* not terminated; NULL = none yet */
+  gsize username_len;
+  gint64 username_expires_s;
+  guint8 key[NAT_STUN_KEY_SIZE];
+
+  NatPath paths[NAT_PATHS_MAX];
+  NatPath *selected;            /* NULL = none */
+  gint64 nonce_us;              /* latest nonce of an accepted Binding */
+  gint64 selection_us;          /* nonce of the last accepted selection */
+  gint64 binding_us;            /* last valid Binding */
+  gint64 active_us;             /* last valid datagram */
+
+  gboolean has_epoch;
+  guint8 epoch[NAT_EPOCH_SIZE];
+  NatSrtcp *from_client, *to_client;
+
+  /* What control was told last: events are posted when the facts differ from it. */
+  gboolean told_silent;
+  NatAddress told_mapped;
+};
+
+typedef struct {
+  NatTrack info;
+  NatReception reception;
+  gint64 picture_us;            /* when the last PLI for it went to the publisher; 0 = never */
+  gboolean picture_wanted;      /* asked for, not sent yet */
+} NatDataTrack;
+
+typedef struct {
+  NatUdpDest dest;
+  NatDataSession *session;
+  NatSessionCounters *counters;
+} NatReceiver;
+
+typedef struct _NatReceivers NatReceivers;
+struct _NatReceivers {
+  NatReceivers *next;           /* once retired */
+  guint n;
+  NatReceiver list[];           /* neighbours share a socket where they can */
+};
+
+struct _NatDataStream {
+  char *name;
+  NatDataSession *sessions;     /* dormant ones included */
+  gint64 empty_us;              /* since when there are none */
+
+  guint32 version;              /* 0: control has not said anything yet */
+  guint n_tracks;
+  NatDataTrack *tracks;
+  gboolean has_publisher;
+  guint8 publisher_id[NAT_SESSION_ID_SIZE];
+  NatDataSession *publisher;    /* the session of that id, while there is one and it is not dormant */
+
+  NatReceivers *receivers;      /* never NULL */
+  guint turn;                   /* who is served first: moves on, so that a full buffer hits all alike */
+  gboolean stale;               /* receivers are to be rebuilt */
+  NatDataStream *next_stale;
+
+  guint32 relay_ssrc;           /* of what the relay itself says */
+  char cname[32];
+  gboolean active;              /* in the roster's queue of streams with timers */
+  GList active_link;
+  gboolean rtp_arrived;         /* since the last receiver report */
+  gint64 report_us;             /* when that was sent */
+
+  /* Packets of the batch under way, as indices of forward.c; -1 = none. */
+  gint first_pending, last_pending;
+};
+
+struct _NatRoster {
+  NatTable *paths;              /* NatPath by NatPathKey */
+  GHashTable *sessions;         /* NatDataSession by id */
+  GHashTable *streams;          /* NatDataStream by name */
+  GHashTable *ended;            /* what ended before its tickets did, by id */
+  GHashTable *ssrcs;            /* announced SSRC -> number of streams that announce it */
+  GPtrArray *live;              /* NatDataSession, not dormant, in no order */
+  GQueue active;                /* NatDataStream */
+  NatDataStream *stale;
+  NatReceivers *retired_receivers;
+  NatDataSession *retired_sessions;
+};
+
+NatRoster *nat_roster_new (void);
+void nat_roster_free (NatRoster *r);
+
+/* ---- Sessions ---- */
+NatDataSession *nat_roster_find (NatRoster *r, const guint8 id[NAT_SESSION_ID_SIZE]);
+/* The id must be new. Takes a reference to counters. */
+NatDataSession *nat_roster_add (
+    NatRoster *r, const NatTicket *ticket, NatSessionCounters *counters, gint64 now_us);
+/* Adopts limits and a later end. */
+void nat_roster_renew (NatDataSession *s, const NatTicket *ticket, gint64 now_us);
+void nat_roster_sleep (NatRoster *r, NatDataSession *s);
+void nat_roster_wake (NatRoster *r, NatDataSession *s);
+/* Freed at the next settle. */
+void nat_roster_remove (NatRoster *r, NatDataSession *s, gint64 now_us);
+/* Replaces the credentials that were right last time. */
+void nat_roster_remember (NatDataSession *s, const NatStunSlice *username, gint64 expires_s,
+    const guint8 key[NAT_STUN_KEY_SIZE]);
+
+/* ---- Paths ---- */
+NatPath *nat_roster_find_path (NatRoster *r, const NatPathKey *key);
+/* The session's path with this source; a new one replaces its oldest that is not selected, and takes the
+ * address from any session that had it before. */
+NatPath *nat_roster_validate_path (NatRoster *r, NatDataSession *s, const NatUdpSource *source,
+    const NatUdpio *io, gint64 now_us);
+void nat_roster_drop_path (NatRoster *r, NatPath *path);
+void nat_roster_select (NatRoster *r, NatPath *path);
+
+/* ---- Streams ---- */
+/* Makes it if there is none. */
+NatDataStream *nat_roster_stream (NatRoster *r, const char *name, gint64 now_us);
+NatDataTrack *nat_roster_track (const NatDataStream *stream, guint32 ssrc);
+/* Tracks whose SSRC stays keep their counts, unless the publisher is another one. */
+void nat_roster_describe (NatRoster *r, NatDataStream *stream, const NatTracks *tracks);
+void nat_roster_set_publisher (
+    NatRoster *r, NatDataStream *stream, const guint8 id[NAT_SESSION_ID_SIZE]);
+gboolean nat_roster_ssrc_announced (NatRoster *r, guint32 ssrc);
+/* Puts the stream into the queue of those that have timers. */
+void nat_roster_activate (NatRoster *r, NatDataStream *stream);
+void nat_roster_deactivate (NatRoster *r, NatDataStream *stream);
+
+/* ---- Ended ids ---- */
+void nat_roster_end (
+    NatRoster *r, const guint8 id[NAT_SESSION_ID_SIZE], NatReason reason, gint64 until_s);
+/* NAT_REASON_NONE: it has not ended. */
+NatReason nat_roster_ended (NatRoster *r, const guint8 id[NAT_SESSION_ID_SIZE]);
+
+/* Quiescent point: no packet is under way. */
+void nat_roster_settle (NatRoster *r);
+/* Forgets what has run out: ended ids, sessions without a client whose ticket is over, and streams that
+ * have had no session for an hour (as long as a ticket could bring one back). */
+void nat_roster_prune (NatRoster *r, gint64 now_us, gint64 now_s);
+
+G_END_DECLS

@@ -1,0 +1,312 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "natserver/data/rtcpagg.h"
+
+#include <string.h>
+
+#include "natproto/rtcp.h"
+
+#define COMPOUND_MAX NAT_DATAGRAM_MAX
+#define SR_SIZE      28 /* header, SSRC and sender info */
+
+/* Room for the protection behind the plain compound. */
+typedef guint8 Compound[COMPOUND_MAX + NAT_SRTCP_OVERHEAD];
+
+static gboolean
+send_to_session (NatWorker *w, NatDataSession *s, Compound compound, gsize len)
+{
+  if (len == 0 || !s->selected || !s->to_client)
+    return FALSE;
+  len = nat_srtcp_protect (s->to_client, compound, len);
+  if (len == 0 || !nat_udpio_send_one (w->io, &s->selected->dest, compound, len))
+    return FALSE;
+  nat_counter_add (&s->counters->rtcp_sent, 1);
+  return TRUE;
+}
+
+/* ---- To the publisher -------------------------------------------------- */
+
+static guint
+report_blocks (NatWorker *w, NatDataStream *stream, NatRtcpReportBlock *blocks)
+{
+  guint n = 0;
+
+  for (guint i = 0; i < stream->n_tracks; i++) {
+    if (stream->tracks[i].reception.heard)
+      nat_reception_report (&stream->tracks[i].reception, w->now_us, &blocks[n++]);
+  }
+  return n;
+}
+
+static gboolean
+picture_due (const NatWorker *w, const NatDataTrack *track)
+{
+  return track->picture_wanted &&
+         (track->picture_us == 0 || w->now_us - track->picture_us >= w->times.picture_us);
+}
+
+static gsize
+write_picture_requests (NatWorker *w, NatDataStream *stream, guint8 *buf, gsize cap)
+{
+  gsize len = 0;
+
+  for (guint i = 0; i < stream->n_tracks; i++) {
+    NatDataTrack *track = &stream->tracks[i];
+    if (!picture_due (w, track))
+      continue;
+    len += nat_rtcp_write_pli (buf + len, cap - len, stream->relay_ssrc, track->info.ssrc);
+    track->picture_wanted = FALSE;
+    track->picture_us = w->now_us;
+  }
+  return len;
+}
+
+/* A compound begins with a report, and a report's interval begins anew with it: so a picture
+ * request takes the next report along. */
+static void
+speak (NatWorker *w, NatDataStream *stream)
+{
+  NatRtcpReportBlock blocks[NAT_TRACKS_MAX];
+  Compound buf;
+  guint n = report_blocks (w, stream, blocks);
+  gsize len = nat_rtcp_write_rr (buf, COMPOUND_MAX, stream->relay_ssrc, blocks, n);
+
+  len +=
+      nat_rtcp_write_sdes_cname (buf + len, COMPOUND_MAX - len, stream->relay_ssrc, stream->cname);
+  len += write_picture_requests (w, stream, buf + len, COMPOUND_MAX - len);
+  stream->report_us = w->now_us;
+  stream->rtp_arrived = FALSE;
+  send_to_session (w, stream->publisher, buf, len);
+}
+
+static gboolean
+can_speak (const NatDataStream *stream)
+{
+  return stream->publisher && stream->publisher->selected && stream->publisher->to_client;
+}
+
+static gboolean
+pictures_are_due (const NatWorker *w, const NatDataStream *stream)
+{
+  for (guint i = 0; i < stream->n_tracks; i++) {
+    if (picture_due (w, &stream->tracks[i]))
+      return TRUE;
+  }
+  return FALSE;
+}
+
+static gboolean
+pictures_are_wanted (const NatDataStream *stream)
+{
+  for (guint i = 0; i < stream->n_tracks; i++) {
+    if (stream->tracks[i].picture_wanted)
+      return TRUE;
+  }
+  return FALSE;
+}
+
+/* Reports come a little early rather than late: the tick is coarse. */
+static gboolean
+report_is_due (const NatWorker *w, const NatDataStream *stream)
+{
+  return stream->rtp_arrived && w->now_us - stream->report_us >= w->times.report_us * 3 / 4;
+}
+
+static void
+serve_stream (NatWorker *w, NatDataStream *stream)
+{
+  if (!can_speak (stream)) {
+    /* What is wanted stays wanted; a publisher that comes starts the stream's timers again. */
+    stream->rtp_arrived = FALSE;
+    nat_roster_deactivate (w->roster, stream);
+    return;
+  }
+  if (report_is_due (w, stream) || pictures_are_due (w, stream))
+    speak (w, stream);
+  else if (!stream->rtp_arrived && !pictures_are_wanted (stream))
+    nat_roster_deactivate (w->roster, stream);
+}
+
+void
+nat_rtcpagg_tick (NatWorker *w)
+{
+  for (GList *link = w->roster->active.head, *next; link; link = next) {
+    next = link->next;
+    serve_stream (w, link->data);
+  }
+}
+
+static void
+want_picture (NatWorker *w, NatDataStream *stream, NatDataTrack *track)
+{
+  track->picture_wanted = TRUE;
+  nat_roster_activate (w->roster, stream);
+  if (can_speak (stream) && picture_due (w, track))
+    speak (w, stream);
+}
+
+static gboolean
+is_video (const NatDataTrack *track)
+{
+  return strcmp (track->info.media, "video") == 0;
+}
+
+void
+nat_rtcpagg_joined (NatWorker *w, NatDataSession *s)
+{
+  NatDataStream *stream = s->stream;
+
+  if (s->role == NAT_ROLE_PUBLISHER) {
+    nat_roster_activate (w->roster, stream);
+    return;
+  }
+  for (guint i = 0; i < stream->n_tracks; i++) {
+    if (is_video (&stream->tracks[i]))
+      want_picture (w, stream, &stream->tracks[i]);
+  }
+}
+
+/* Media that came before its description was known went nowhere, and the picture with it. */
+void
+nat_rtcpagg_described (NatWorker *w, NatDataStream *stream)
+{
+  for (guint i = 0; i < stream->n_tracks && stream->receivers->n > 0; i++) {
+    NatDataTrack *track = &stream->tracks[i];
+    if (is_video (track) && !track->reception.seq.started)
+      want_picture (w, stream, track);
+  }
+}
+
+/* ---- From a subscriber ------------------------------------------------- */
+
+static void
+read_reports (NatWorker *w, NatDataSession *s, const NatRtcpPacket *packet, guint8 *fraction_lost)
+{
+  NatRtcpReportBlock block;
+
+  for (guint i = 0; nat_rtcp_report_block (packet, i, &block); i++) {
+    const NatDataTrack *track = nat_roster_track (s->stream, block.ssrc);
+    gint64 rtt = track ? nat_reception_round_trip (&track->reception, &block, w->now_us) : 0;
+
+    if (rtt > 0)
+      atomic_store_explicit (&s->counters->rtt_us, (guint64)rtt, memory_order_relaxed);
+    if (track)
+      *fraction_lost = MAX (*fraction_lost, block.fraction_lost);
+  }
+  atomic_store_explicit (&s->counters->fraction_lost, *fraction_lost, memory_order_relaxed);
+}
+
+static void
+read_feedback (NatWorker *w, NatDataSession *s, const NatRtcpPacket *packet)
+{
+  NatDataTrack *track;
+  guint32 ssrc;
+
+  if (packet->count != NAT_RTCP_FMT_PLI && packet->count != NAT_RTCP_FMT_FIR)
+    return;
+  if (!nat_rtcp_media_ssrc (packet, &ssrc))
+    return;
+  track = nat_roster_track (s->stream, ssrc);
+  if (!track)
+    return;
+  nat_counter_add (&s->counters->keyframe_requests, 1);
+  want_picture (w, s->stream, track);
+}
+
+static void
+receive_from_subscriber (NatWorker *w, NatDataSession *s, NatRtcpIter *it)
+{
+  guint8 fraction_lost = 0;
+  NatRtcpPacket packet;
+
+  while (nat_rtcp_iter_next (it, &packet)) {
+    if (packet.type == NAT_RTCP_RR || packet.type == NAT_RTCP_SR)
+      read_reports (w, s, &packet, &fraction_lost);
+    else if (packet.type == NAT_RTCP_PSFB)
+      read_feedback (w, s, &packet);
+  }
+}
+
+/* ---- From the publisher ------------------------------------------------ */
+
+/* The report without its blocks: those were about us. */
+static gsize
+copy_sender_report (NatWorker *w, NatDataStream *stream, const NatRtcpPacket *sr, guint8 *out)
+{
+  NatDataTrack *track = nat_roster_track (stream, nat_rtcp_sender_ssrc (sr));
+  NatRtcpSenderInfo info;
+
+  if (!track || !nat_rtcp_sender_info (sr, &info))
+    return 0;
+  nat_reception_sender_report (&track->reception, info.ntp, w->now_us);
+  memcpy (out, sr->data, SR_SIZE);
+  out[0] = 0x80;
+  out[2] = 0;
+  out[3] = SR_SIZE / 4 - 1;
+  return SR_SIZE;
+}
+
+/* Chunks for announced sources only, as far as the first tells; padding was taken off by the walk,
+ * so the length is written anew. */
+static gsize
+copy_description (NatDataStream *stream, const NatRtcpPacket *sdes, guint8 *out)
+{
+  if (!nat_roster_track (stream, nat_rtcp_sender_ssrc (sdes)))
+    return 0;
+  memcpy (out, sdes->data, sdes->len);
+  out[0] &= 0xdf;
+  out[2] = (guint8)((sdes->len / 4 - 1) >> 8);
+  out[3] = (guint8)(sdes->len / 4 - 1);
+  return sdes->len;
+}
+
+static void
+pass_on (NatWorker *w, NatDataStream *stream, const guint8 *plain, gsize len)
+{
+  const NatReceivers *receivers = stream->receivers;
+  Compound buf;
+
+  for (guint i = 0; i < receivers->n; i++) {
+    memcpy (buf, plain, len);
+    send_to_session (w, receivers->list[i].session, buf, len);
+  }
+}
+
+/* What comes out is never longer than what came in. */
+static void
+receive_from_publisher (NatWorker *w, NatDataStream *stream, NatRtcpIter *it)
+{
+  guint8 plain[COMPOUND_MAX];
+  NatRtcpPacket packet;
+  gsize len = 0;
+
+  while (nat_rtcp_iter_next (it, &packet)) {
+    if (packet.type == NAT_RTCP_SR)
+      len += copy_sender_report (w, stream, &packet, plain + len);
+    else if (packet.type == NAT_RTCP_SDES && len > 0)
+      len += copy_description (stream, &packet, plain + len);
+  }
+  if (len > 0)
+    pass_on (w, stream, plain, len);
+}
+
+void
+nat_rtcpagg_receive (NatWorker *w, NatPath *path, guint8 *data, gsize len)
+{
+  NatDataSession *s = path->session;
+  NatRtcpIter it;
+
+  if (!s->from_client || nat_srtcp_unprotect (s->from_client, data, &len) != NAT_SRTCP_OK ||
+      !nat_rtcp_iter_init (&it, data, len)) {
+    nat_counter_add (&s->counters->rtcp_refused, 1);
+    return;
+  }
+  nat_lifecycle_heard (w, s);
+  nat_counter_add (&s->counters->rtcp_received, 1);
+  if (s->role == NAT_ROLE_SUBSCRIBER)
+    receive_from_subscriber (w, s, &it);
+  else if (s->stream->publisher == s)
+    receive_from_publisher (w, s->stream, &it);
+}

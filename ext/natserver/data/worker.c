@@ -1,0 +1,437 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* The loop: wait, read a batch, apply what control posted, serve the batch, send, settle, and
+ * see to time. Commands are applied after a batch was read and before it is looked at: control posts a
+ * session before it answers its client, so whoever has a ticket from us is known here. */
+
+#include "natserver/data/worker.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#include "natproto/crypto.h"
+#include "natproto/demux.h"
+#include "natproto/error.h"
+#include "natserver/data/forward.h"
+#include "natserver/data/responder.h"
+#include "natserver/data/rtcpagg.h"
+
+#define COMMANDS         1024 /* what control may be ahead; powers of two */
+#define EVENTS           4096
+#define SOCKET_BUFFER    (8 * 1024 * 1024)
+#define BATCHES_PER_TURN 4 /* of one socket, before the others and time get their turn */
+#define TICK_US          (50 * 1000)
+#define SCAN_TICKS       8 /* ticks in which every session is looked at once */
+#define PRUNE_US         (10 * G_USEC_PER_SEC)
+#define ANSWERS_PER_S    20000 /* to the unauthenticated, all together */
+#define HINTS_PER_S      100   /* to strangers that send media, all together */
+#define GOODBYE_GAP_US   (20 * 1000)
+#define GOODBYE_LIMIT_US (100 * 1000) /* a first round that took longer has no second */
+#define STRANGERS_US     (30 * G_USEC_PER_SEC)
+
+#define NAP_WINDOW_US (20 * 1000)
+#define NAP_RATE      100 /* wake-ups in a window: 5,000/s */
+#define NAP_FEW       4   /* datagrams per wake-up */
+#define NAP_NS        (250 * 1000)
+
+/* ---- Set-up ------------------------------------------------------------ */
+
+static void
+default_times (NatDataTimes *t)
+{
+  t->consent_us = NAT_CONSENT_US;
+  t->silence_us = NAT_TAKEOVER_SILENCE_US;
+  t->report_us = NAT_RECEIVER_REPORT_US;
+  t->picture_us = NAT_PLI_INTERVAL_US;
+  t->strangers_us = STRANGERS_US;
+}
+
+static NatChallenge *
+new_challenge (void)
+{
+  guint8 key[32];
+  NatChallenge *challenge;
+
+  nat_crypto_random (key, sizeof key);
+  challenge = nat_challenge_new (key);
+  nat_crypto_wipe (key, sizeof key);
+  return challenge;
+}
+
+NatWorker *
+nat_worker_new (const NatDataplaneConfig *config, char **hints, GError **error)
+{
+  NatWorker *w = g_new0 (NatWorker, 1);
+  gsize buffer = config->socket_buffer ? config->socket_buffer : SOCKET_BUFFER;
+
+  default_times (&w->times);
+  memcpy (w->boot_id, config->boot_id, sizeof w->boot_id);
+  w->secrets = config->secrets;
+  w->now_us = w->started_us = g_get_monotonic_time ();
+  nat_limiter_init (&w->answers, ANSWERS_PER_S, ANSWERS_PER_S / 4, w->now_us);
+  nat_limiter_init (&w->hints, HINTS_PER_S, HINTS_PER_S / 2, w->now_us);
+  w->counters = g_aligned_alloc0 (1, sizeof *w->counters, 64);
+  w->commands = nat_ring_new (sizeof (NatCommand), COMMANDS);
+  w->events = nat_ring_new (sizeof (NatEvent), EVENTS);
+  w->roster = nat_roster_new ();
+  w->challenge = new_challenge ();
+  w->forward = nat_forward_new ();
+  if (!w->commands || !w->events)
+    g_set_error_literal (error, NAT_ERROR, NAT_ERROR_ARGUMENT,
+        "the system gives no more file descriptors; raise the limit (ulimit -n, or LimitNOFILE= "
+        "in the unit)");
+  else
+    w->io = nat_udpio_new (config->listen, config->n_listen, buffer, w->counters, hints, error);
+  if (!w->io)
+    g_clear_pointer (&w, nat_worker_free);
+  return w;
+}
+
+static void
+free_unread (NatWorker *w)
+{
+  NatCommand command;
+  NatEvent event;
+
+  while (w->commands && nat_ring_pop (w->commands, &command)) {
+    if (command.type == NAT_COMMAND_ADD)
+      nat_session_counters_unref (command.session.counters);
+  }
+  while (w->events && nat_ring_pop (w->events, &event)) {
+    if (event.type == NAT_EVENT_REVIVED)
+      nat_session_counters_unref (event.counters);
+  }
+}
+
+void
+nat_worker_free (NatWorker *w)
+{
+  if (!w)
+    return;
+  free_unread (w);
+  nat_udpio_free (w->io);
+  nat_roster_free (w->roster);
+  nat_challenge_free (w->challenge);
+  nat_forward_free (w->forward);
+  nat_ring_free (w->commands);
+  nat_ring_free (w->events);
+  g_aligned_free (w->counters);
+  g_free (w);
+}
+
+/* ---- Commands ---------------------------------------------------------- */
+
+static void
+apply_add (NatWorker *w, const NatTicket *ticket, NatSessionCounters *counters)
+{
+  NatDataSession *s = nat_roster_find (w->roster, ticket->session_id);
+
+  if (s)
+    nat_roster_renew (s, ticket, w->now_us);
+  else
+    nat_roster_add (w->roster, ticket, counters, w->now_us);
+  nat_session_counters_unref (counters);
+}
+
+static void
+apply_renew (NatWorker *w, const NatTicket *ticket)
+{
+  NatDataSession *s = nat_roster_find (w->roster, ticket->session_id);
+
+  if (s)
+    nat_roster_renew (s, ticket, w->now_us);
+}
+
+static void
+apply_end (NatWorker *w, const guint8 *id, NatReason reason, gint64 until_s)
+{
+  NatDataSession *s = nat_roster_find (w->roster, id);
+
+  if (reason == NAT_REASON_NONE)
+    reason = NAT_REASON_ENDED;
+  nat_roster_end (w->roster, id, reason, until_s);
+  if (!s)
+    return;
+  nat_responder_indicate_session (w, s, reason);
+  nat_roster_remove (w->roster, s, w->now_us);
+}
+
+static void
+apply_describe (NatWorker *w, const NatCommand *c)
+{
+  NatDataStream *stream = nat_roster_stream (w->roster, c->describe.stream, w->now_us);
+
+  stream->version = c->describe.version;
+  if (c->describe.has_publisher)
+    nat_roster_set_publisher (w->roster, stream, c->describe.publisher_id);
+  if (c->describe.has_tracks)
+    nat_roster_describe (w->roster, stream, &c->describe.tracks);
+  for (NatDataSession *s = stream->sessions; s; s = s->next)
+    nat_responder_indicate_session (w, s, NAT_REASON_DESCRIPTION);
+  nat_rtcpagg_described (w, stream);
+}
+
+void
+nat_worker_apply (NatWorker *w, const NatCommand *command)
+{
+  switch (command->type) {
+  case NAT_COMMAND_ADD: apply_add (w, &command->session.ticket, command->session.counters); break;
+  case NAT_COMMAND_RENEW: apply_renew (w, &command->session.ticket); break;
+  case NAT_COMMAND_END:
+    apply_end (w, command->end.id, command->end.reason, command->end.until_s);
+    break;
+  case NAT_COMMAND_DESCRIBE: apply_describe (w, command); break;
+  }
+  nat_roster_settle (w->roster);
+}
+
+void
+nat_worker_drain_commands (NatWorker *w)
+{
+  NatCommand command;
+
+  while (nat_ring_pop (w->commands, &command))
+    nat_worker_apply (w, &command);
+}
+
+/* ---- Datagrams --------------------------------------------------------- */
+
+static void
+receive_media (
+    NatWorker *w, const NatUdpSource *source, NatPath *path, gboolean rtcp, guint8 *data, gsize len)
+{
+  if (!path)
+    nat_responder_stranger (w, source, rtcp, data, len);
+  else if (rtcp)
+    nat_rtcpagg_receive (w, path, data, len);
+  else
+    nat_forward_receive (w, path, data, len);
+}
+
+/* Returns the source's path, which a Binding may have changed. */
+static NatPath *
+receive_datagram (NatWorker *w, const NatUdpSource *source, NatPath *path, guint8 *data, gsize len)
+{
+  if (len > NAT_DATAGRAM_MAX) {
+    nat_counter_add (&w->counters->drop_oversize, 1);
+    return path;
+  }
+  switch (nat_demux (data, len)) {
+  case NAT_PACKET_STUN:
+    nat_responder_receive (w, source, path, data, len);
+    return nat_roster_find_path (w->roster, &source->key);
+  case NAT_PACKET_RTP: receive_media (w, source, path, FALSE, data, len); break;
+  case NAT_PACKET_RTCP: receive_media (w, source, path, TRUE, data, len); break;
+  case NAT_PACKET_OTHER: nat_counter_add (&w->counters->drop_unknown, 1); break;
+  }
+  return path;
+}
+
+/* One look-up for a super-packet, but every datagram in it is told apart. */
+static guint
+receive_super (NatWorker *w, const NatUdpSuper *super)
+{
+  NatPath *path = nat_roster_find_path (w->roster, &super->source.key);
+  gsize at = 0;
+  guint n = 0;
+
+  do {
+    gsize len = MIN (super->segment, super->len - at);
+
+    path = receive_datagram (w, &super->source, path, super->data + at, len);
+    at += len;
+    n++;
+  } while (at < super->len);
+  return n;
+}
+
+static void
+receive_from (NatWorker *w, guint socket)
+{
+  for (guint batch = 0; batch < BATCHES_PER_TURN; batch++) {
+    NatUdpSuper *supers;
+    guint n = nat_udpio_receive (w->io, socket, &supers);
+
+    if (n == 0)
+      return;
+    w->now_us = g_get_monotonic_time ();
+    if (nat_ring_waiting (w->commands))
+      nat_worker_drain_commands (w);
+    for (guint i = 0; i < n; i++)
+      w->nap_datagrams += receive_super (w, &supers[i]);
+    nat_forward_flush (w);
+    nat_roster_settle (w->roster);
+    if (n < NAT_UDPIO_SLOTS)
+      return;
+  }
+}
+
+/* ---- Time -------------------------------------------------------------- */
+
+/* A part of the sessions at each tick, so that a hundred thousand are no hiccup. */
+static void
+scan_sessions (NatWorker *w)
+{
+  GPtrArray *live = w->roster->live;
+
+  for (guint n = live->len / SCAN_TICKS + 1; n > 0 && live->len > 0; n--) {
+    NatDataSession *s;
+
+    if (w->scan >= live->len)
+      w->scan = 0;
+    s = live->pdata[w->scan];
+    nat_lifecycle_check (w, s);
+    /* One that went dormant left its place to another. */
+    if (s->state != NAT_DATA_DORMANT)
+      w->scan++;
+  }
+}
+
+static void
+tick (NatWorker *w)
+{
+  w->now_us = g_get_monotonic_time ();
+  if (w->now_us - w->tick_us < TICK_US)
+    return;
+  w->tick_us = w->now_us;
+  nat_rtcpagg_tick (w);
+  scan_sessions (w);
+  nat_roster_settle (w->roster);
+  if (w->now_us - w->prune_us >= PRUNE_US) {
+    w->prune_us = w->now_us;
+    nat_roster_prune (w->roster, w->now_us, g_get_real_time () / G_USEC_PER_SEC);
+  }
+}
+
+/* Milliseconds to sleep: until the next tick while there are sessions, until the next pruning
+ * while something is remembered, else for ever. */
+static int
+patience (const NatWorker *w)
+{
+  gint64 left = w->tick_us + TICK_US - g_get_monotonic_time ();
+
+  if (w->roster->live->len > 0)
+    return (int)CLAMP ((left + 999) / 1000, 0, TICK_US / 1000);
+  if (g_hash_table_size (w->roster->sessions) > 0 || g_hash_table_size (w->roster->ended) > 0)
+    return PRUNE_US / 1000;
+  return -1;
+}
+
+/* Thousands of single packets a second cost more in wake-ups than in sending. Then it pays to let
+ * a quarter of a millisecond's worth of them gather. Bursts bring their own batches and never nap. */
+static void
+maybe_nap (NatWorker *w)
+{
+  w->nap_wakeups++;
+  if (w->now_us - w->nap_window_us >= NAP_WINDOW_US) {
+    gboolean many =
+        w->nap_datagrams >= NAP_RATE && w->now_us - w->nap_window_us < 2 * NAP_WINDOW_US;
+    gboolean single = w->nap_wakeups >= NAP_RATE && w->nap_datagrams < NAP_FEW * w->nap_wakeups;
+
+    w->nap = many && (w->nap || single);
+    w->nap_wakeups = w->nap_datagrams = 0;
+    w->nap_window_us = w->now_us;
+  }
+  if (w->nap)
+    nanosleep (&(struct timespec){0, NAP_NS}, NULL);
+}
+
+/* ---- The thread -------------------------------------------------------- */
+
+static void
+indicate_all (NatWorker *w, NatReason reason)
+{
+  for (guint i = 0; i < w->roster->live->len; i++)
+    nat_responder_indicate_session (w, w->roster->live->pdata[i], reason);
+}
+
+static void
+say_goodbye (NatWorker *w, NatReason reason)
+{
+  gint64 start = g_get_monotonic_time ();
+
+  indicate_all (w, reason);
+  if (g_get_monotonic_time () - start > GOODBYE_LIMIT_US)
+    return;
+  g_usleep (GOODBYE_GAP_US);
+  indicate_all (w, reason);
+}
+
+static void
+turn (NatWorker *w, struct pollfd *fds)
+{
+  guint n = nat_udpio_n_sockets (w->io);
+
+  if (poll (fds, n + 1, patience (w)) < 0 && errno != EINTR)
+    g_error ("poll failed: %s", g_strerror (errno));
+  nat_counter_add (&w->counters->wakeups, 1);
+  w->now_us = g_get_monotonic_time ();
+  if (fds[n].revents)
+    nat_worker_drain_commands (w);
+  for (guint i = 0; i < n; i++) {
+    if (fds[i].revents)
+      receive_from (w, i);
+  }
+  tick (w);
+  maybe_nap (w);
+}
+
+static void *
+run (void *data)
+{
+  NatWorker *w = data;
+  struct pollfd fds[NAT_UDPIO_SOCKETS + 1];
+  guint n = nat_udpio_n_sockets (w->io);
+  gint stop;
+
+  prctl (PR_SET_TIMERSLACK, 1000UL, 0, 0, 0); /* naps are short */
+  for (guint i = 0; i < n; i++)
+    fds[i] = (struct pollfd){nat_udpio_fd (w->io, i), POLLIN, 0};
+  fds[n] = (struct pollfd){nat_ring_fd (w->commands), POLLIN, 0};
+  while ((stop = atomic_load_explicit (&w->stop, memory_order_acquire)) == 0)
+    turn (w, fds);
+  nat_worker_drain_commands (w);
+  say_goodbye (w, (NatReason)(stop - 1));
+  return NULL;
+}
+
+gboolean
+nat_worker_start (NatWorker *w, GError **error)
+{
+  sigset_t all, before;
+  int code;
+
+  w->now_us = w->started_us = g_get_monotonic_time ();
+  /* Signals are the control thread's. */
+  sigfillset (&all);
+  pthread_sigmask (SIG_SETMASK, &all, &before);
+  code = pthread_create (&w->thread, NULL, run, w);
+  pthread_sigmask (SIG_SETMASK, &before, NULL);
+  if (code != 0) {
+    g_set_error (error, NAT_ERROR, NAT_ERROR_ARGUMENT,
+        "the system refuses another thread (%s); raise the limit on tasks (ulimit -u, or TasksMax= "
+        "in the unit)",
+        g_strerror (code));
+    return FALSE;
+  }
+  pthread_setname_np (w->thread, "nat-data");
+  w->running = TRUE;
+  return TRUE;
+}
+
+void
+nat_worker_stop (NatWorker *w, NatReason reason)
+{
+  if (!w->running)
+    return;
+  atomic_store_explicit (&w->stop, (gint)reason + 1, memory_order_release);
+  nat_ring_wake (w->commands);
+  pthread_join (w->thread, NULL);
+  w->running = FALSE;
+}

@@ -1,0 +1,117 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#pragma once
+
+/* For the files of this folder: one worker, all that it owns, and what passes between it and
+ * the control thread. The way of a datagram: udpio reads it, worker tells what it is, table finds whose
+ * it is, and responder (STUN), forward (RTP) or rtcpagg (RTCP) does the rest. */
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "natproto/challenge.h"
+#include "natserver/data/dataplane.h"
+#include "natserver/data/limiter.h"
+#include "natserver/data/ring.h"
+#include "natserver/data/roster.h"
+#include "natserver/data/udpio.h"
+
+G_BEGIN_DECLS
+
+/* Lifetimes in microseconds, in one place so that a test can live faster. */
+typedef struct {
+  gint64 consent_us;            /* NAT_CONSENT_US */
+  gint64 silence_us;            /* NAT_TAKEOVER_SILENCE_US */
+  gint64 report_us;             /* NAT_RECEIVER_REPORT_US */
+  gint64 picture_us;            /* NAT_PLI_INTERVAL_US */
+  gint64 strangers_us;          /* after a start, RTP with any SSRC is told to register */
+} NatDataTimes;
+
+typedef enum {
+  NAT_COMMAND_ADD,
+  NAT_COMMAND_RENEW,
+  NAT_COMMAND_END,
+  NAT_COMMAND_DESCRIBE,
+} NatCommandType;
+
+typedef struct {
+  NatCommandType type;
+  union {
+    struct {
+      NatTicket ticket;
+      NatSessionCounters *counters;     /* ADD: a reference, given */
+    } session;
+    struct {
+      guint8 id[NAT_SESSION_ID_SIZE];
+      NatReason reason;
+      gint64 until_s;
+    } end;
+    struct {
+      char stream[NAT_STREAM_NAME_MAX + 1];
+      gboolean has_tracks, has_publisher;
+      NatTracks tracks;
+      guint32 version;
+      guint8 publisher_id[NAT_SESSION_ID_SIZE];
+    } describe;
+  };
+} NatCommand;
+
+typedef struct _NatForward NatForward;
+typedef struct _NatWorker NatWorker;
+
+struct _NatWorker {
+  /* Set before the thread starts, then read only. */
+  NatDataTimes times;
+  guint8 boot_id[NAT_BOOT_ID_SIZE];
+  NatSecrets *secrets;
+  NatWorkerCounters *counters;
+  NatRing *commands, *events;
+  pthread_t thread;
+  gboolean running;             /* the control thread's: the thread is there */
+
+  _Atomic gint stop;            /* 0: go on, else a NatReason + 1 */
+
+  /* The thread's own. */
+  NatUdpio *io;
+  NatRoster *roster;
+  NatChallenge *challenge;
+  NatForward *forward;
+  gint64 now_us, started_us;    /* monotonic; now is read once for each batch */
+  gint64 tick_us, prune_us;     /* when these were done last */
+  guint scan;                   /* where in roster->live the next tick goes on */
+  NatLimiter answers;           /* to the unauthenticated */
+  NatLimiter hints;             /* to strangers that send media */
+  guint nap_wakeups;            /* in the window that began at nap_window_us */
+  guint nap_datagrams;
+  gint64 nap_window_us;
+  gboolean nap;                 /* the window before was a stream of single packets */
+};
+
+NatWorker *nat_worker_new (const NatDataplaneConfig *config, char **hints, GError **error);
+void nat_worker_free (NatWorker *w);
+gboolean nat_worker_start (NatWorker *w, GError **error);
+void nat_worker_stop (NatWorker *w, NatReason reason);  /* and join */
+
+/* Applies what control posted. Not while packets are under way. */
+void nat_worker_drain_commands (NatWorker *w);
+void nat_worker_apply (NatWorker *w, const NatCommand *command);
+
+/* For tests, before the start: a relay that lives faster. */
+void nat_dataplane_set_times (NatDataplane *dp, const NatDataTimes *times);
+void nat_dataplane_get_times (NatDataplane *dp, NatDataTimes *times);
+
+/* ---- lifecycle.c: what befalls a session, and telling control of it ---- */
+
+/* TRUE: the events of a new session are sure to fit. */
+gboolean nat_lifecycle_has_room (NatWorker *w);
+/* A ticket named a session that is not known, or dormant. */
+NatDataSession *nat_lifecycle_revive (NatWorker *w, const NatTicket *ticket);
+/* A good Binding came on the path. */
+void nat_lifecycle_bound (NatWorker *w, NatPath *path);
+/* Any valid datagram came. */
+void nat_lifecycle_heard (NatWorker *w, NatDataSession *s);
+/* Time passed: consent of paths and session, silence. May make the session dormant. */
+void nat_lifecycle_check (NatWorker *w, NatDataSession *s);
+
+G_END_DECLS
