@@ -69,6 +69,7 @@ typedef struct {
   const char *publisher;                /* "none", "live", "grace", "ended" */
   guint subscribers;
   guint32 version;
+  NatSessionCounters *past;             /* sums of its sessions that are over; a reference */
 } NatStreamSnapshot;
 
 typedef struct {
@@ -77,6 +78,7 @@ typedef struct {
   const char *program_version;
   guint https_connections;
   guint64 https_requests, https_refused;
+  NatSessionCounters *past;             /* sums of all sessions that are over; a reference, or NULL */
   GPtrArray *streams;                   /* of NatStreamSnapshot */
   GPtrArray *sessions;                  /* of NatSessionSnapshot */
   guint n_workers;

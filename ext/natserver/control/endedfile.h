@@ -1,0 +1,33 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#pragma once
+
+/* Sessions that are over although their tickets are still good (ended, superseded, revoked), kept in the
+ * state directory: a relay that starts anew would otherwise let them come back. One line each:
+ * "ID REASON UNTIL", the end as Unix time. Lines are only appended; old ones go when the file is
+ * written anew, at the start and when they are many. */
+
+#include <glib.h>
+#include "natproto/messages.h"
+
+G_BEGIN_DECLS
+
+typedef struct {
+  guint8 id[NAT_SESSION_ID_SIZE];
+  NatReason reason;
+  gint64 until_s; /* Unix time: when the last ticket ends */
+} NatEnded;
+
+typedef struct _NatEndedFile NatEndedFile;
+/* Reads what is there (an absent file is an empty one; lines that make no sense are skipped: the last
+ * one may be cut) and writes it anew without what is past. */
+NatEndedFile *nat_ended_file_open (const char *path, gint64 now_s, GError **error);
+void nat_ended_file_free (NatEndedFile *file);
+/* All that are not past, in order. */
+const NatEnded *nat_ended_file_entries (NatEndedFile *file, guint *n);
+/* FALSE: could not be written (full disk ...); it is remembered in memory all the same. */
+gboolean nat_ended_file_add (
+    NatEndedFile *file, const NatEnded *ended, gint64 now_s, GError **error);
+
+G_END_DECLS

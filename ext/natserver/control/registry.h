@@ -1,0 +1,91 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#pragma once
+
+/* What the relay knows, in memory: streams, their publishers and descriptions, and sessions. It turns
+ * requests into commands for the data plane and the data plane's events into knowledge; it alone
+ * decides who publishes a stream and when that changes.
+ *
+ * A stream exists while it has a session or a publisher's place to keep. Its publisher is
+ *
+ *   none --publish--> live --gone, left--> grace --10 s--> none (ended, if it left with "ended")
+ *
+ * and each arrow gives the stream's document a new version, which the data plane tells all its sessions.
+ * Time is an argument everywhere. */
+
+#include <glib.h>
+#include "natproto/negotiation.h"
+#include "natserver/control/admission.h"
+#include "natserver/control/auth.h"
+#include "natserver/control/endedfile.h"
+#include "natserver/data/dataplane.h"
+
+G_BEGIN_DECLS
+
+#define NAT_REGISTER_WITHIN_US (30 * G_USEC_PER_SEC) /* from POST to the first Binding */
+
+typedef struct {
+  gint64 us; /* monotonic */
+  gint64 s;  /* Unix time */
+} NatTime;
+
+typedef struct {
+  NatDataplane *dataplane;
+  NatSecrets *secrets;
+  NatAdmission *admission;
+  NatEndedFile *ended; /* NULL: nothing is kept over a restart */
+  guint8 boot_id[NAT_BOOT_ID_SIZE];
+} NatRegistryConfig;
+
+typedef struct _NatRegistry NatRegistry;
+typedef struct _NatRegistered
+    NatRegistered; /* a session; valid until it ends or the registry is polled */
+
+NatRegistry *nat_registry_new (const NatRegistryConfig *config);
+void nat_registry_free (NatRegistry *r);
+
+/* Takes in what the data plane says. To be called before every request, and when its events wait. */
+void nat_registry_poll (NatRegistry *r, NatTime now);
+/* Deadlines, and commands that found the ring full; about once a second. */
+void nat_registry_tick (NatRegistry *r, NatTime now);
+/* TRUE: no command waits for room in the ring. */
+gboolean nat_registry_flush (NatRegistry *r);
+
+typedef struct {
+  const char *stream; /* valid */
+  const NatCaller *caller;
+  const NatAddress *peer;
+  gboolean takeover;           /* the publisher asks for another's place */
+  NatDescription *description; /* publishers: taken over (and zeroed) on success */
+  const NatTracks *tracks;     /* publishers: of description */
+} NatAsk;
+/* NAT_PROBLEM_NONE: *session is set. */
+NatProblemKind nat_registry_publish (
+    NatRegistry *r, NatTime now, const NatAsk *ask, NatRegistered **session);
+NatProblemKind nat_registry_subscribe (
+    NatRegistry *r, NatTime now, const NatAsk *ask, NatRegistered **session);
+
+NatRegistered *nat_registry_find (NatRegistry *r, const guint8 id[NAT_SESSION_ID_SIZE]);
+const NatTicket *nat_registered_ticket (NatRegistered *session);
+/* Of its document, as "boot id and version" go into the ETag. */
+guint32 nat_registered_version (NatRegistered *session);
+/* Fills all but the addresses. A username with less than half of its life left is renewed first.
+ * FALSE: the data plane is too busy to be told; ask again. */
+gboolean nat_registry_document (
+    NatRegistry *r, NatTime now, NatRegistered *session, NatSessionDocument *out);
+/* Of a publisher that is its stream's. description is taken over (and zeroed). */
+void nat_registry_describe (NatRegistry *r, NatTime now, NatRegistered *session,
+    NatDescription *description, const NatTracks *tracks);
+/* A fresh token: its permission replaces the old one. FALSE: as above. */
+gboolean nat_registry_renew (
+    NatRegistry *r, NatTime now, NatRegistered *session, const NatCaller *caller);
+/* ended: the publisher's stream is over, not just its session. */
+void nat_registry_end (
+    NatRegistry *r, NatTime now, NatRegistered *session, NatReason reason, gboolean ended);
+
+const char *nat_registry_boot_id (NatRegistry *r); /* hex */
+/* Fills streams, sessions and past of snapshot. */
+void nat_registry_snapshot (NatRegistry *r, NatSnapshot *snapshot);
+
+G_END_DECLS

@@ -1,0 +1,37 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#pragma once
+
+/* The relay's log: one line per message on standard error, for a terminal or for the journal (which
+ * takes the level from a prefix). Code says what it has to say by GLib's g_warning, g_message and
+ * g_debug; this is the handler behind them. Every kind of message has its own small budget, so that no
+ * stranger can fill a disk by repeating himself. Never log a token, a key, a password, a username or a
+ * whole session id. */
+
+#include <glib.h>
+
+G_BEGIN_DECLS
+
+#define NAT_LOG_BURST     10                    /* messages of one kind ... */
+#define NAT_LOG_WINDOW_US (10 * G_USEC_PER_SEC) /* ... in this time */
+#define NAT_LOG_KINDS     64                    /* budgets; kinds that collide share one */
+
+typedef struct {
+  struct {
+    gint64 window_us; /* start of the window, monotonic */
+    guint count;      /* messages in it, those held back included; 0 = never used */
+  } kinds[NAT_LOG_KINDS];
+} NatLogGate;
+
+/* TRUE: say it. The kind of a message is its text up to the first digit, colon, quote or parenthesis.
+ * *held: how many of this kind were held back in the window before. */
+gboolean nat_log_gate_allows (NatLogGate *gate, const char *text, gint64 now_us, guint *held);
+/* Takes over GLib's log. verbose: debug messages are shown too. */
+void nat_log_init (gboolean verbose);
+/* The last words of a program that cannot go on. */
+void nat_log_error (const char *text);
+/* TRUE if the descriptor leads to the systemd journal, where many may read. */
+gboolean nat_log_is_journal (int fd);
+
+G_END_DECLS

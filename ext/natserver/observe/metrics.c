@@ -1,0 +1,178 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "natserver/observe/metrics.h"
+
+#include <string.h>
+
+/* The counters of counters.def as plain numbers, to add up. */
+typedef struct {
+#define NAT_SESSION_COUNTER(name, unit, help) guint64 name;
+#include "natserver/counters.def"
+#undef NAT_SESSION_COUNTER
+} Sums;
+
+typedef struct {
+  const char *name, *help;
+  gsize offset; /* in Sums */
+} SumName;
+
+static const SumName sum_names[] = {
+#define NAT_SESSION_COUNTER(name, unit, help) {#name, help, G_STRUCT_OFFSET (Sums, name)},
+#include "natserver/counters.def"
+#undef NAT_SESSION_COUNTER
+};
+
+static void
+add (Sums *sums, const NatSessionCounters *c)
+{
+  if (c == NULL)
+    return;
+#define NAT_SESSION_COUNTER(name, unit, help) sums->name += nat_counter_get (&c->name);
+#include "natserver/counters.def"
+#undef NAT_SESSION_COUNTER
+}
+
+static guint64
+sum_get (const Sums *sums, const SumName *name)
+{
+  return *(const guint64 *)(gconstpointer)((const guint8 *)sums + name->offset);
+}
+
+static void
+begin (GString *out, const char *name, const char *type, const char *help)
+{
+  g_string_append_printf (
+      out, "# HELP natrelay_%s %s\n# TYPE natrelay_%s %s\n", name, help, name, type);
+}
+
+static void
+single (GString *out, const char *name, const char *type, const char *help, guint64 value)
+{
+  begin (out, name, type, help);
+  g_string_append_printf (out, "natrelay_%s %" G_GUINT64_FORMAT "\n", name, value);
+}
+
+/* ---- Sessions and streams ---------------------------------------------- */
+
+static void
+append_session_counts (GString *out, const NatSnapshot *s)
+{
+  guint n[2][2] = {{0}}; /* [subscriber][registered] */
+
+  for (guint i = 0; i < s->sessions->len; i++) {
+    const NatSessionSnapshot *session = g_ptr_array_index (s->sessions, i);
+
+    n[session->role == NAT_ROLE_SUBSCRIBER][session->registered != FALSE]++;
+  }
+  begin (out, "sessions", "gauge", "sessions by role and by whether their mapping is registered");
+  for (guint i = 0; i < 4; i++)
+    g_string_append_printf (out, "natrelay_sessions{role=\"%s\",registered=\"%s\"} %u\n",
+        i / 2 ? "subscriber" : "publisher", i % 2 ? "true" : "false", n[i / 2][i % 2]);
+}
+
+static void
+append_stream_counts (GString *out, const NatSnapshot *s)
+{
+  static const char *const states[] = {"none", "live", "grace", "ended"};
+
+  begin (out, "streams", "gauge", "streams by the state of their publisher");
+  for (guint k = 0; k < G_N_ELEMENTS (states); k++) {
+    guint n = 0;
+
+    for (guint i = 0; i < s->streams->len; i++) {
+      const NatStreamSnapshot *stream = g_ptr_array_index (s->streams, i);
+
+      n += strcmp (stream->publisher, states[k]) == 0;
+    }
+    g_string_append_printf (out, "natrelay_streams{publisher=\"%s\"} %u\n", states[k], n);
+  }
+}
+
+/* One row per label: sums[NAT_METRICS_STREAMS_MAX] is the rest. Returns the rows before the rest. */
+static guint
+sum_streams (const NatSnapshot *s, Sums *sums, const char **labels, Sums *all)
+{
+  g_autoptr (GHashTable) rows = g_hash_table_new (g_str_hash, g_str_equal);
+  guint n = MIN (s->streams->len, NAT_METRICS_STREAMS_MAX);
+
+  for (guint i = 0; i < s->streams->len; i++) {
+    const NatStreamSnapshot *stream = g_ptr_array_index (s->streams, i);
+    guint row = i < n ? i : NAT_METRICS_STREAMS_MAX;
+
+    if (i < n)
+      labels[i] = stream->name;
+    g_hash_table_insert (rows, stream->name, GUINT_TO_POINTER (row));
+    add (&sums[row], stream->past);
+  }
+  add (all, s->past);
+  for (guint i = 0; i < s->sessions->len; i++) {
+    const NatSessionSnapshot *session = g_ptr_array_index (s->sessions, i);
+
+    add (&sums[GPOINTER_TO_UINT (g_hash_table_lookup (rows, session->stream))], session->counters);
+    add (all, session->counters);
+  }
+  return n;
+}
+
+static void
+append_sums (GString *out, const NatSnapshot *s)
+{
+  g_autofree Sums *sums = g_new0 (Sums, NAT_METRICS_STREAMS_MAX + 1);
+  const char *labels[NAT_METRICS_STREAMS_MAX];
+  Sums all = {0};
+  guint n = sum_streams (s, sums, labels, &all);
+
+  for (guint k = 0; k < G_N_ELEMENTS (sum_names); k++) {
+    const SumName *name = &sum_names[k];
+    g_autofree char *total = g_strconcat (name->name, "_total", NULL);
+    g_autofree char *per_stream = g_strconcat ("stream_", total, NULL);
+
+    single (out, total, "counter", name->help, sum_get (&all, name));
+    begin (out, per_stream, "counter", name->help);
+    for (guint i = 0; i < n; i++)
+      g_string_append_printf (out, "natrelay_%s{stream=\"%s\"} %" G_GUINT64_FORMAT "\n", per_stream,
+          labels[i], sum_get (&sums[i], name));
+    if (s->streams->len > n)
+      g_string_append_printf (out, "natrelay_%s{stream=\"*\"} %" G_GUINT64_FORMAT "\n", per_stream,
+          sum_get (&sums[NAT_METRICS_STREAMS_MAX], name));
+  }
+}
+
+/* ---- Workers and the process ------------------------------------------- */
+
+static void
+append_workers (GString *out, const NatSnapshot *s)
+{
+#define NAT_WORKER_COUNTER(name, unit, help)                                                       \
+  {                                                                                                \
+    guint64 sum = 0;                                                                               \
+    for (guint i = 0; i < s->n_workers; i++)                                                       \
+      sum += nat_counter_get (&s->workers[i]->name);                                               \
+    single (out, #name "_total", "counter", help, sum);                                            \
+  }
+#include "natserver/counters.def"
+#undef NAT_WORKER_COUNTER
+}
+
+char *
+nat_metrics_to_text (const NatSnapshot *s)
+{
+  GString *out = g_string_new (NULL);
+
+  begin (out, "build_info", "gauge", "always 1; the version is the label");
+  g_string_append_printf (out, "natrelay_build_info{version=\"%s\"} 1\n", s->program_version);
+  single (out, "start_time_seconds", "gauge", "Unix time of the relay's start",
+      (guint64)MAX (0, s->started_s));
+  single (out, "workers", "gauge", "threads that forward media", s->n_workers);
+  single (out, "https_connections", "gauge", "HTTPS connections now", s->https_connections);
+  single (out, "https_requests_total", "counter", "HTTPS requests answered", s->https_requests);
+  single (out, "https_refused_total", "counter",
+      "HTTPS connections closed at once or pushed out, for a limit", s->https_refused);
+  append_session_counts (out, s);
+  append_stream_counts (out, s);
+  append_sums (out, s);
+  append_workers (out, s);
+  return g_string_free (out, FALSE);
+}

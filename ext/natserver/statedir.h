@@ -1,0 +1,14 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#pragma once
+
+#include <glib.h>
+
+G_BEGIN_DECLS
+
+/* Where the relay keeps certificate, keys and secrets unless it is told: systemd's $STATE_DIRECTORY, root's
+ * /var/lib/natrelay, or natrelay in the user's data directory. */
+char *nat_state_dir_default (void);
+
+G_END_DECLS
