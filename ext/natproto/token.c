@@ -125,17 +125,8 @@ globs_valid (char **globs, const char *member, int code, GError **error)
 static void
 add_text (JsonBuilder *b, const char *member, const char *value)
 {
-  if (value == NULL)
-    return;
-  json_builder_set_member_name (b, member);
-  json_builder_add_string_value (b, value);
-}
-
-static void
-add_number (JsonBuilder *b, const char *member, gint64 value)
-{
-  json_builder_set_member_name (b, member);
-  json_builder_add_int_value (b, value);
+  if (value != NULL)
+    nat_json_add_string (b, member, value);
 }
 
 static void
@@ -181,16 +172,16 @@ claims_to_json (const NatToken *t)
   add_text (b, "sub", t->subject);
   add_text (b, "jti", t->id);
   if (t->not_before_s != G_MININT64)
-    add_number (b, "nbf", t->not_before_s);
+    nat_json_add_integer (b, "nbf", t->not_before_s);
   if (t->expires_s != G_MAXINT64)
-    add_number (b, "exp", t->expires_s);
+    nat_json_add_integer (b, "exp", t->expires_s);
   add_globs (b, "publish", t->publish);
   add_globs (b, "subscribe", t->subscribe);
   add_flag (b, "list", t->list);
   add_flag (b, "admin", t->admin);
   add_flag (b, "takeover", t->takeover);
   if (t->max_kbps > 0)
-    add_number (b, "max-kbps", t->max_kbps);
+    nat_json_add_integer (b, "max-kbps", t->max_kbps);
   json_builder_end_object (b);
   return nat_json_builder_to_text (b);
 }
@@ -327,6 +318,15 @@ read_header (
     return FALSE;
   }
   return TRUE;
+}
+
+char *
+nat_token_header_kid (const char *header_json)
+{
+  g_autoptr (JsonObject) header = NULL;
+  const char *alg, *kid = NULL;
+
+  return read_header (header_json, &alg, &kid, &header, NULL) ? g_strdup (kid) : NULL;
 }
 
 typedef enum {

@@ -41,6 +41,8 @@ char *nat_token_sign (const NatToken *t, const char *kid, NatSignKey *key, GErro
  * the header names. Errors: MALFORMED, AUTHENTICATION, EXPIRED; the text never quotes the token. */
 gboolean nat_token_verify (NatToken *t, const char *text, NatTokenKeys *keys, gint64 now_s,
     GError **error);
+/* The "kid" of a header that nat_token_inspect gave out; NULL = none, or not a header. */
+char *nat_token_header_kid (const char *header_json);
 /* Reads without verifying, for people who inspect a token. header_json may be NULL. */
 gboolean nat_token_inspect (const char *text, char **header_json, char **claims_json, GError **error);
 

@@ -7,8 +7,9 @@
 
 G_BEGIN_DECLS
 
-/* Where the relay keeps certificate, keys and secrets unless it is told: systemd's $STATE_DIRECTORY, root's
- * /var/lib/natrelay, or natrelay in the user's data directory. */
+/* Where the relay keeps certificate, keys and secrets unless it is told: $NATRELAY_STATE_DIR, systemd's
+ * $STATE_DIRECTORY, root's /var/lib/natrelay, or natrelay in the user's state directory
+ * ($XDG_STATE_HOME, ~/.local/state). natrelay-token looks there, too. */
 char *nat_state_dir_default (void);
 
 G_END_DECLS
