@@ -1,0 +1,1019 @@
+# natrelay
+# SPDX-License-Identifier: LGPL-2.1-or-later
+
+"""The relay's HTTPS side, driven from outside against the real program."""
+
+import hashlib
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import tempfile
+import threading
+import time
+
+from relay import MEDIA_KEY, SDP, Relay, Stun, description, read_all, refused, run, tls_context
+
+GONE = "/v1/sessions/" + "A" * 22
+
+
+def wait_until(condition, seconds=10):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+# ---- Start ----
+
+
+def test_first_start_prints_what_clients_need():
+    with Relay() as r:
+        assert r.lines[-1] == "ready"
+        assert r.lines[0] == "listening=127.0.0.1:%d" % r.port
+        with r.tls() as s:
+            der = s.getpeercert(True)
+        assert hashlib.sha256(der).hexdigest() == r.values["tls-fingerprint"]
+        lines = [line for line in r.lines if line.startswith("gst-launch-1.0 ")]
+        assert len(lines) == 2
+        assert "natrelaysink uri='natrelay://" in lines[0]
+        assert "natrelaysrc uri='natrelay://" in lines[1]
+        for line, token in zip(lines, ("publish-token", "subscribe-token")):
+            assert "tls-fingerprint=" + r.values["tls-fingerprint"] in line
+            assert "auth-token=" + r.values[token] in line
+        for name in ("private-key.pem", "secrets", "token.key", "ended", "publish-token"):
+            assert os.stat(os.path.join(r.state, name)).st_mode & 0o077 == 0, name
+        assert r.log == [], r.log
+
+
+def test_state_directory_is_private():
+    parent = tempfile.mkdtemp(prefix="natrelay-")
+    state = os.path.join(parent, "a", "b")
+    try:
+        with Relay(state=state):
+            assert os.stat(state).st_mode & 0o777 == 0o700
+    finally:
+        subprocess.run(["rm", "-rf", parent], check=True)
+
+
+def test_second_start_keeps_identity_and_tokens():
+    with Relay() as r:
+        first = dict(r.values)
+        boot = r.subscribe("a").json()["boot-id"]
+        assert r.stop() == 0
+        with Relay(state=r.state) as again:
+            assert again.values == first
+            assert again.subscribe("a").json()["boot-id"] != boot
+
+
+def test_certificate_names_localhost_and_verifies_with_itself():
+    with Relay("--public-address", "203.0.113.7") as r:
+        context = ssl.create_default_context(cafile=os.path.join(r.state, "certificate.pem"))
+        for name in ("localhost", socket.gethostname(), "127.0.0.1", "203.0.113.7"):
+            with context.wrap_socket(r.connect(), server_hostname=name) as s:
+                assert s.version() == "TLSv1.3"
+                years = (ssl.cert_time_to_seconds(s.getpeercert()["notAfter"]) - time.time()) / 31557600
+                assert 9.9 < years < 10.1
+
+
+def test_tls_versions():
+    with Relay() as r:
+        with r.tls(version=ssl.TLSVersion.TLSv1_2) as s:
+            assert s.version() == "TLSv1.2"
+        import warnings
+
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context = tls_context(ssl.TLSVersion.TLSv1_1)
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        try:
+            context.wrap_socket(r.connect())
+        except ssl.SSLError as e:
+            assert "version" in str(e).lower() or "alert" in str(e).lower(), e
+        else:
+            raise AssertionError("TLS 1.1 was taken")
+
+
+def test_plain_http_gets_a_hint():
+    with Relay() as r, r.connect() as s:
+        s.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert b"https://" in read_all(s)
+
+
+def test_help_and_version():
+    program = os.environ["NATRELAY_SERVER"]
+    text = subprocess.run([program, "--help"], capture_output=True, text=True, check=True).stdout
+    for word in ("--listen", "--public-address", "--state-dir", "--certificate", "--private-key",
+                 "--workers", "--open", "--config", "--version", "max-sessions"):
+        assert word in text, word
+    text = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    assert text.startswith("natrelay-server ")
+
+
+# ---- Routes ----
+
+
+def test_publisher_session():
+    with Relay() as r:
+        reply = r.publish("house/front/door", body=description(**{"media-keys": [MEDIA_KEY]}))
+        assert reply.status == 201
+        d = reply.json()
+        assert reply.fields["location"] == "/v1/sessions/" + d["session"]
+        assert reply.fields["etag"] == '"%s-%d"' % (d["boot-id"], d["version"])
+        assert reply.fields["connection"] == "close"
+        assert d["version"] == 1 and d["publisher"] == "live"
+        assert len(d["password"]) == 43 and len(d["session"]) == 22 and d["realm"] == "natrelay"
+        assert d["udp"] == [{"address": "127.0.0.1", "port": r.port}]
+        assert d["keepalive-ms"] == 4000 and 3590 <= d["expires-s"] <= 3600
+        assert d["sdp"] == SDP % 1234
+        assert "media-keys" not in d, "the publisher has its keys"
+        token = r.values["publish-token"]
+        again = r.request("GET", reply.fields["location"], token)
+        assert again.status == 200 and again.fields["etag"] == reply.fields["etag"]
+        assert again.json()["password"] == d["password"]
+        gone = r.request("DELETE", reply.fields["location"], token)
+        assert gone.status == 204 and gone.body == b""
+        assert r.request("GET", reply.fields["location"], token).problem() == "session-unknown"
+        assert r.request("DELETE", reply.fields["location"], token).status == 404
+
+
+def test_subscriber_before_and_after_the_publisher():
+    with Relay() as r:
+        early = r.subscribe("a")
+        assert early.status == 201
+        d = early.json()
+        assert d["version"] == 1 and d["publisher"] == "none" and "sdp" not in d
+        r.publish("a", body=description(**{"media-keys": [MEDIA_KEY]}))
+        d = r.request("GET", early.fields["location"], r.values["subscribe-token"]).json()
+        assert d["version"] == 2 and d["publisher"] == "live"
+        assert d["sdp"] == SDP % 1234 and d["media-keys"] == [MEDIA_KEY]
+        late = r.subscribe("a", body="").json()
+        assert late["version"] == 2 and late["media-keys"] == [MEDIA_KEY]
+        assert late["session"] != d["session"] and late["password"] != d["password"]
+
+
+def test_description_changes_with_if_match():
+    with Relay() as r:
+        token = r.values["publish-token"]
+        first = r.publish("a")
+        path = first.fields["location"] + "/description"
+        etag = first.fields["etag"]
+        put = lambda ssrc, **f: r.request("PUT", path, token, description(ssrc), f)
+        second = put(2, **{"If-Match": etag})
+        assert second.status == 200 and second.json()["version"] == 2
+        assert second.json()["sdp"] == SDP % 2
+        stale = put(3, **{"If-Match": etag})
+        assert stale.problem() == "version-mismatch" and stale.status == 412
+        assert stale.fields["etag"] == second.fields["etag"]
+        assert put(3, **{"If-Match": "*"}).json()["version"] == 3
+        assert put(4, **{"If-Match": '"x", "%s-3"' % first.json()["boot-id"]}).status == 200
+        assert put(5, **{"If-Match": "W/" + put(4).fields["etag"]}).status == 412
+        assert put(6).status == 200
+        assert r.request("PUT", path, token, {"sdp": "v=1"}).problem() == "description-invalid"
+        s = r.subscribe("a")
+        reply = r.request("PUT", s.fields["location"] + "/description",
+                          r.values["subscribe-token"], description())
+        assert reply.problem() == "not-permitted"
+
+
+def test_fresh_token_renews():
+    with Relay() as r:
+        short = r.token(sub="publisher", publish=["a"], expires=100)
+        d = r.publish("a", short)
+        assert 125 <= d.json()["expires-s"] <= 130, "the token's end and 30 s of leeway"
+        long = r.token(sub="publisher", publish=["a"], expires=1000)
+        path = d.fields["location"] + "/token"
+        reply = r.request("PUT", path, long, {})
+        assert reply.status == 200
+        new = reply.json()
+        assert 1025 <= new["expires-s"] <= 1030
+        assert new["username"] != d.json()["username"]
+        assert new["password"] == d.json()["password"] and new["session"] == d.json()["session"]
+        assert r.request("PUT", path, long).status == 200, "no body is as good as {}"
+        assert r.request("PUT", path, long, "[]").problem() == "body-invalid"
+        other = r.token(sub="somebody", publish=["a"], expires=1000)
+        assert r.request("PUT", path, other, {}).problem() == "not-permitted"
+        narrow = r.token(sub="publisher", publish=["b"], expires=1000)
+        assert r.request("PUT", path, narrow, {}).problem() == "not-permitted"
+
+
+def test_username_is_renewed_by_get():
+    with Relay() as r:
+        # a token that ends soon: less than half a life is left, and no more can be given
+        d = r.publish("a", r.token(sub="p", publish=["**"], expires=60))
+        again = r.request("GET", d.fields["location"], r.token(sub="p", publish=["**"]))
+        assert again.json()["expires-s"] <= 90
+        # after a fresh token there is
+        again = r.request("PUT", d.fields["location"] + "/token", r.token(sub="p", publish=["**"]))
+        assert again.json()["expires-s"] > 3590
+
+
+def test_lists():
+    with Relay() as r:
+        r.publish("a")
+        r.subscribe("a")
+        r.subscribe("b/c")
+        lists = r.token(sub="l", list=True)
+        streams = r.request("GET", "/v1/streams", lists).json()
+        assert streams["total"] == 2
+        assert [s["name"] for s in streams["streams"]] == ["a", "b/c"]
+        assert streams["streams"][0]["publisher"] == "live"
+        assert streams["streams"][0]["subscribers"] == 1
+        sessions = r.request("GET", "/v1/sessions", r.token(sub="o", admin=True)).json()
+        assert sessions["total"] == 3 and len(sessions["sessions"][0]["session"]) == 22
+        assert sessions["sessions"][0]["registered"] is False
+        assert r.request("GET", "/v1/sessions?stream=a", lists).json()["total"] == 2
+        short = r.request("GET", "/v1/sessions", lists).json()["sessions"][0]["session"]
+        assert len(short) == 8, "an id is for whoever may end a session"
+        for path in ("/v1/streams", "/v1/sessions"):
+            assert r.request("GET", path).problem() == "token-missing"
+            assert r.request("GET", path, r.values["publish-token"]).problem() == "not-permitted"
+
+
+def test_operator_ends_a_session():
+    with Relay() as r:
+        d = r.subscribe("a")
+        admin = r.token(sub="operator", admin=True)
+        assert r.request("GET", d.fields["location"], admin).problem() == "not-permitted"
+        assert r.request("DELETE", d.fields["location"], admin).status == 204
+        with Stun(r, d.json()) as s:
+            answer = s.bind()
+            assert answer["error"] == 403 and answer["reason"] == 4
+
+
+def test_pages():
+    with Relay() as r:
+        assert r.request("GET", "/healthz").json() == {"status": "ok"}
+        r.publish("cam-1")
+        text = r.request("GET", "/metrics").body.decode()
+        assert "natrelay_build_info{version=" in text
+        assert 'natrelay_streams{publisher="live"} 1' in text
+        assert 'natrelay_stream_packets_received_total{stream="cam-1"} 0' in text
+        names = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
+        assert len(names) == len(set(names))
+        page = r.request("GET", "/")
+        assert page.fields["content-type"].startswith("text/html")
+        assert "default-src 'none'" in page.fields["content-security-policy"]
+        assert b"cam-1" in page.body
+        # a proxy on this machine speaks for strangers
+        far = {"X-Forwarded-For": "198.51.100.1"}
+        for path in ("/", "/metrics"):
+            assert r.request("GET", path, fields=far).problem() == "token-missing"
+            assert r.request("GET", path, r.values["publish-token"], fields=far).status == 403
+            assert r.request("GET", path, r.token(list=True), fields=far).status == 200
+
+
+def test_head_and_other_methods():
+    with Relay() as r:
+        head, get = r.request("HEAD", "/healthz"), r.request("GET", "/healthz")
+        assert head.status == 200 and head.body == b""
+        assert head.fields["content-length"] == get.fields["content-length"]
+        for method, path, allow in (
+            ("OPTIONS", "/", "GET, HEAD"),
+            ("POST", "/healthz", "GET, HEAD"),
+            ("GET", "/v1/streams/a/publishers", "POST"),
+            ("DELETE", "/v1/streams/a/subscribers", "POST"),
+            ("PATCH", "/v1/sessions/x", "GET, HEAD, DELETE"),
+            ("GET", "/v1/sessions/x/token", "PUT"),
+            ("BREW", "/v1/sessions/x/description", "PUT"),
+        ):
+            reply = r.request(method, path)
+            assert reply.problem() == "method-not-allowed", (method, path)
+            assert reply.fields["allow"] == allow, (path, reply.fields)
+        for path in ("/nothing", "/v1", "/v1/", "/v1/streams/", "/v1/streams/a", "/v1/sessions/",
+                     "/v1/sessions/x/y", "/v1/sessions/x/token/z", "//", "/v1/streams/publishers"):
+            assert r.request("GET", path).status in (404, 405), path
+        assert r.request("POST", "/v1/streams/publishers").problem() == "not-found"
+
+
+# ---- Who may ----
+
+
+def test_tokens_and_their_problems():
+    with Relay() as r:
+        path = "/v1/streams/a/publishers"
+        body = description()
+
+        def ask(token=None, **f):
+            return r.request("POST", path, token, body, f)
+
+        missing = ask()
+        assert missing.problem() == "token-missing" and missing.status == 401
+        assert missing.fields["www-authenticate"] == 'Bearer realm="natrelay"'
+        assert ask(Authorization="Basic QTpB").problem() == "token-missing"
+        for bad in ("x", "a.b.c", "..", r.token(publish=["a"])[:-1], "é",
+                    r.token(publish=["a"], header={"alg": "none"}),
+                    r.token(key=b"k" * 32, publish=["a"]),
+                    r.token(publish="a"), r.token(publish=[1]), r.token(exp="soon"), "A" * 5000):
+            reply = ask(bad)
+            assert reply.problem() == "token-invalid", (bad, reply.body)
+            assert 'error="invalid_token"' in reply.fields["www-authenticate"]
+        old = ask(r.token(publish=["a"], expires=-31))
+        assert old.problem() == "token-expired"
+        assert ask(r.token(publish=["a"], expires=-10)).status == 201, "within the leeway"
+        assert ask(r.token(publish=["a"], nbf=int(time.time()) + 100)).problem() == "token-expired"
+        wrong = ask(r.token(publish=["b", "a/*"], subscribe=["**"]))
+        assert wrong.problem() == "not-permitted" and wrong.status == 403
+        assert 'error="insufficient_scope"' in wrong.fields["www-authenticate"]
+        assert r.subscribe("a", r.values["publish-token"]).problem() == "not-permitted"
+        assert r.publish("a", r.values["subscribe-token"]).problem() == "not-permitted"
+        assert ask(r.token(sub="x" * 65, publish=["*"], takeover=True)).status in (201, 409)
+        assert not any(r.token(publish=["a"])[:20] in line for line in r.log)
+
+
+def test_a_session_belongs_to_its_subject():
+    with Relay() as r:
+        mine = r.token(sub="alice", subscribe=["**"])
+        yours = r.token(sub="bob", subscribe=["**"])
+        d = r.subscribe("a", mine)
+        for method, path in (("GET", ""), ("PUT", "/token"), ("DELETE", "")):
+            reply = r.request(method, d.fields["location"] + path, yours)
+            assert reply.problem() == "not-permitted", (method, path)
+            assert r.request(method, d.fields["location"] + path).problem() == "token-missing"
+        assert r.request("GET", d.fields["location"], mine).status == 200
+        assert r.request("GET", GONE, mine).problem() == "session-unknown"
+        assert r.request("GET", "/v1/sessions/../x", mine).status == 404
+        # two long subjects with the same beginning are two subjects
+        one = r.token(sub="s" * 80 + "1", subscribe=["**"])
+        two = r.token(sub="s" * 80 + "2", subscribe=["**"])
+        d = r.subscribe("a", one)
+        assert r.request("GET", d.fields["location"], two).problem() == "not-permitted"
+        assert r.request("GET", d.fields["location"], one).status == 200
+
+
+def test_token_keys_from_files():
+    with tempfile.TemporaryDirectory() as d:
+        path = os.path.join(d, "site.key")
+        with open(path, "w") as f:
+            f.write("11" * 32 + "\n")
+        with Relay("--token-key", path) as r:
+            key = b"\x11" * 32
+            header = {"alg": "HS256", "kid": "site"}
+            assert r.publish("a", r.token(key=key, header=header, publish=["a"])).status == 201
+            header["kid"] = "other"
+            reply = r.publish("b", r.token(key=key, header=header, publish=["b"]))
+            assert reply.problem() == "token-invalid"
+            assert r.publish("c").status == 201, "the relay's own key stays"
+
+
+def test_same_subject_supersedes_at_once():
+    with Relay() as r:
+        old = r.publish("a", ssrc=1).json()
+        with Stun(r, old) as s:
+            assert s.bind()["error"] == 0
+            new = r.publish("a", ssrc=2)
+            assert new.status == 201 and new.json()["version"] == 2
+            answer = s.bind()
+            assert answer["error"] == 403 and answer["reason"] == 5, answer
+        token = r.values["publish-token"]
+        assert r.request("GET", "/v1/sessions/" + old["session"], token).status == 404
+
+
+def test_another_publisher_is_busy_for_three_seconds():
+    with Relay() as r:
+        one = r.token(sub="one", publish=["**"])
+        two = r.token(sub="two", publish=["**"])
+        strong = r.token(sub="three", publish=["**"], takeover=True)
+        nameless = r.token(publish=["**"])
+        with Stun(r, r.publish("a", one).json()) as s:
+            assert s.bind()["error"] == 0
+            busy = r.publish("a", two)
+            assert busy.problem() == "stream-busy" and busy.status == 409
+            assert busy.fields["retry-after"] == "3"
+            assert r.publish("a", two, "?takeover=true").problem() == "stream-busy"
+            assert r.publish("a", strong).problem() == "stream-busy", "it did not ask"
+            assert r.publish("a", strong, "?takeover=maybe").problem() == "query-invalid"
+            assert r.publish("a", nameless).problem() == "stream-busy"
+            assert r.publish("a", strong, "?takeover=true").status == 201
+            assert s.bind()["reason"] == 5
+        assert r.publish("a", two).problem() == "stream-busy", "the new one is young"
+        wait_until(lambda: r.publish("a", two).status == 201, 5)
+
+
+def test_publisher_leaves_and_its_place_is_kept():
+    with Relay() as r:
+        token = r.values["publish-token"]
+        d = r.publish("a")
+        s = r.subscribe("a")
+        watch = lambda: r.request("GET", s.fields["location"], r.values["subscribe-token"]).json()
+        assert r.request("DELETE", d.fields["location"] + "?ended=perhaps", token).status == 400
+        assert r.request("DELETE", d.fields["location"] + "?ended=true", token).status == 204
+        grace = watch()
+        assert grace["publisher"] == "grace" and grace["sdp"] and grace["version"] == 2
+        assert r.publish("a", r.token(sub="other", publish=["a"])).status == 201
+        assert watch()["publisher"] == "live"
+
+
+# ---- Mapping and restart ----
+
+
+def test_registration_shows():
+    with Relay() as r:
+        with Stun(r, r.publish("a").json()) as s:
+            answer = s.bind()
+            assert answer["error"] == 0 and answer["version"] == 1
+            admin = r.token(admin=True)
+            wait_until(lambda: r.request("GET", "/v1/sessions", admin).json()["sessions"][0]["registered"])
+            mapped = r.request("GET", "/v1/sessions", admin).json()["sessions"][0]["mapped"]
+            assert mapped == "127.0.0.1:%d" % s.socket.getsockname()[1]
+            r.subscribe("a")
+            token = r.values["publish-token"]
+            location = "/v1/sessions/" + r.request("GET", "/v1/sessions", admin).json()["sessions"][0]["session"]
+            r.request("PUT", location + "/description", token, description(7))
+            wait_until(lambda: s.bind()["version"] == 2)
+
+
+def test_restart_revives_sessions_but_not_ended_ones():
+    with Relay() as r:
+        port = r.port
+        kept = r.publish("a").json()
+        watcher = r.subscribe("a").json()
+        ended = r.subscribe("a").json()
+        token = r.values["publish-token"]
+        assert r.request("DELETE", "/v1/sessions/" + ended["session"],
+                         r.values["subscribe-token"]).status == 204
+        r.process.kill()
+        r.process.wait()
+        with Relay(state=r.state, listen=("127.0.0.1:%d" % port,)) as again:
+            with Stun(again, ended) as s:
+                answer = s.bind()
+                assert answer["error"] == 403 and answer["reason"] == 4, answer
+            with Stun(again, watcher) as w, Stun(again, kept) as s:
+                assert w.bind()["version"] == 0, "the relay lacks the description"
+                assert s.bind()["version"] == 0
+                path = "/v1/sessions/" + kept["session"]
+                d = again.request("GET", path, token).json()
+                assert d["publisher"] == "live" and "sdp" not in d
+                assert d["password"] == kept["password"]
+                assert d["boot-id"] != kept["boot-id"]
+                stale = {"If-Match": '"%s-1"' % kept["boot-id"]}
+                body = description()
+                assert again.request("PUT", path + "/description", token, body, stale).status == 412
+                reply = again.request("PUT", path + "/description", token, body)
+                assert reply.status == 200
+                version = reply.json()["version"]
+                wait_until(lambda: w.bind()["version"] == version)
+                d = again.request("GET", "/v1/sessions/" + watcher["session"],
+                                  again.values["subscribe-token"]).json()
+                assert d["sdp"] == body["sdp"] and d["publisher"] == "live"
+
+
+# ---- Requests that are no good ----
+
+
+def test_malformed_requests():
+    get = b"GET /healthz HTTP/1.1\r\n"
+    host = b"Host: x\r\n"
+    table = (
+        (get + host + b"\r\n", 200),
+        (b"GET /healthz HTTP/1.0\r\n\r\n", 200),
+        (b"GET https://x/healthz HTTP/1.1\r\n" + host + b"\r\n", 200),
+        (b"GET /he%61lthz?x=%20 HTTP/1.1\r\n" + host + b"\r\n", 200),
+        (get + b"\r\n", 400),
+        (get + host + host + b"\r\n", 400),
+        (get + b"Host: a b\r\n\r\n", 400),
+        (get + b"Host: a/b\r\n\r\n", 400),
+        (get + host + b" folded: 1\r\n\r\n", 400),
+        (get + host + b"A: 1\r\n\tmore\r\n\r\n", 400),
+        (get + host + b"A : 1\r\n\r\n", 400),
+        (get + host + b": 1\r\n\r\n", 400),
+        (get + host + b"A\r\n\r\n", 400),
+        (get + host + b"A: \x01\r\n\r\n", 400),
+        (get + host + b"A: \x00\r\n\r\n", 400),
+        (get + host + b"A: 1\rB: 2\r\n\r\n", 400),
+        (get + b"Host: x\n\n", 400),
+        (b"GET /healthz HTTP/1.1\nHost: x\r\n\r\n", 400),
+        (b"\r\n" + get + host + b"\r\n", 400),
+        (b"GET  /healthz HTTP/1.1\r\n" + host + b"\r\n", 400),
+        (b" GET /healthz HTTP/1.1\r\n" + host + b"\r\n", 400),
+        (b"GET /healthz\r\n" + host + b"\r\n", 400),
+        (b"GET\r\n\r\n", 400),
+        (b"G(T /healthz HTTP/1.1\r\n" + host + b"\r\n", 400),
+        (b"GET healthz HTTP/1.1\r\n" + host + b"\r\n", 400),
+        (b"GET * HTTP/1.1\r\n" + host + b"\r\n", 400),
+        (b"GET /a#b HTTP/1.1\r\n" + host + b"\r\n", 400),
+        (b"GET /%zz HTTP/1.1\r\n" + host + b"\r\n", 400),
+        (b"GET /%00 HTTP/1.1\r\n" + host + b"\r\n", 400),
+        (b"GET /%ff HTTP/1.1\r\n" + host + b"\r\n", 400),
+        (b"GET /%4 HTTP/1.1\r\n" + host + b"\r\n", 400),
+        (b"GET /\xc3\xa9 HTTP/1.1\r\n" + host + b"\r\n", 400),
+        (b"GET /healthz HTTP/2.0\r\n" + host + b"\r\n", 505),
+        (b"GET /healthz HTTP/1.2\r\n" + host + b"\r\n", 505),
+        (b"GET /healthz HTTP/0.9\r\n" + host + b"\r\n", (400, 505)),
+        (b"GET /healthz FTP/1.1\r\n" + host + b"\r\n", 400),
+        (get + host + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 501),
+        (get + host + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n", 501),
+        (get + host + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\nx", 400),
+        (get + host + b"Content-Length: 1, 1\r\n\r\nx", 400),
+        (get + host + b"Content-Length: -1\r\n\r\n", 400),
+        (get + host + b"Content-Length: +1\r\n\r\nx", 400),
+        (get + host + b"Content-Length: 0x1\r\n\r\nx", 400),
+        (get + host + b"Content-Length: \r\n\r\n", 400),
+        (get + host + b"Content-Length: 99999999999999999999\r\n\r\n", 413),
+        (get + host + b"Content-Length: 65537\r\n\r\n", 413),
+        (get + host + b"Content-Length: 00000000000000000003\r\n\r\nxxx", 200),
+        (get + host + b"Authorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n", 400),
+        (get + host + b"Expect: 200-maybe\r\n\r\n", 417),
+        (get + host + b"A: 1\r\n" * 101 + b"\r\n", 400),
+        (get + host + b"A: " + b"x" * 9000 + b"\r\n\r\n", 431),
+        (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n" + host + b"\r\n", 414),
+        (b"GET /" + b"x/" * 4000 + b" HTTP/1.1\r\n" + host + b"\r\n", 404),
+    )
+    with Relay() as r:
+        for data, status in table:
+            reply = r.raw(data)
+            expected = status if isinstance(status, tuple) else (status,)
+            assert reply.status in expected, (data[:80], reply.raw)
+            if reply.status >= 400:
+                reply.problem()
+
+
+def test_bodies():
+    with Relay() as r:
+        token = r.values["publish-token"]
+        path = "/v1/streams/a/publishers"
+        for body in ("", "{", "[]", "null", "{}", '{"sdp":1}', '{"sdp":null}', '{"sdp":"x"}',
+                     '{"sdp":["v=0"]}', "\x00", '{"sdp":"v=0\\r\\n"}', '"sdp"', "[" * 5000,
+                     json.dumps(description(0)), '{"sdp":"v=0\\u0000"}',
+                     json.dumps(description(1, **{"media-keys": {}})),
+                     json.dumps(description(1, **{"media-keys": [{}]})),
+                     json.dumps(description(1, **{"media-keys": [MEDIA_KEY] * 2})),
+                     json.dumps(description(1, **{"media-keys": [dict(MEDIA_KEY, key="x")]}))):
+            reply = r.request("POST", path, token, body)
+            assert reply.problem() == "description-invalid", (body, reply.body)
+        for body in ("[]", "{", "1", "{}{}"):
+            assert r.subscribe("a", body=body).problem() == "body-invalid", body
+        for kind in ("text/plain", "application/jsonx", "", "multipart/form-data"):
+            reply = r.publish("a", fields={"Content-Type": kind})
+            assert reply.problem() == "media-type-unsupported", kind
+        reply = r.publish("a", fields={"Content-Type": "Application/JSON; charset=utf-8"})
+        assert reply.status == 201
+        # at its limit, and one more
+        full = json.dumps(description(9)).ljust(65536)
+        assert r.publish("a", body=full).status == 201
+        assert r.publish("a", body=full + " ").problem() == "body-too-large"
+
+
+def test_stream_names():
+    with Relay() as r:
+        for name in ("a b", "a%20b", "%2e%2e", "a/../b", "a//b", "a/", "/a", "*", "a/**", "é", "a%00",
+                     "x" * 129, "a%3Fb", "."):
+            reply = r.publish(name) if " " not in name and "é" not in name else None
+            assert reply is None or reply.status in (400, 404), name
+        assert r.publish("a%2Fb").json()["publisher"] == "live"
+        assert r.publish("a/b", ssrc=5).json()["version"] == 2, "the same stream"
+        for name in ("x" * 128, "a.b_c~d-e/F", "publishers", "v1/streams/a/subscribers", "..."):
+            assert r.publish(name).status == 201, name
+
+
+def test_large_body_is_refused_at_once():
+    with Relay() as r, r.tls() as s:
+        s.sendall(b"POST /v1/streams/a/publishers HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
+        began = time.monotonic()
+        reply = read_all(s)
+        assert b" 413 " in reply.split(b"\r\n")[0]
+        assert time.monotonic() - began < 2
+
+
+def test_an_answer_outlives_what_is_still_being_sent():
+    """A client that pours on must get to read why it was refused."""
+    with Relay() as r:
+        head = b"POST /v1/streams/a/publishers HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n"
+        for _ in range(5):
+            assert r.raw(head + b"x" * 200000).status == 413
+
+
+def test_expect_continue():
+    with Relay() as r, r.tls() as s:
+        s.sendall(b"POST /v1/streams/a/subscribers HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+                  b"Content-Type: application/json\r\nContent-Length: 2\r\n"
+                  b"Authorization: Bearer " + r.values["subscribe-token"].encode() + b"\r\n\r\n")
+        assert s.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        s.sendall(b"{}")
+        assert read_all(s).startswith(b"HTTP/1.1 201 ")
+
+
+def test_one_request_per_connection():
+    with Relay() as r:
+        one = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+        reply = r.raw(one * 3)
+        assert reply.raw.count(b"HTTP/1.1 ") == 1 and reply.status == 200
+
+
+def test_a_request_in_single_bytes():
+    with Relay() as r, r.tls() as s:
+        for byte in b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n":
+            s.sendall(bytes((byte,)))
+        assert Reply_ok(read_all(s))
+
+
+def Reply_ok(data):
+    return data.startswith(b"HTTP/1.1 200 ")
+
+
+# ---- Time and numbers ----
+
+
+def test_slow_requests_end_at_the_deadline():
+    with Relay(request_timeout=1, max_connections_per_address=100) as r:
+        def drip(data, every):
+            with r.tls() as s:
+                began = time.monotonic()
+                try:
+                    for byte in data:
+                        s.sendall(bytes((byte,)))
+                        time.sleep(every)
+                        if time.monotonic() - began > 5:
+                            break
+                except (ssl.SSLError, ConnectionError):
+                    pass
+                try:
+                    answer = read_all(s)
+                except OSError:
+                    answer = b""
+                return time.monotonic() - began, answer
+
+        head = b"GET /healthz HTTP/1.1\r\n"
+        for data in (b"", head, head + b"X: " + b"y" * 100,
+                     b"POST /v1/streams/a/subscribers HTTP/1.1\r\nHost: x\r\nContent-Length: 90\r\n\r\n{"):
+            with r.tls() as s:
+                began = time.monotonic()
+                s.sendall(data)
+                answer = read_all(s)
+                assert b" 408 " in answer.split(b"\r\n")[0], answer
+                assert 0.8 < time.monotonic() - began < 3
+        took, _ = drip(head + b"Host: " + b"y" * 400, 0.05)
+        assert took < 4, "a byte now and then buys no time"
+        # in the handshake: silence, and half a ClientHello
+        for data in (b"", b"\x16\x03\x01\x02\x00\x01"):
+            with r.connect() as s:
+                began = time.monotonic()
+                s.sendall(data)
+                read_all(s)
+                assert time.monotonic() - began < 3
+
+
+def test_stalled_handshakes_hold_nobody_up():
+    with Relay(max_handshakes=64) as r:
+        before = r.descriptors()
+        stalled = []
+        try:
+            for i in range(200):
+                s = r.connect(source="127.0.0.%d" % (2 + i % 5))
+                if i % 2:
+                    s.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+                stalled.append(s)
+            slowest = 0
+            for _ in range(20):
+                began = time.monotonic()
+                assert r.request("GET", "/healthz").status == 200
+                slowest = max(slowest, time.monotonic() - began)
+            assert slowest < 1, slowest
+            assert r.descriptors() < before + 80
+        finally:
+            for s in stalled:
+                s.close()
+        wait_until(lambda: r.descriptors() == before)
+
+
+def test_connection_limits():
+    with Relay(max_connections=12, max_connections_per_address=4) as r:
+        held = [r.tls(source="127.0.0.2") for _ in range(4)]
+        fifth = r.connect(source="127.0.0.2")
+        assert read_all(fifth) == b"", "closed at accept"
+        fifth.close()
+        assert r.request("GET", "/healthz").status == 200, "others are welcome"
+        for i in (3, 4):
+            held += [r.tls(source="127.0.0.%d" % i) for _ in range(4)]
+        more = r.connect()
+        assert read_all(more) == b""
+        more.close()
+        for s in held:
+            s.close()
+        wait_until(lambda: try_request(r))
+        text = r.request("GET", "/metrics").body.decode()
+        refused_total = int(text.split("\nnatrelay_https_refused_total ")[1].split("\n")[0])
+        assert refused_total >= 2
+
+
+def try_request(r):
+    try:
+        return r.request("GET", "/healthz").status == 200
+    except (OSError, ValueError):
+        return False
+
+
+def test_running_out_of_descriptors():
+    import resource
+
+    limit = 120
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    program = os.environ["NATRELAY_SERVER"]
+    with tempfile.TemporaryDirectory() as d:
+        wrapper = os.path.join(d, "few")
+        with open(wrapper, "w") as f:
+            f.write('#!/bin/sh\nulimit -n %d\nexec "%s" "$@"\n' % (limit, program))
+        os.chmod(wrapper, 0o755)
+        os.environ["NATRELAY_SERVER"] = wrapper
+        try:
+            r = Relay(max_connections=1000, max_connections_per_address=1000, max_handshakes=1000)
+        finally:
+            os.environ["NATRELAY_SERVER"] = program
+        with r:
+            assert any("max-connections is lowered" in line for line in r.log), r.log
+            held = [r.connect() for _ in range(200)]
+            for s in held:
+                s.close()
+            wait_until(lambda: try_request(r))
+
+
+def test_descriptors_stay_flat():
+    with Relay(max_posts_burst=10000) as r:
+        for _ in range(5):
+            r.request("GET", "/healthz")
+        before = r.descriptors()
+        for i in range(100):
+            r.request("GET", "/healthz")
+            r.connect().close()
+            s = r.tls()
+            s.sendall(b"GET /")
+            s.close()
+            s = r.tls()
+            s.sendall(b"POST /v1/streams/a/subscribers HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+            s.close()
+            s = r.connect()
+            s.sendall(b"\x16garbage that is no TLS at all")
+            s.close()
+        wait_until(lambda: r.descriptors() == before)
+
+
+def test_quotas():
+    with Relay(max_sessions=3, max_posts_burst=1000) as r:
+        sessions = [r.subscribe("a") for _ in range(3)]
+        full = r.subscribe("a")
+        assert full.problem() == "relay-full" and full.status == 503 and full.fields["retry-after"]
+        r.request("DELETE", sessions[0].fields["location"], r.values["subscribe-token"])
+        assert r.subscribe("a").status == 201
+    with Relay(max_sessions_per_subject=2, max_posts_burst=1000) as r:
+        ann, bob = r.token(sub="ann", subscribe=["**"]), r.token(sub="bob", subscribe=["**"])
+        assert [r.subscribe("a", ann).status for _ in range(3)] == [201, 201, 429]
+        assert r.subscribe("a", bob).status == 201
+        assert r.subscribe("a", ann).problem() == "too-many-sessions"
+    with Relay(max_sessions_per_address=2) as r:
+        assert [r.subscribe("a").status for _ in range(3)] == [201, 201, 429]
+        assert r.subscribe("a", source="127.0.0.2").status == 201
+
+
+def test_request_rate():
+    with Relay(max_posts_per_second=1, max_posts_burst=3) as r:
+        replies = [r.subscribe("a") for _ in range(6)]
+        last = replies[-1]
+        assert replies[0].status == 201 and last.problem() == "too-many-requests"
+        assert 1 <= int(last.fields["retry-after"]) <= 3
+        assert r.subscribe("a", source="127.0.0.2").status == 201
+        assert r.request("GET", "/healthz").status == 200
+        wait_until(lambda: r.subscribe("a").status == 201, 6)
+
+
+def test_many_clients_at_once():
+    with Relay(max_connections_per_address=200, max_handshakes=200, max_posts_burst=1000) as r:
+        failures = []
+
+        def work(n):
+            try:
+                for i in range(10):
+                    assert r.subscribe("s%d" % n).status == 201
+            except Exception as e:
+                failures.append(e)
+
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(20)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        assert not failures, failures
+        assert r.request("GET", "/v1/streams", r.token(list=True)).json()["total"] == 20
+
+
+# ---- Signals ----
+
+
+def test_sigterm_ends_it_within_a_second():
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with Relay() as r:
+            with Stun(r, r.publish("a").json()) as s:
+                s.bind()
+                held = [r.connect() for _ in range(30)] + [r.tls() for _ in range(10)]
+                began = time.monotonic()
+                assert r.stop(number) == 0
+                assert time.monotonic() - began < 1
+                data = s.socket.recv(2048)
+                assert data[:2] == b"\x00\x11" and b"\xce\x44\x00\x04\x00\x00\x00\x03" in data
+                for c in held:
+                    c.close()
+
+
+def test_sighup_reads_certificate_and_keys_anew():
+    with tempfile.TemporaryDirectory() as d:
+        key, certificate = os.path.join(d, "k.pem"), os.path.join(d, "c.pem")
+        token_key = os.path.join(d, "site.key")
+
+        def make(name):
+            subprocess.run(
+                ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                 "-nodes", "-keyout", key, "-out", certificate, "-days", "3", "-subj", "/CN=" + name],
+                check=True, capture_output=True)
+
+        def peer():
+            with r.tls() as s:
+                return s.getpeercert(True)
+
+        make("one")
+        with open(token_key, "w") as f:
+            f.write("11" * 32)
+        with Relay("--certificate", certificate, "--private-key", key, "--token-key", token_key) as r:
+            first = peer()
+            assert hashlib.sha256(first).hexdigest() == r.values["tls-fingerprint"]
+            old = r.tls()
+            make("two")
+            with open(token_key, "w") as f:
+                f.write("22" * 32)
+            r.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: peer() != first)
+            # who came before is served to the end
+            old.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert Reply_ok(read_all(old))
+            old.close()
+            header = {"alg": "HS256", "kid": "site"}
+            assert r.publish("a", r.token(key=b"\x22" * 32, header=header, publish=["a"])).status == 201
+            assert r.publish("a", r.token(key=b"\x11" * 32, header=header, publish=["a"])).status == 401
+            second = peer()
+            with open(key, "w") as f:
+                f.write("nonsense")
+            r.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: any("stay as they were" in line for line in r.log))
+            assert peer() == second
+
+
+def test_the_service_manager_is_told():
+    with tempfile.TemporaryDirectory() as d:
+        path = os.path.join(d, "notify")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+            s.bind(path)
+            s.settimeout(10)
+            with Relay(env={"NOTIFY_SOCKET": path}) as r:
+                assert s.recv(100) == b"READY=1"
+                r.process.send_signal(signal.SIGHUP)
+                assert s.recv(100).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+                assert s.recv(100) == b"READY=1"
+                assert r.stop() == 0
+                assert s.recv(100) == b"STOPPING=1"
+
+
+def test_no_tokens_in_a_journal():
+    with tempfile.TemporaryDirectory() as d, tempfile.TemporaryFile() as out:
+        st = os.fstat(out.fileno())
+        p = subprocess.Popen(
+            [os.environ["NATRELAY_SERVER"], "--state-dir", d, "--listen", "127.0.0.1:0"],
+            stdout=out, stderr=out,
+            env=dict(os.environ, JOURNAL_STREAM="%d:%d" % (st.st_dev, st.st_ino)))
+
+        def text():
+            return os.pread(out.fileno(), 100000, 0).decode()
+
+        try:
+            wait_until(lambda: "ready" in text())
+        finally:
+            p.send_signal(signal.SIGTERM)
+            assert p.wait(10) == 0
+        assert "tls-fingerprint=" in text() and "eyJ" not in text(), text()
+        assert "<6>stopping\n" in text(), text()
+        with open(os.path.join(d, "publish-token")) as f:
+            assert f.read().startswith("eyJ")
+
+
+# ---- Open relays ----
+
+
+def test_open_relay():
+    with Relay("--open") as r:
+        assert "publish-token" not in r.values
+        d = r.publish("a")
+        assert d.status == 201
+        assert r.request("GET", d.fields["location"]).status == 200, "whoever knows the id owns it"
+        assert r.publish("a").problem() == "stream-busy"
+        assert r.publish("a", query="?takeover=true").status == 201
+        assert r.request("GET", "/").status == 200
+        listed = r.request("GET", "/v1/sessions").json()["sessions"]
+        assert all(len(s["session"]) == 8 for s in listed)
+        assert r.request("GET", "/v1/sessions", fields={"Forwarded": "for=x"}).status == 403
+        page = r.request("GET", "/", fields={"Via": "1.1 proxy"})
+        assert page.status == 200 and b"127.0.0.1:" not in page.body
+
+
+def test_open_is_for_this_machine_unless_told():
+    text = refused("--open", listen=("0.0.0.0:0",))
+    assert "--open=anyone" in text
+    with Relay("--open=anyone", listen=("0.0.0.0:0",)) as r:
+        assert r.publish("a").status == 201
+
+
+# ---- Addresses ----
+
+
+def test_udp_addresses_of_wildcards():
+    with Relay(listen=("0.0.0.0:0", "127.0.0.1:0")) as r:
+        d = r.publish("a").json()
+        assert d["udp"] == [{"address": "127.0.0.1", "port": p} for p in r.ports]
+    with Relay("--public-address", "203.0.113.7", listen=("0.0.0.0:0",)) as r:
+        # from this machine itself the outside address may not lead back
+        assert r.publish("a").json()["udp"] == [{"address": "127.0.0.1", "port": r.port}]
+        assert "natrelay://203.0.113.7:" in "\n".join(r.lines)
+
+
+def test_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as s:
+            s.bind(("::1", 0))
+    except OSError:
+        return
+    with Relay(listen=("[::1]:0",)) as r:
+        d = r.publish("a", host="::1").json()
+        assert d["udp"] == [{"address": "::1", "port": r.port}]
+
+
+# ---- Errors worth reading ----
+
+
+def test_port_taken():
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_INET, kind) as s:
+            s.bind(("127.0.0.1", 0))
+            if kind == socket.SOCK_STREAM:
+                s.listen()
+            address = "127.0.0.1:%d" % s.getsockname()[1]
+            text = refused(listen=(address,))
+            assert address in text and ("in use" in text or "taken" in text), text
+            assert ("TCP" if kind == socket.SOCK_STREAM else "UDP") in text, text
+    with Relay() as r:
+        assert "127.0.0.1:%d" % r.port in refused(listen=("127.0.0.1:%d" % r.port,))
+
+
+def test_settings_that_cannot_be():
+    for args, words in (
+        (("--listne", "x"), "--listen"),
+        (("--public-adress=1.2.3.4",), "--public-address"),
+        (("listen",), "not an option"),
+        (("--workers",), "needs a value"),
+        (("--workers", "many"), "whole number"),
+        (("--max-sessions=1",), "natrelay-server.conf"),
+        (("--open=everybody",), "anyone"),
+        (("--public-address", "relay.example.org"), "numeric"),
+        (("--public-address", "1.2.3.4:5"), "without a port"),
+        (("--certificate", "x.pem"), "--private-key"),
+        (("--config", "/nonexistent/x.conf"), "/nonexistent/x.conf"),
+        (("--certificate", "/nonexistent/c", "--private-key", "/nonexistent/k"), "/nonexistent/c"),
+        (("--token-key", "/nonexistent/t"), "/nonexistent/t"),
+    ):
+        text = refused(*args)
+        assert words in text, (args, text)
+    assert "Did you mean max-sessions?" in refused(max_sesions=1)
+    assert "max-sessions" in refused(max_sessions="lots")
+    assert "/proc/none" in refused(state="/proc/none")
+    assert "198.51.100.77" in refused(listen=("198.51.100.77:0",))
+
+
+def test_files_that_cannot_be():
+    with tempfile.TemporaryDirectory() as d:
+        def make(name):
+            subprocess.run(
+                ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                 "-nodes", "-keyout", os.path.join(d, name + ".key"),
+                 "-out", os.path.join(d, name + ".pem"), "-days", "3", "-subj", "/CN=" + name],
+                check=True, capture_output=True)
+
+        make("a")
+        make("b")
+        path = lambda name: os.path.join(d, name)
+        text = refused("--certificate", path("a.pem"), "--private-key", path("b.key"))
+        assert "another certificate" in text, text
+        text = refused("--certificate", path("a.key"), "--private-key", path("a.pem"))
+        assert "PEM" in text, text
+        with open(path("empty"), "w"):
+            pass
+        assert path("empty") in refused("--certificate", path("empty"), "--private-key", path("a.key"))
+        assert path("empty") in refused("--token-key", path("empty"))
+        for name in ("secrets", "token.key", "private-key.pem"):
+            state = path("state-" + name)
+            os.mkdir(state, 0o700)
+            with open(os.path.join(state, name), "w") as f:
+                f.write("rubbish\n")
+            if name == "private-key.pem":
+                with open(os.path.join(state, "certificate.pem"), "w") as f:
+                    f.write("rubbish\n")
+            assert name in refused(state=state), name
+
+
+if __name__ == "__main__":
+    run(dict(globals()))
