@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "natproto/bytes.h"
 #include "natproto/crypto.h"
 #include "natproto/messages.h"
 #include "natproto/stunauth.h"
@@ -52,8 +53,7 @@ update_address (NatHmac *hmac, const NatAddress *a)
   guint8 bytes[20];
 
   memcpy (bytes, a->ip, 16);
-  bytes[16] = (guint8)(a->port >> 8);
-  bytes[17] = (guint8)a->port;
+  nat_write_u16 (bytes + 16, a->port);
   bytes[18] = a->family;
   bytes[19] = a->transport;
   nat_hmac_update (hmac, bytes, sizeof bytes);
@@ -78,15 +78,13 @@ nat_challenge_issue (NatChallenge *c, gint64 now_us, const NatAddress *remote,
     const NatAddress *local, char nonce[NAT_NONCE_LEN + 1])
 {
   guint8 body[BODY_SIZE];
-  guint64 time;
 
   /* Two clients in one microsecond: the later nonce must also be the greater, as a path is
    * selected by the nonce that was issued last. */
   if (now_us <= c->last_us)
     now_us = c->last_us + 1;
   c->last_us = now_us;
-  time = GUINT64_TO_BE ((guint64)now_us);
-  memcpy (body, &time, TIME_SIZE);
+  nat_write_be (body, (guint64)now_us, TIME_SIZE);
   compute_mac (c, body, remote, local, body + TIME_SIZE);
   memcpy (nonce, PREFIX, PREFIX_LEN);
   nat_base64url_encode (body, sizeof body, nonce + PREFIX_LEN);
@@ -97,7 +95,6 @@ nat_challenge_check (NatChallenge *c, gint64 now_us, const NatAddress *remote,
     const NatAddress *local, const guint8 *nonce, gsize len, gint64 *issued_us)
 {
   guint8 body[BODY_SIZE], mac[MAC_SIZE];
-  guint64 time;
   gint64 issued;
 
   if (len != NAT_NONCE_LEN || memcmp (nonce, PREFIX, PREFIX_LEN) != 0 ||
@@ -107,8 +104,7 @@ nat_challenge_check (NatChallenge *c, gint64 now_us, const NatAddress *remote,
   compute_mac (c, body, remote, local, mac);
   if (!nat_crypto_equal (mac, body + TIME_SIZE, MAC_SIZE))
     return NAT_CHALLENGE_FOREIGN;
-  memcpy (&time, body, TIME_SIZE);
-  issued = (gint64)GUINT64_FROM_BE (time);
+  issued = (gint64)nat_read_be (body, TIME_SIZE);
   *issued_us = issued;
   /* A nonce moved forward by issue() may be a few microseconds ahead of the clock. */
   if (issued > MAX (now_us, c->last_us) || issued < now_us - NAT_NONCE_LIFETIME_US)

@@ -354,6 +354,20 @@ nat_json_wipe_string (JsonObject *object, const char *member)
 
 /* ---- Writing ----------------------------------------------------------- */
 
+void
+nat_json_add_string (JsonBuilder *builder, const char *member, const char *value)
+{
+  json_builder_set_member_name (builder, member);
+  json_builder_add_string_value (builder, value);
+}
+
+void
+nat_json_add_integer (JsonBuilder *builder, const char *member, gint64 value)
+{
+  json_builder_set_member_name (builder, member);
+  json_builder_add_int_value (builder, value);
+}
+
 char *
 nat_json_builder_to_text (JsonBuilder *builder)
 {

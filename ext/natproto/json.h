@@ -42,7 +42,10 @@ gboolean nat_json_array_object (
 /* Overwrites a string member in place, if it is there: for keys and passwords. */
 void nat_json_wipe_string (JsonObject *object, const char *member);
 
-/* Takes the builder's root as text. */
+/* For a builder inside an object. */
+void nat_json_add_string (JsonBuilder *builder, const char *member, const char *value);
+void nat_json_add_integer (JsonBuilder *builder, const char *member, gint64 value);
+/* The builder's root as text. */
 char *nat_json_builder_to_text (JsonBuilder *builder);
 
 G_END_DECLS

@@ -308,26 +308,12 @@ suite_from_name (const char *name, NatSframeSuite *suite, GError **error)
 }
 
 static void
-add_string (JsonBuilder *b, const char *member, const char *value)
-{
-  json_builder_set_member_name (b, member);
-  json_builder_add_string_value (b, value);
-}
-
-static void
-add_integer (JsonBuilder *b, const char *member, gint64 value)
-{
-  json_builder_set_member_name (b, member);
-  json_builder_add_int_value (b, value);
-}
-
-static void
 add_description (JsonBuilder *b, const NatDescription *d)
 {
   char key[NAT_BASE64URL_LEN (NAT_MEDIA_KEY_SIZE) + 1];
 
   if (d->sdp != NULL)
-    add_string (b, "sdp", d->sdp);
+    nat_json_add_string (b, "sdp", d->sdp);
   if (d->n_media_keys == 0)
     return;
   json_builder_set_member_name (b, "media-keys");
@@ -335,9 +321,9 @@ add_description (JsonBuilder *b, const NatDescription *d)
   for (guint i = 0; i < d->n_media_keys; i++) {
     nat_base64url_encode (d->media_keys[i].key, NAT_MEDIA_KEY_SIZE, key);
     json_builder_begin_object (b);
-    add_integer (b, "kid", (gint64)d->media_keys[i].kid);
-    add_string (b, "cipher-suite", suite_to_name (d->media_keys[i].suite));
-    add_string (b, "key", key);
+    nat_json_add_integer (b, "kid", (gint64)d->media_keys[i].kid);
+    nat_json_add_string (b, "cipher-suite", suite_to_name (d->media_keys[i].suite));
+    nat_json_add_string (b, "key", key);
     json_builder_end_object (b);
   }
   json_builder_end_array (b);
@@ -499,8 +485,8 @@ add_udp (JsonBuilder *b, const NatSessionDocument *d)
   for (guint i = 0; i < d->n_udp; i++) {
     address_without_port (&d->udp[i], text);
     json_builder_begin_object (b);
-    add_string (b, "address", text);
-    add_integer (b, "port", d->udp[i].port);
+    nat_json_add_string (b, "address", text);
+    nat_json_add_integer (b, "port", d->udp[i].port);
     json_builder_end_object (b);
   }
   json_builder_end_array (b);
@@ -512,16 +498,16 @@ nat_session_document_to_json (const NatSessionDocument *d)
   g_autoptr (JsonBuilder) b = json_builder_new ();
 
   json_builder_begin_object (b);
-  add_string (b, "session", d->session);
-  add_string (b, "username", d->username != NULL ? d->username : "");
-  add_string (b, "realm", d->realm);
-  add_string (b, "password", d->password);
+  nat_json_add_string (b, "session", d->session);
+  nat_json_add_string (b, "username", d->username != NULL ? d->username : "");
+  nat_json_add_string (b, "realm", d->realm);
+  nat_json_add_string (b, "password", d->password);
   add_udp (b, d);
-  add_integer (b, "keepalive-ms", d->keepalive_ms);
-  add_integer (b, "expires-s", d->expires_s);
-  add_string (b, "boot-id", d->boot_id);
-  add_integer (b, "version", d->version);
-  add_string (b, "publisher", publisher_states[d->publisher]);
+  nat_json_add_integer (b, "keepalive-ms", d->keepalive_ms);
+  nat_json_add_integer (b, "expires-s", d->expires_s);
+  nat_json_add_string (b, "boot-id", d->boot_id);
+  nat_json_add_integer (b, "version", d->version);
+  nat_json_add_string (b, "publisher", publisher_states[d->publisher]);
   add_description (b, &d->description);
   json_builder_end_object (b);
   return nat_json_builder_to_text (b);
@@ -710,11 +696,11 @@ nat_problem_to_json (guint status, const char *type, const char *title, const ch
   g_autoptr (JsonBuilder) b = json_builder_new ();
 
   json_builder_begin_object (b);
-  add_string (b, "type", type);
-  add_string (b, "title", title);
-  add_integer (b, "status", status);
+  nat_json_add_string (b, "type", type);
+  nat_json_add_string (b, "title", title);
+  nat_json_add_integer (b, "status", status);
   if (detail != NULL)
-    add_string (b, "detail", detail);
+    nat_json_add_string (b, "detail", detail);
   json_builder_end_object (b);
   return nat_json_builder_to_text (b);
 }

@@ -14,8 +14,8 @@
 
 G_BEGIN_DECLS
 
-#define NAT_DOCUMENT_MAX (64 * 1024)    /* bytes of JSON */
-#define NAT_MEDIA_KEYS_MAX 4
+#define NAT_DOCUMENT_MAX      (64 * 1024) /* bytes of JSON */
+#define NAT_MEDIA_KEYS_MAX    4
 #define NAT_UDP_ADDRESSES_MAX 8
 
 /* One or more segments of [A-Za-z0-9._~-] joined by '/', at most NAT_STREAM_NAME_MAX bytes;
@@ -27,10 +27,10 @@ gboolean nat_stream_glob_match (const char *glob, const char *name);
 
 /* What one m= section says that the relay must know. */
 typedef struct {
-  guint32 ssrc;                 /* of a=ssrc; 0 = not announced */
+  guint32 ssrc; /* of a=ssrc; 0 = not announced */
   guint8 payload_type;
-  guint32 clock_rate;           /* Hz */
-  char media[8];                /* "video", "audio", or "applica"tion cut */
+  guint32 clock_rate; /* Hz */
+  char media[8];      /* "video", "audio", or "applica"tion cut */
 } NatTrack;
 typedef struct {
   guint n_tracks;
@@ -44,41 +44,41 @@ gboolean nat_tracks_from_sdp (NatTracks *tracks, const char *sdp, GError **error
 typedef struct {
   char *sdp;
   NatMediaKey media_keys[NAT_MEDIA_KEYS_MAX];
-  guint n_media_keys;           /* 0: media is not sealed, or the relay is not told */
+  guint n_media_keys; /* 0: media is not sealed, or the relay is not told */
 } NatDescription;
 char *nat_description_to_json (const NatDescription *d);
-gboolean nat_description_from_json (NatDescription *d, const char *json, gssize len,
-    GError **error);
+gboolean nat_description_from_json (
+    NatDescription *d, const char *json, gssize len, GError **error);
 void nat_description_clear (NatDescription *d); /* wipes keys; safe on zeroed memory */
 
 typedef enum {
-  NAT_PUBLISHER_NONE,           /* none yet, or gone and its grace over */
+  NAT_PUBLISHER_NONE, /* none yet, or gone and its grace over */
   NAT_PUBLISHER_LIVE,
-  NAT_PUBLISHER_GRACE,          /* gone, its place kept */
-  NAT_PUBLISHER_ENDED,          /* ended by DELETE (EOS), grace over */
+  NAT_PUBLISHER_GRACE, /* gone, its place kept */
+  NAT_PUBLISHER_ENDED, /* ended by DELETE (EOS), grace over */
 } NatPublisherState;
 
 /* The session's document: answer to POST (201), GET and PUT (200). */
 typedef struct {
   char session[NAT_SESSION_ID_TEXT + 1];
-  char *username;               /* NAT_TICKET_TEXT_MAX at most */
+  char *username; /* NAT_TICKET_TEXT_MAX at most */
   char realm[32];
   char password[NAT_PASSWORD_TEXT + 1];
   NatAddress udp[NAT_UDP_ADDRESSES_MAX];
   guint n_udp;
-  guint keepalive_ms;           /* 250..60000 */
-  gint64 expires_s;             /* seconds from now until the username's end */
-  char boot_id[2 * NAT_BOOT_ID_SIZE + 1];       /* hex */
-  guint32 version;              /* of description and publisher state; never 0 in an answer */
+  guint keepalive_ms;                     /* 250..60000 */
+  gint64 expires_s;                       /* seconds from now until the username's end */
+  char boot_id[2 * NAT_BOOT_ID_SIZE + 1]; /* hex */
+  guint32 version; /* of description and publisher state; never 0 in an answer */
   NatPublisherState publisher;
-  NatDescription description;   /* sdp NULL: no publisher yet. Keys only for subscribers */
+  NatDescription description; /* sdp NULL: no publisher yet. Keys only for subscribers */
 } NatSessionDocument;
 /* "members" of the JSON: session, username, realm, password, udp [{address, port}], keepalive-ms,
  * expires-s, boot-id, version, publisher ("none", "live", "grace", "ended"), sdp, media-keys [{kid,
  * cipher-suite, key}]. kid and cipher-suite ("AES_128_GCM_SHA256_128"...) as RFC 9605 names them. */
 char *nat_session_document_to_json (const NatSessionDocument *d);
-gboolean nat_session_document_from_json (NatSessionDocument *d, const char *json, gssize len,
-    GError **error);
+gboolean nat_session_document_from_json (
+    NatSessionDocument *d, const char *json, gssize len, GError **error);
 void nat_session_document_clear (NatSessionDocument *d);
 /* "\"<boot-id>-<version>\"": the ETag of a session. out: 64 bytes. */
 void nat_session_etag (const char *boot_id, guint32 version, char *out);
@@ -86,9 +86,9 @@ void nat_session_etag (const char *boot_id, guint32 version, char *out);
 /* RFC 9457 problem details. */
 typedef struct {
   guint status;
-  char *type;                   /* "https://natrelay.example.org/problems/..." or "about:blank" */
-  char *title;                  /* same for every occurrence of the type */
-  char *detail;                 /* what happened and what to do */
+  char *type;   /* "https://natrelay.example.org/problems/..." or "about:blank" */
+  char *title;  /* same for every occurrence of the type */
+  char *detail; /* what happened and what to do */
 } NatProblem;
 char *nat_problem_to_json (guint status, const char *type, const char *title, const char *detail);
 /* FALSE if it is not a problem document of the relay's ("type", "title" and "status" present). */

@@ -10,12 +10,12 @@
 
 G_BEGIN_DECLS
 
-#define NAT_REPLAY_WORDS_MAX 256        /* of 64 bits: a window of up to 16320 counters */
+#define NAT_REPLAY_WORDS_MAX 256 /* of 64 bits: a window of up to 16320 counters */
 
 typedef struct {
-  guint64 top;                  /* highest counter committed; valid if started */
+  guint64 top; /* highest counter committed; valid if started */
   gboolean started;
-  guint n_words;                /* a power of two */
+  guint n_words; /* a power of two */
   guint64 *words;
 } NatReplay;
 

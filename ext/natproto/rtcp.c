@@ -6,32 +6,13 @@
 
 #include <string.h>
 
+#include "natproto/bytes.h"
+
 #define HEADER_SIZE      4
 #define SENDER_INFO_SIZE 20
 #define REPORT_SIZE      24
 #define REPORTS_MAX      31 /* the count has five bits */
 #define FEEDBACK_SIZE    12 /* header, sender's SSRC, media source's SSRC */
-
-static guint16
-read_u16 (const guint8 *p)
-{
-  return (guint16)(p[0] << 8 | p[1]);
-}
-
-static guint32
-read_u32 (const guint8 *p)
-{
-  return (guint32)p[0] << 24 | (guint32)p[1] << 16 | (guint32)p[2] << 8 | p[3];
-}
-
-static void
-write_u32 (guint8 *p, guint32 v)
-{
-  p[0] = v >> 24;
-  p[1] = v >> 16;
-  p[2] = v >> 8;
-  p[3] = v;
-}
 
 /* ---- Walk -------------------------------------------------------------- */
 
@@ -44,7 +25,7 @@ read_packet (NatRtcpPacket *packet, const guint8 *data, gsize len, gsize pos)
 
   if (len - pos < HEADER_SIZE || p[0] >> 6 != 2 || p[1] < 192 || p[1] > 223)
     return 0;
-  size = HEADER_SIZE + 4 * (gsize)read_u16 (p + 2);
+  size = HEADER_SIZE + 4 * (gsize)nat_read_u16 (p + 2);
   if (size > len - pos)
     return 0;
   packet->data = p;
@@ -117,9 +98,9 @@ nat_rtcp_sender_ssrc (const NatRtcpPacket *packet)
   case NAT_RTCP_RR:
   case NAT_RTCP_APP:
   case NAT_RTCP_RTPFB:
-  case NAT_RTCP_PSFB: return read_u32 (packet->data + HEADER_SIZE);
+  case NAT_RTCP_PSFB: return nat_read_u32 (packet->data + HEADER_SIZE);
   case NAT_RTCP_SDES:
-  case NAT_RTCP_BYE: return packet->count > 0 ? read_u32 (packet->data + HEADER_SIZE) : 0;
+  case NAT_RTCP_BYE: return packet->count > 0 ? nat_read_u32 (packet->data + HEADER_SIZE) : 0;
   default: return 0;
   }
 }
@@ -136,7 +117,7 @@ nat_rtcp_media_ssrc (const NatRtcpPacket *packet, guint32 *ssrc)
     at = FEEDBACK_SIZE;
   if (packet->len < (at == 8 ? FEEDBACK_SIZE : FEEDBACK_SIZE + 8))
     return FALSE;
-  *ssrc = read_u32 (packet->data + at);
+  *ssrc = nat_read_u32 (packet->data + at);
   return TRUE;
 }
 
@@ -147,10 +128,10 @@ nat_rtcp_sender_info (const NatRtcpPacket *sr, NatRtcpSenderInfo *info)
 
   if (sr->type != NAT_RTCP_SR || sr->len < HEADER_SIZE + 4 + SENDER_INFO_SIZE)
     return FALSE;
-  info->ntp = (guint64)read_u32 (p) << 32 | read_u32 (p + 4);
-  info->rtp_time = read_u32 (p + 8);
-  info->packets = read_u32 (p + 12);
-  info->bytes = read_u32 (p + 16);
+  info->ntp = (guint64)nat_read_u32 (p) << 32 | nat_read_u32 (p + 4);
+  info->rtp_time = nat_read_u32 (p + 8);
+  info->packets = nat_read_u32 (p + 12);
+  info->bytes = nat_read_u32 (p + 16);
   return TRUE;
 }
 
@@ -167,13 +148,13 @@ nat_rtcp_report_block (const NatRtcpPacket *packet, guint index, NatRtcpReportBl
   if (index >= packet->count || packet->len < at + REPORT_SIZE)
     return FALSE;
   p = packet->data + at;
-  block->ssrc = read_u32 (p);
+  block->ssrc = nat_read_u32 (p);
   block->fraction_lost = p[4];
-  block->cumulative_lost = (gint32)(read_u32 (p + 4) << 8) >> 8;
-  block->highest_seq = read_u32 (p + 8);
-  block->jitter = read_u32 (p + 12);
-  block->lsr = read_u32 (p + 16);
-  block->dlsr = read_u32 (p + 20);
+  block->cumulative_lost = (gint32)(nat_read_u32 (p + 4) << 8) >> 8;
+  block->highest_seq = nat_read_u32 (p + 8);
+  block->jitter = nat_read_u32 (p + 12);
+  block->lsr = nat_read_u32 (p + 16);
+  block->dlsr = nat_read_u32 (p + 20);
   return TRUE;
 }
 
@@ -185,9 +166,8 @@ write_header (guint8 *p, guint8 type, guint count, gsize size, guint32 ssrc)
 {
   p[0] = 0x80 | count;
   p[1] = type;
-  p[2] = (size / 4 - 1) >> 8;
-  p[3] = size / 4 - 1;
-  write_u32 (p + 4, ssrc);
+  nat_write_u16 (p + 2, (guint16)(size / 4 - 1));
+  nat_write_u32 (p + 4, ssrc);
 }
 
 gsize
@@ -205,12 +185,12 @@ nat_rtcp_write_rr (
     /* RFC 3550 section 6.4.1: the loss stops at what 24 bits can say. */
     gint32 lost = CLAMP (b->cumulative_lost, -0x800000, 0x7fffff);
 
-    write_u32 (p, b->ssrc);
-    write_u32 (p + 4, (guint32)b->fraction_lost << 24 | ((guint32)lost & 0xffffff));
-    write_u32 (p + 8, b->highest_seq);
-    write_u32 (p + 12, b->jitter);
-    write_u32 (p + 16, b->lsr);
-    write_u32 (p + 20, b->dlsr);
+    nat_write_u32 (p, b->ssrc);
+    nat_write_u32 (p + 4, (guint32)b->fraction_lost << 24 | ((guint32)lost & 0xffffff));
+    nat_write_u32 (p + 8, b->highest_seq);
+    nat_write_u32 (p + 12, b->jitter);
+    nat_write_u32 (p + 16, b->lsr);
+    nat_write_u32 (p + 20, b->dlsr);
   }
   return size;
 }
@@ -238,7 +218,7 @@ nat_rtcp_write_pli (guint8 *buf, gsize cap, guint32 sender_ssrc, guint32 media_s
   if (cap < FEEDBACK_SIZE)
     return 0;
   write_header (buf, NAT_RTCP_PSFB, NAT_RTCP_FMT_PLI, FEEDBACK_SIZE, sender_ssrc);
-  write_u32 (buf + 8, media_ssrc);
+  nat_write_u32 (buf + 8, media_ssrc);
   return FEEDBACK_SIZE;
 }
 

@@ -16,18 +16,18 @@ typedef enum {
   NAT_RTCP_SDES = 202,
   NAT_RTCP_BYE = 203,
   NAT_RTCP_APP = 204,
-  NAT_RTCP_RTPFB = 205,         /* FMT 1: generic NACK */
-  NAT_RTCP_PSFB = 206,          /* FMT 1: PLI, FMT 4: FIR */
+  NAT_RTCP_RTPFB = 205, /* FMT 1: generic NACK */
+  NAT_RTCP_PSFB = 206,  /* FMT 1: PLI, FMT 4: FIR */
 } NatRtcpType;
 #define NAT_RTCP_FMT_NACK 1
-#define NAT_RTCP_FMT_PLI 1
-#define NAT_RTCP_FMT_FIR 4
+#define NAT_RTCP_FMT_PLI  1
+#define NAT_RTCP_FMT_FIR  4
 
 typedef struct {
-  const guint8 *data;           /* this packet, header first */
-  gsize len;                    /* bytes, padding removed on the last */
+  const guint8 *data; /* this packet, header first */
+  gsize len;          /* bytes, padding removed on the last */
   guint8 type;
-  guint8 count;                 /* RC, SC or FMT: the low five bits */
+  guint8 count; /* RC, SC or FMT: the low five bits */
 } NatRtcpPacket;
 
 typedef struct {
@@ -40,31 +40,31 @@ typedef struct {
 gboolean nat_rtcp_iter_init (NatRtcpIter *it, const guint8 *data, gsize len);
 gboolean nat_rtcp_iter_next (NatRtcpIter *it, NatRtcpPacket *packet);
 
-guint32 nat_rtcp_sender_ssrc (const NatRtcpPacket *packet);     /* 0 if there is none */
+guint32 nat_rtcp_sender_ssrc (const NatRtcpPacket *packet); /* 0 if there is none */
 /* For RTPFB and PSFB: the media source; for FIR: the first FCI's SSRC. FALSE if too short. */
 gboolean nat_rtcp_media_ssrc (const NatRtcpPacket *packet, guint32 *ssrc);
 
 typedef struct {
-  guint64 ntp;                  /* 32.32 fixed point */
+  guint64 ntp; /* 32.32 fixed point */
   guint32 rtp_time, packets, bytes;
 } NatRtcpSenderInfo;
 gboolean nat_rtcp_sender_info (const NatRtcpPacket *sr, NatRtcpSenderInfo *info);
 
 typedef struct {
   guint32 ssrc;
-  guint8 fraction_lost;         /* of 256 */
-  gint32 cumulative_lost;       /* packets, 24 bits signed */
-  guint32 highest_seq;          /* extended */
-  guint32 jitter;               /* in clock-rate units */
-  guint32 lsr, dlsr;            /* RFC 3550's; dlsr in 1/65536 s */
+  guint8 fraction_lost;   /* of 256 */
+  gint32 cumulative_lost; /* packets, 24 bits signed */
+  guint32 highest_seq;    /* extended */
+  guint32 jitter;         /* in clock-rate units */
+  guint32 lsr, dlsr;      /* RFC 3550's; dlsr in 1/65536 s */
 } NatRtcpReportBlock;
 /* The index-th report block of an SR or RR. */
-gboolean nat_rtcp_report_block (const NatRtcpPacket *packet, guint index,
-    NatRtcpReportBlock *block);
+gboolean nat_rtcp_report_block (
+    const NatRtcpPacket *packet, guint index, NatRtcpReportBlock *block);
 
 /* Writers: return bytes written, 0 if cap is too small. */
 gsize nat_rtcp_write_rr (guint8 *buf, gsize cap, guint32 sender_ssrc,
-    const NatRtcpReportBlock *blocks, guint n_blocks);  /* at most 31 */
+    const NatRtcpReportBlock *blocks, guint n_blocks); /* at most 31 */
 gsize nat_rtcp_write_sdes_cname (guint8 *buf, gsize cap, guint32 ssrc, const char *cname);
 gsize nat_rtcp_write_pli (guint8 *buf, gsize cap, guint32 sender_ssrc, guint32 media_ssrc);
 gsize nat_rtcp_write_bye (guint8 *buf, gsize cap, guint32 ssrc);

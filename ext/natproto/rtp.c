@@ -4,19 +4,9 @@
 
 #include "natproto/rtp.h"
 
+#include "natproto/bytes.h"
+
 #define FIXED_HEADER_SIZE 12
-
-static guint16
-read_u16 (const guint8 *p)
-{
-  return (guint16)(p[0] << 8 | p[1]);
-}
-
-static guint32
-read_u32 (const guint8 *p)
-{
-  return (guint32)p[0] << 24 | (guint32)p[1] << 16 | (guint32)p[2] << 8 | p[3];
-}
 
 /* Length of fixed header, CSRCs and extension; 0 if they run over the end. */
 static gsize
@@ -27,7 +17,7 @@ header_length (const guint8 *data, gsize len)
   if (data[0] & 0x10) {
     if (n + 4 > len)
       return 0;
-    n += 4 + 4 * (gsize)read_u16 (data + n + 2);
+    n += 4 + 4 * (gsize)nat_read_u16 (data + n + 2);
   }
   return n <= len ? n : 0;
 }
@@ -50,8 +40,8 @@ nat_rtp_parse (NatRtpHeader *h, const guint8 *data, gsize len)
   h->payload_len = len - h->header_len - h->padding_len;
   h->marker = data[1] >> 7;
   h->payload_type = data[1] & 0x7f;
-  h->seq = read_u16 (data + 2);
-  h->timestamp = read_u32 (data + 4);
-  h->ssrc = read_u32 (data + 8);
+  h->seq = nat_read_u16 (data + 2);
+  h->timestamp = nat_read_u32 (data + 4);
+  h->ssrc = nat_read_u32 (data + 8);
   return TRUE;
 }

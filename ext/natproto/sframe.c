@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "natproto/bytes.h"
 #include "natproto/crypto.h"
 #include "natproto/messages.h"
 
@@ -27,15 +28,6 @@ extra_bytes (guint64 value)
   return n;
 }
 
-static void
-write_be (guint8 *p, guint64 value, guint n)
-{
-  while (n > 0) {
-    p[--n] = value & 0xff;
-    value >>= 8;
-  }
-}
-
 static guint8
 config_bits (guint64 value, guint n)
 {
@@ -48,8 +40,8 @@ nat_sframe_header_write (guint8 *buf, guint64 kid, guint64 ctr)
   guint k = extra_bytes (kid), c = extra_bytes (ctr);
 
   buf[0] = config_bits (kid, k) << 4 | config_bits (ctr, c);
-  write_be (buf + 1, kid, k);
-  write_be (buf + 1 + k, ctr, c);
+  nat_write_be (buf + 1, kid, k);
+  nat_write_be (buf + 1 + k, ctr, c);
   return 1 + k + c;
 }
 
@@ -65,9 +57,8 @@ read_value (guint bits, const guint8 **p, const guint8 *end, guint64 *value)
     return TRUE;
   if ((gsize)(end - *p) < n)
     return FALSE;
-  *value = 0;
-  for (guint i = 0; i < n; i++)
-    *value = *value << 8 | *(*p)++;
+  *value = nat_read_be (*p, n);
+  *p += n;
   return extra_bytes (*value) == n;
 }
 
@@ -103,8 +94,8 @@ derive (NatSframeSuite suite, const guint8 *secret, const char *label, guint64 k
 
   g_assert (n + 10 <= sizeof info);
   memcpy (info, label, n);
-  write_be (info + n, kid, 8);
-  write_be (info + n + 8, suite, 2);
+  nat_write_be (info + n, kid, 8);
+  nat_write_be (info + n + 8, suite, 2);
   nat_crypto_hkdf_expand (hash, secret, info, n + 10, out, out_len);
 }
 
@@ -161,7 +152,7 @@ frame_init (Frame *f, const NatSframeKey *k, guint64 ctr, const guint8 *header, 
   if (metadata_len > NAT_DATAGRAM_MAX)
     return FALSE;
   memset (f->nonce, 0, sizeof f->nonce);
-  write_be (f->nonce + sizeof f->nonce - 8, ctr, 8);
+  nat_write_be (f->nonce + sizeof f->nonce - 8, ctr, 8);
   for (guint i = 0; i < sizeof f->nonce; i++)
     f->nonce[i] ^= k->salt[i];
   memcpy (f->aad, header, header_len);

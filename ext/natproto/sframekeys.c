@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "natproto/bytes.h"
 #include "natproto/crypto.h"
 #include "natproto/replay.h"
 #include "natproto/rtp.h"
@@ -16,22 +17,13 @@
 #define OPENER_KEYS_MAX 4
 #define RTP_PADDING     0x20
 
-static void
-write_be (guint8 *p, guint64 value, guint n)
-{
-  while (n > 0) {
-    p[--n] = value & 0xff;
-    value >>= 8;
-  }
-}
-
 void
 nat_media_key_generate (NatMediaKey *key, NatSframeSuite suite)
 {
   guint8 kid[2];
 
   nat_crypto_random (kid, sizeof kid);
-  key->kid = (guint64)kid[0] << 8 | kid[1];
+  key->kid = nat_read_u16 (kid);
   key->suite = suite;
   nat_crypto_random (key->key, sizeof key->key);
 }
@@ -46,8 +38,8 @@ ssrc_key_new (const NatMediaKey *media, guint32 ssrc)
   NatSframeKey *key;
 
   memcpy (info, NAT_LABEL_SFRAME, label);
-  write_be (info + label, ssrc, 4);
-  write_be (info + label + 4, media->kid, 8);
+  nat_write_be (info + label, ssrc, 4);
+  nat_write_be (info + label + 4, media->kid, 8);
   nat_crypto_hkdf (
       media->key, sizeof media->key, NULL, 0, info, sizeof info, base_key, sizeof base_key);
   key = nat_sframe_key_new (media->suite, media->kid, base_key, sizeof base_key);

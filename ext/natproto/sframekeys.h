@@ -56,11 +56,11 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatSframeOpener, nat_sframe_opener_free)
 void nat_sframe_opener_set_keys (NatSframeOpener *o, const NatMediaKey *keys, guint n);
 typedef enum {
   NAT_OPEN_OK,
-  NAT_OPEN_MALFORMED,           /* not RTP, or no SFrame header */
-  NAT_OPEN_UNKNOWN_KEY,         /* KID not in the set: expected around a roll-over */
+  NAT_OPEN_MALFORMED,   /* not RTP, or no SFrame header */
+  NAT_OPEN_UNKNOWN_KEY, /* KID not in the set: expected around a roll-over */
   NAT_OPEN_FORGED,
   NAT_OPEN_REPLAYED,
-  NAT_OPEN_LIMIT,               /* more SSRCs than NAT_TRACKS_MAX under one key */
+  NAT_OPEN_LIMIT, /* more SSRCs than NAT_TRACKS_MAX under one key */
 } NatOpenStatus;
 /* In place: packet becomes plain RTP; *len its length. On any other status than OK the payload may
  * have been overwritten. Allocates only for the first genuine packet of an SSRC. */

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "natproto/bytes.h"
 #include "natproto/crypto.h"
 
 /* On the wire (RFC 7714 section 9.2): 8 bytes in the clear, ciphertext, tag, and a word of E flag and
@@ -27,21 +28,6 @@ struct _NatSrtcp {
   NatReplay replay;   /* receiving */
   guint64 words[REPLAY_WORDS];
 };
-
-static guint32
-read_u32 (const guint8 *p)
-{
-  return (guint32)p[0] << 24 | (guint32)p[1] << 16 | (guint32)p[2] << 8 | p[3];
-}
-
-static void
-write_u32 (guint8 *p, guint32 v)
-{
-  p[0] = v >> 24;
-  p[1] = v >> 16;
-  p[2] = v >> 8;
-  p[3] = v;
-}
 
 void
 nat_srtcp_master (const char *password, NatSrtcpDirection direction,
@@ -104,7 +90,7 @@ make_nonce (const NatSrtcp *s, const guint8 *ssrc, guint32 index, guint8 nonce[N
 {
   memset (nonce, 0, NAT_AEAD_NONCE_SIZE);
   memcpy (nonce + 2, ssrc, 4);
-  write_u32 (nonce + 8, index);
+  nat_write_u32 (nonce + 8, index);
   for (guint i = 0; i < NAT_AEAD_NONCE_SIZE; i++)
     nonce[i] ^= s->salt[i];
 }
@@ -113,7 +99,7 @@ static void
 make_aad (const guint8 *data, guint32 trailer, guint8 aad[CLEAR_SIZE + TRAILER_SIZE])
 {
   memcpy (aad, data, CLEAR_SIZE);
-  write_u32 (aad + CLEAR_SIZE, trailer);
+  nat_write_u32 (aad + CLEAR_SIZE, trailer);
 }
 
 gsize
@@ -131,7 +117,7 @@ nat_srtcp_protect (NatSrtcp *s, guint8 *data, gsize len)
   if (!nat_aead_seal (
           s->aead, nonce, aad, sizeof aad, data + CLEAR_SIZE, len - CLEAR_SIZE, data + CLEAR_SIZE))
     return 0;
-  write_u32 (data + len + NAT_AEAD_TAG_SIZE, trailer);
+  nat_write_u32 (data + len + NAT_AEAD_TAG_SIZE, trailer);
   return len + NAT_SRTCP_OVERHEAD;
 }
 
@@ -143,7 +129,7 @@ nat_srtcp_unprotect (NatSrtcp *s, guint8 *data, gsize *len)
 
   if (*len < CLEAR_SIZE + NAT_SRTCP_OVERHEAD)
     return NAT_SRTCP_SHORT;
-  trailer = read_u32 (data + *len - TRAILER_SIZE);
+  trailer = nat_read_u32 (data + *len - TRAILER_SIZE);
   index = trailer & INDEX_MAX;
   if ((trailer & E_FLAG) == 0)
     return NAT_SRTCP_FORGED;

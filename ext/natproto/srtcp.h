@@ -22,9 +22,9 @@
 
 G_BEGIN_DECLS
 
-#define NAT_SRTCP_OVERHEAD 20           /* bytes: 16 of tag, 4 of E flag and index */
-#define NAT_SRTCP_WINDOW 192            /* indices behind the highest that are still taken */
-#define NAT_SRTCP_MASTER_SIZE 28        /* bytes: 16 of master key, 12 of master salt */
+#define NAT_SRTCP_OVERHEAD    20  /* bytes: 16 of tag, 4 of E flag and index */
+#define NAT_SRTCP_WINDOW      192 /* indices behind the highest that are still taken */
+#define NAT_SRTCP_MASTER_SIZE 28  /* bytes: 16 of master key, 12 of master salt */
 
 typedef enum {
   NAT_SRTCP_CLIENT_TO_RELAY,
@@ -36,7 +36,7 @@ void nat_srtcp_master (const char *password, NatSrtcpDirection direction,
     const guint8 boot_id[NAT_BOOT_ID_SIZE], const guint8 epoch[NAT_EPOCH_SIZE],
     guint8 master[NAT_SRTCP_MASTER_SIZE]);
 
-typedef struct _NatSrtcp NatSrtcp;      /* one thread at a time */
+typedef struct _NatSrtcp NatSrtcp; /* one thread at a time */
 
 /* password: the session's, as text. About 250 bytes and one AEAD handle. */
 NatSrtcp *nat_srtcp_new (const char *password, NatSrtcpDirection direction,
@@ -51,8 +51,8 @@ gsize nat_srtcp_protect (NatSrtcp *s, guint8 *data, gsize len);
 typedef enum {
   NAT_SRTCP_OK,
   NAT_SRTCP_SHORT,
-  NAT_SRTCP_FORGED,             /* tag does not fit, or E flag off */
-  NAT_SRTCP_REPLAYED,           /* index seen, or older than NAT_SRTCP_WINDOW */
+  NAT_SRTCP_FORGED,   /* tag does not fit, or E flag off */
+  NAT_SRTCP_REPLAYED, /* index seen, or older than NAT_SRTCP_WINDOW */
 } NatSrtcpStatus;
 /* In place; *len becomes the length of the plain compound. */
 NatSrtcpStatus nat_srtcp_unprotect (NatSrtcp *s, guint8 *data, gsize *len);

@@ -6,40 +6,13 @@
 
 #include <string.h>
 
+#include "natproto/bytes.h"
 #include "natproto/crypto.h"
 
 #define ATTRIBUTE_HEADER       4
 #define LENGTH_MAX             65532 /* of the header's length field: 16 bits, a multiple of 4 */
 #define COMPREHENSION_OPTIONAL 0x8000
 #define REASON_MAX             763 /* bytes of a reason phrase, RFC 8489 section 14.8 */
-
-/* ---- Bytes ------------------------------------------------------------- */
-
-static guint16
-get_u16 (const guint8 *p)
-{
-  return (guint16)(p[0] << 8 | p[1]);
-}
-
-static guint32
-get_u32 (const guint8 *p)
-{
-  return (guint32)get_u16 (p) << 16 | get_u16 (p + 2);
-}
-
-static void
-put_u16 (guint8 *p, guint v)
-{
-  p[0] = (guint8)(v >> 8);
-  p[1] = (guint8)v;
-}
-
-static void
-put_u32 (guint8 *p, guint32 v)
-{
-  put_u16 (p, v >> 16);
-  put_u16 (p + 2, v & 0xffff);
-}
 
 static gsize
 padded (gsize len)
@@ -81,9 +54,9 @@ nat_stun_is_message (const guint8 *data, gsize len)
 {
   if (len < NAT_STUN_HEADER_SIZE || (data[0] & 0xc0) != 0)
     return FALSE;
-  if (get_u32 (data + 4) != NAT_STUN_MAGIC_COOKIE)
+  if (nat_read_u32 (data + 4) != NAT_STUN_MAGIC_COOKIE)
     return FALSE;
-  return len % 4 == 0 && (gsize)get_u16 (data + 2) + NAT_STUN_HEADER_SIZE == len;
+  return len % 4 == 0 && (gsize)nat_read_u16 (data + 2) + NAT_STUN_HEADER_SIZE == len;
 }
 
 /* What we know of an attribute: where its slice goes, and which lengths can be. */
@@ -167,7 +140,8 @@ check_fingerprint (NatStunMessage *msg, const guint8 *value)
   gsize offset = (gsize)(value - msg->bytes) - ATTRIBUTE_HEADER;
 
   /* The header's length counts up to here only if FINGERPRINT is the last, as it must be. */
-  if (value + 4 != msg->bytes + msg->len || fingerprint (msg->bytes, offset) != get_u32 (value))
+  if (value + 4 != msg->bytes + msg->len ||
+      fingerprint (msg->bytes, offset) != nat_read_u32 (value))
     return NAT_STUN_BAD_FINGERPRINT;
   msg->has_fingerprint = TRUE;
   return NAT_STUN_OK;
@@ -212,11 +186,11 @@ nat_stun_parse (NatStunMessage *msg, const guint8 *data, gsize len)
     return NAT_STUN_NOT_STUN;
   msg->bytes = data;
   msg->len = len;
-  msg->type = get_u16 (data);
+  msg->type = nat_read_u16 (data);
   msg->transaction_id = data + 8;
   /* len and every step are multiples of 4, so an attribute's header is either whole or absent. */
   while (at < len) {
-    guint16 type = get_u16 (data + at), size = get_u16 (data + at + 2);
+    guint16 type = nat_read_u16 (data + at), size = nat_read_u16 (data + at + 2);
     NatStunStatus status;
 
     at += ATTRIBUTE_HEADER;
@@ -276,7 +250,7 @@ nat_stun_mapped_address (const NatStunMessage *msg, NatAddress *out)
   memcpy (ip, slice->data + 4, size);
   mask_address (ip, size, msg->bytes);
   return nat_address_from_ip (
-      out, ip, size, get_u16 (slice->data + 2) ^ (NAT_STUN_MAGIC_COOKIE >> 16));
+      out, ip, size, nat_read_u16 (slice->data + 2) ^ (NAT_STUN_MAGIC_COOKIE >> 16));
 }
 
 gboolean
@@ -284,7 +258,7 @@ nat_stun_slice_u32 (const NatStunSlice *slice, guint32 *out)
 {
   if (slice->data == NULL || slice->len != 4)
     return FALSE;
-  *out = get_u32 (slice->data);
+  *out = nat_read_u32 (slice->data);
   return TRUE;
 }
 
@@ -300,12 +274,12 @@ nat_stun_slice_equal (const NatStunSlice *slice, const char *text)
 static void
 set_length (NatStunWriter *w)
 {
-  put_u16 (w->buf + 2, (guint)(w->len - NAT_STUN_HEADER_SIZE));
+  nat_write_u16 (w->buf + 2, (guint16)(w->len - NAT_STUN_HEADER_SIZE));
 }
 
 /* Room for one attribute, its header written and its padding zero; NULL when it does not fit. */
 static guint8 *
-open_attribute (NatStunWriter *w, guint attribute, gsize len)
+open_attribute (NatStunWriter *w, guint16 attribute, gsize len)
 {
   guint8 *p;
 
@@ -315,8 +289,8 @@ open_attribute (NatStunWriter *w, guint attribute, gsize len)
     return NULL;
   }
   p = w->buf + w->len;
-  put_u16 (p, attribute);
-  put_u16 (p + 2, (guint)len);
+  nat_write_u16 (p, attribute);
+  nat_write_u16 (p + 2, (guint16)len);
   memset (p + ATTRIBUTE_HEADER + len, 0, padded (len) - len);
   w->len += ATTRIBUTE_HEADER + padded (len);
   set_length (w);
@@ -335,9 +309,9 @@ nat_stun_writer_init (
     return;
   }
   w->len = NAT_STUN_HEADER_SIZE;
-  put_u16 (buf, type);
+  nat_write_u16 (buf, type);
   set_length (w);
-  put_u32 (buf + 4, NAT_STUN_MAGIC_COOKIE);
+  nat_write_u32 (buf + 4, NAT_STUN_MAGIC_COOKIE);
   memcpy (buf + 8, transaction_id, 12);
 }
 
@@ -361,7 +335,7 @@ nat_stun_writer_add_u32 (NatStunWriter *w, guint16 attribute, guint32 value)
 {
   guint8 bytes[4];
 
-  put_u32 (bytes, value);
+  nat_write_u32 (bytes, value);
   nat_stun_writer_add (w, attribute, bytes, sizeof bytes);
 }
 
@@ -379,7 +353,7 @@ nat_stun_writer_add_error (NatStunWriter *w, guint code, const char *reason)
 
   if (value == NULL)
     return;
-  put_u16 (value, 0);
+  nat_write_u16 (value, 0);
   value[2] = (guint8)(code / 100);
   value[3] = (guint8)(code % 100);
   memcpy (value + 4, reason, len);
@@ -397,7 +371,7 @@ nat_stun_writer_add_mapped_address (NatStunWriter *w, const NatAddress *address)
     return;
   value[0] = 0;
   value[1] = address->family == 4 ? 1 : 2;
-  put_u16 (value + 2, address->port ^ (NAT_STUN_MAGIC_COOKIE >> 16));
+  nat_write_u16 (value + 2, address->port ^ (NAT_STUN_MAGIC_COOKIE >> 16));
   memcpy (value + 4, address->ip, size);
   mask_address (value + 4, size, w->buf);
 }
@@ -436,6 +410,6 @@ nat_stun_writer_finish (NatStunWriter *w)
 
   if (value == NULL)
     return 0;
-  put_u32 (value, fingerprint (w->buf, before));
+  nat_write_u32 (value, fingerprint (w->buf, before));
   return w->len;
 }

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "natproto/bytes.h"
 #include "natproto/crypto.h"
 
 /* One algorithm, SHA-256 (0x0002), with no parameters: the whole list that the relay offers,
@@ -41,7 +42,6 @@ gboolean
 nat_stun_verify (const NatStunMessage *msg, gconstpointer key, gsize key_len)
 {
   guint8 copy[NAT_DATAGRAM_MAX], mac[NAT_SHA256_SIZE];
-  guint length;
   gsize covered;
 
   if (msg->integrity_sha256.data == NULL || msg->integrity_sha256.len != sizeof mac)
@@ -52,9 +52,7 @@ nat_stun_verify (const NatStunMessage *msg, gconstpointer key, gsize key_len)
   /* The sender hashed a header whose length ended with the integrity attribute; what came
    * behind it was added later. Padding is hashed as it came, whatever its bytes. */
   memcpy (copy, msg->bytes, covered);
-  length = (guint)covered + NAT_STUN_INTEGRITY_SIZE - NAT_STUN_HEADER_SIZE;
-  copy[2] = (guint8)(length >> 8);
-  copy[3] = (guint8)length;
+  nat_write_u16 (copy + 2, (guint16)(covered + NAT_STUN_INTEGRITY_SIZE - NAT_STUN_HEADER_SIZE));
   nat_crypto_hmac (key, key_len, copy, covered, mac);
   return nat_crypto_equal (mac, msg->integrity_sha256.data, sizeof mac);
 }
@@ -119,7 +117,7 @@ offers_sha256 (const NatStunSlice *list)
 
   while (at + 4 <= list->len) {
     const guint8 *p = list->data + at;
-    gsize parameters = (gsize)(p[2] << 8 | p[3]);
+    gsize parameters = nat_read_u16 (p + 2);
 
     if (memcmp (p, sha256_algorithm, sizeof sha256_algorithm) == 0)
       return TRUE;

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "natproto/bytes.h"
 #include "natproto/crypto.h"
 
 /* The bytes under the seal: format 1, then the fields of NatTicket in its order, integers
@@ -106,8 +107,7 @@ nat_secrets_free (NatSecrets *s)
 static guint8 *
 put (guint8 *p, guint64 value, guint bytes)
 {
-  for (guint i = 0; i < bytes; i++)
-    p[i] = (guint8)(value >> 8 * (bytes - 1 - i));
+  nat_write_be (p, value, bytes);
   return p + bytes;
 }
 
@@ -124,10 +124,9 @@ put_text (guint8 *p, const char *text, gsize max)
 static guint64
 get (const guint8 **p, guint bytes)
 {
-  guint64 value = 0;
+  guint64 value = nat_read_be (*p, bytes);
 
-  for (; bytes > 0; bytes--)
-    value = value << 8 | *(*p)++;
+  *p += bytes;
   return value;
 }
 
@@ -220,7 +219,7 @@ nat_ticket_seal (NatSecrets *s, const NatTicket *ticket, const guint8 iv[12], ch
   text[0] = '\0';
   g_return_val_if_fail (secret != NULL, 0);
   len = pack (ticket, plain);
-  put (sealed, secret->number, NUMBER_SIZE);
+  nat_write_u32 (sealed, secret->number);
   memcpy (sealed + NUMBER_SIZE, iv, IV_SIZE);
   if (!seal (secret, sealed, plain, len))
     g_error ("AES-GCM failed to seal a ticket");
@@ -232,12 +231,11 @@ nat_ticket_open (NatSecrets *s, const char *text, gsize len, gint64 now_s, NatTi
 {
   guint8 sealed[SEALED_MAX], plain[PLAIN_MAX];
   gssize n = nat_base64url_decode (text, len, sealed, sizeof sealed);
-  const guint8 *p = sealed;
   const Secret *secret;
 
   if (n < (gssize)(HEAD_SIZE + FIXED_SIZE + NAT_AEAD_TAG_SIZE))
     return NAT_TICKET_FOREIGN;
-  secret = find_secret (s, (guint32)get (&p, NUMBER_SIZE));
+  secret = find_secret (s, nat_read_u32 (sealed));
   if (secret == NULL || !open_sealed (secret, sealed, (gsize)n, plain) ||
       !unpack (ticket, plain, (gsize)n - HEAD_SIZE - NAT_AEAD_TAG_SIZE))
     return NAT_TICKET_FOREIGN;

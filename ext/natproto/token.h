@@ -11,18 +11,18 @@
 
 G_BEGIN_DECLS
 
-#define NAT_TOKEN_MAX 4096              /* bytes of text */
-#define NAT_TOKEN_LEEWAY_S 30           /* clocks differ: allowed on nbf and exp */
+#define NAT_TOKEN_MAX      4096 /* bytes of text */
+#define NAT_TOKEN_LEEWAY_S 30   /* clocks differ: allowed on nbf and exp */
 
 typedef struct {
-  char *subject;                /* "sub"; NULL = none */
-  gint64 expires_s;             /* "exp", Unix time; G_MAXINT64 = never */
-  gint64 not_before_s;          /* "nbf"; G_MININT64 = always was */
-  char *id;                     /* "jti"; NULL = none */
-  char **publish;               /* "publish": array of stream globs; NULL = none */
-  char **subscribe;             /* "subscribe" */
-  gboolean list, admin, takeover;       /* "list", "admin", "takeover": booleans */
-  guint32 max_kbps;             /* "max-kbps"; 0 = no limit */
+  char *subject;                  /* "sub"; NULL = none */
+  gint64 expires_s;               /* "exp", Unix time; G_MAXINT64 = never */
+  gint64 not_before_s;            /* "nbf"; G_MININT64 = always was */
+  char *id;                       /* "jti"; NULL = none */
+  char **publish;                 /* "publish": array of stream globs; NULL = none */
+  char **subscribe;               /* "subscribe" */
+  gboolean list, admin, takeover; /* "list", "admin", "takeover": booleans */
+  guint32 max_kbps;               /* "max-kbps"; 0 = no limit */
 } NatToken;
 
 void nat_token_clear (NatToken *t);
@@ -39,11 +39,12 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatTokenKeys, nat_token_keys_free)
 char *nat_token_sign (const NatToken *t, const char *kid, NatSignKey *key, GError **error);
 /* now_s: Unix time. With a kid in the header only that key is tried, without one all whose algorithm
  * the header names. Errors: MALFORMED, AUTHENTICATION, EXPIRED; the text never quotes the token. */
-gboolean nat_token_verify (NatToken *t, const char *text, NatTokenKeys *keys, gint64 now_s,
-    GError **error);
+gboolean nat_token_verify (
+    NatToken *t, const char *text, NatTokenKeys *keys, gint64 now_s, GError **error);
 /* The "kid" of a header that nat_token_inspect gave out; NULL = none, or not a header. */
 char *nat_token_header_kid (const char *header_json);
 /* Reads without verifying, for people who inspect a token. header_json may be NULL. */
-gboolean nat_token_inspect (const char *text, char **header_json, char **claims_json, GError **error);
+gboolean nat_token_inspect (
+    const char *text, char **header_json, char **claims_json, GError **error);
 
 G_END_DECLS

@@ -157,27 +157,19 @@ page_digits (const char *page)
   return g_string_free (digits, FALSE);
 }
 
-static char *
-load_page (void)
-{
-  g_autofree char *path =
-      g_build_filename (g_getenv ("MESON_SOURCE_ROOT"), "docs", "PROTOCOL.md", NULL);
-  g_autoptr (GError) error = NULL;
-  char *text = NULL;
-
-  g_file_get_contents (path, &text, NULL, &error);
-  g_assert_no_error (error);
-  return text;
-}
-
 static Example example;
 
 static void
 test_page (void)
 {
-  g_autofree char *page = load_page ();
-  g_autofree char *digits = page_digits (page);
+  g_autofree char *path =
+      g_build_filename (g_getenv ("MESON_SOURCE_ROOT"), "docs", "PROTOCOL.md", NULL);
+  g_autofree char *page = NULL, *digits = NULL;
+  g_autoptr (GError) error = NULL;
 
+  g_file_get_contents (path, &page, NULL, &error);
+  g_assert_no_error (error);
+  digits = page_digits (page);
   g_assert_nonnull (strstr (page, example.password));
   for (guint i = 0; i < N_MESSAGES; i++) {
     GString *hex = g_string_new ("/");

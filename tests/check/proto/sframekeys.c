@@ -26,9 +26,9 @@ make_packet (guint8 *p, guint32 ssrc, guint16 seq, gsize payload)
   memset (p, 0, 12);
   p[0] = 0x80;
   p[1] = 96;
-  write_be (p + 2, seq, 2);
-  write_be (p + 4, seq * 3000u, 4);
-  write_be (p + 8, ssrc, 4);
+  nat_write_be (p + 2, seq, 2);
+  nat_write_be (p + 4, seq * 3000u, 4);
+  nat_write_be (p + 8, ssrc, 4);
   for (gsize i = 0; i < payload; i++)
     p[12 + i] = (guint8)(seq + i);
   return 12 + payload;
