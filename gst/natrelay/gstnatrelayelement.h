@@ -1,0 +1,74 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#pragma once
+
+/* What the two elements have in common: the connection's properties, its session from READY->PAUSED to
+ * PAUSED->READY, and the URI handler. Each element embeds one. */
+
+#include <gst/gst.h>
+#include "gstnatrelayreport.h"
+#include "gstnatrelayuri.h"
+#include "natclient/session.h"
+
+G_BEGIN_DECLS
+
+GST_DEBUG_CATEGORY_EXTERN (gst_nat_relay_debug);
+
+/* The connection's properties have the ids from 1 on; an element's own begin here. */
+#define GST_NAT_RELAY_PROP_FIRST_OWN 32
+
+/* On the session's thread, no lock held. Any may be NULL. */
+typedef struct {
+  void (*state) (GstElement *element, NatSessionState state);
+  void (*document) (GstElement *element, const NatSessionDocument *document);
+  void (*rtp) (GstElement *element, NatDatagram *packets, guint n);
+  void (*rtcp) (GstElement *element, const NatDatagram *packet);
+} GstNatRelayHooks;
+
+/* Lock order: the element's own lock, then the object lock; neither is held while calling out. */
+typedef struct {
+  GstElement *element; /* not owned: it embeds this */
+  const GstNatRelayHooks *hooks;
+  GstNatRelayReport report;
+
+  /* All below: object lock. */
+  gchar *uri;                /* as given */
+  GError *uri_error;         /* why the last URI given was refused */
+  gboolean token_given;      /* auth-token was set, if only to "" */
+  NatSessionConfig settings; /* what properties and URI say */
+  NatSessionState state;
+  NatSession *session;  /* from READY->PAUSED to PAUSED->READY */
+  gboolean token_asked; /* request-auth-token was emitted since the last connection */
+} GstNatRelayConnection;
+
+void gst_nat_relay_connection_install (GObjectClass *klass);
+void gst_nat_relay_connection_init (
+    GstNatRelayConnection *conn, GstElement *element, NatRole role, const GstNatRelayHooks *hooks);
+void gst_nat_relay_connection_finalize (GstNatRelayConnection *conn);
+
+/* FALSE: not one of the connection's properties. (stats is the element's to answer.) */
+gboolean gst_nat_relay_connection_set_property (
+    GstNatRelayConnection *conn, guint id, const GValue *value, GParamSpec *pspec);
+gboolean gst_nat_relay_connection_get_property (
+    GstNatRelayConnection *conn, guint id, GValue *value, GParamSpec *pspec);
+
+/* READY->PAUSED, before chaining up: makes the session. FALSE: an error was posted. */
+gboolean gst_nat_relay_connection_prepare (GstNatRelayConnection *conn);
+/* Lets it run. ready: the session can negotiate at once. */
+void gst_nat_relay_connection_start (GstNatRelayConnection *conn, gboolean ready);
+/* PAUSED->READY, after chaining up. */
+void gst_nat_relay_connection_stop (GstNatRelayConnection *conn, gboolean ended);
+/* A reference, or NULL. */
+NatSession *gst_nat_relay_connection_get_session (GstNatRelayConnection *conn);
+
+/* For GstURIHandlerInterface. */
+const gchar *const *gst_nat_relay_connection_protocols (GType type);
+gchar *gst_nat_relay_connection_get_uri (GstNatRelayConnection *conn);
+gboolean gst_nat_relay_connection_set_uri (
+    GstNatRelayConnection *conn, const gchar *uri, GError **error);
+
+#define GST_TYPE_NAT_RELAY_CONNECTION_STATE (gst_nat_relay_connection_state_get_type ())
+GType gst_nat_relay_connection_state_get_type (void);
+
+G_END_DECLS

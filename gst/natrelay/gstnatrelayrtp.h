@@ -1,0 +1,43 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#pragma once
+
+/* Builds and wires the inside of either element: one rtpbin with one RTP session, the sealing or
+ * opening element, and the transport's ends. */
+
+#include <gst/gst.h>
+#include "gstnatrelaysframe.h"
+#include "gstnatrelaytransport.h"
+
+G_BEGIN_DECLS
+
+typedef struct {
+  GstElement *rtpbin;
+  GstElement *funnel;                  /* sink only */
+  GstNatRelaySeal *seal;               /* sink only */
+  GstNatRelayOpen *open;               /* source only */
+  GstNatRelayTransportSink *rtp_sink;  /* sink only */
+  GstNatRelayTransportSrc *rtp_src;    /* source only */
+  GstNatRelayTransportSink *rtcp_sink; /* both */
+  GstNatRelayTransportSrc *rtcp_src;   /* both */
+  const gchar *missing; /* a factory that is not installed; the rest is then not built */
+} GstNatRelayRtp;
+
+/* All members are owned by bin. */
+void gst_nat_relay_rtp_build_sink (GstNatRelayRtp *rtp, GstBin *bin);
+void gst_nat_relay_rtp_build_src (GstNatRelayRtp *rtp, GstBin *bin);
+
+/* Posts the error about rtp->missing; TRUE if nothing is. */
+gboolean gst_nat_relay_rtp_check (const GstNatRelayRtp *rtp, GstElement *element);
+
+/* The canonical name that our reports carry for all tracks. Free with g_free. */
+gchar *gst_nat_relay_rtp_cname (const GstNatRelayRtp *rtp);
+
+/* Receiver: forgets one SSRC: its jitterbuffer and pads go. Not from a thread that streams out of them. */
+void gst_nat_relay_rtp_forget_ssrc (const GstNatRelayRtp *rtp, guint32 ssrc);
+
+/* Asks whoever feeds this receive pad for a picture that stands alone. */
+gboolean gst_nat_relay_rtp_request_key_unit (GstPad *rtpbin_src_pad);
+
+G_END_DECLS

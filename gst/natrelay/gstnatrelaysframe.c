@@ -1,0 +1,433 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "gstnatrelaysframe.h"
+#include "natproto/crypto.h"
+#include "natproto/rtp.h"
+
+#include <string.h>
+
+GST_DEBUG_CATEGORY_STATIC (gst_nat_relay_sframe_debug);
+#define GST_CAT_DEFAULT gst_nat_relay_sframe_debug
+
+#define OVERHEAD (NAT_SFRAME_HEADER_MAX + NAT_SFRAME_TAG_SIZE)
+
+static GstStaticPadTemplate sink_template = GST_STATIC_PAD_TEMPLATE (
+    "sink", GST_PAD_SINK, GST_PAD_ALWAYS, GST_STATIC_CAPS ("application/x-rtp"));
+static GstStaticPadTemplate src_template = GST_STATIC_PAD_TEMPLATE (
+    "src", GST_PAD_SRC, GST_PAD_ALWAYS, GST_STATIC_CAPS ("application/x-rtp"));
+
+/* What the two have in common: one pad in, one pad out, a buffer in, a buffer or nothing out. */
+typedef GstBuffer *(*ProcessBuffer) (GstObject *element, GstBuffer *buffer);
+
+static GstFlowReturn
+process_chain (GstPad *srcpad, GstObject *element, GstBuffer *buffer, ProcessBuffer process)
+{
+  buffer = process (element, buffer);
+  return buffer != NULL ? gst_pad_push (srcpad, buffer) : GST_FLOW_OK;
+}
+
+static GstFlowReturn
+process_chain_list (GstPad *srcpad, GstObject *element, GstBufferList *list, ProcessBuffer process)
+{
+  guint n = gst_buffer_list_length (list);
+  GstBufferList *out = gst_buffer_list_new_sized (n);
+
+  for (guint i = 0; i < n; i++) {
+    GstBuffer *buffer = process (element, gst_buffer_ref (gst_buffer_list_get (list, i)));
+
+    if (buffer != NULL)
+      gst_buffer_list_insert (out, -1, buffer);
+  }
+  gst_buffer_list_unref (list);
+  if (gst_buffer_list_length (out) == 0) {
+    gst_buffer_list_unref (out);
+    return GST_FLOW_OK;
+  }
+  return gst_pad_push_list (srcpad, out);
+}
+
+static GstPad *
+add_pad (GstElement *element, GstStaticPadTemplate *template)
+{
+  GstPad *pad = gst_pad_new_from_static_template (template, template->name_template);
+
+  GST_PAD_SET_PROXY_CAPS (pad);
+  GST_PAD_SET_PROXY_ALLOCATION (pad);
+  gst_element_add_pad (element, pad);
+  return pad;
+}
+
+static void
+class_set_details (GstElementClass *klass, const gchar *name, const gchar *text)
+{
+  gst_element_class_add_static_pad_template (klass, &sink_template);
+  gst_element_class_add_static_pad_template (klass, &src_template);
+  gst_element_class_set_static_metadata (
+      klass, name, "Filter/Network/RTP", text, "The natrelay developers <natrelay@example.org>");
+}
+
+/* ---- seal ---------------------------------------------------------------- */
+
+struct _GstNatRelaySeal {
+  GstElement parent;
+  GstPad *sinkpad, *srcpad;
+
+  GMutex lock; /* a leaf: guards all below */
+  gboolean clear;
+  NatSframeSealer *sealer; /* NULL and not clear: nothing passes */
+  NatSframeSealer *next;
+  gint64 next_at; /* monotonic us; meaningful if next */
+  guint64 sealed; /* packets under the present key */
+  guint64 roll_packets;
+  gboolean rolling;
+  GstNatRelaySealRoll roll;
+  gpointer roll_user;
+  guint64 dropped;
+};
+
+G_DEFINE_TYPE (GstNatRelaySeal, gst_nat_relay_seal, GST_TYPE_ELEMENT)
+
+/* called with lock */
+static void
+seal_take_next_key (GstNatRelaySeal *self)
+{
+  if (g_get_monotonic_time () < self->next_at)
+    return;
+  nat_sframe_sealer_free (self->sealer);
+  self->sealer = g_steal_pointer (&self->next);
+  self->sealed = 0;
+  self->rolling = FALSE;
+}
+
+/* called with lock; the length of the sealed packet, 0 = to be dropped */
+static gsize
+seal_packet (GstNatRelaySeal *self, GstBuffer *in, guint8 *out)
+{
+  GstMapInfo map;
+  gsize n;
+
+  if (!gst_buffer_map (in, &map, GST_MAP_READ))
+    return 0;
+  n = nat_sframe_sealer_seal (self->sealer, map.data, map.size, out);
+  gst_buffer_unmap (in, &map);
+  return n;
+}
+
+/* called with lock; takes in */
+static GstBuffer *
+seal_buffer_locked (GstNatRelaySeal *self, GstBuffer *in)
+{
+  GstBuffer *out;
+  GstMapInfo map;
+  gsize n = 0;
+
+  if (self->clear)
+    return in;
+  if (self->next != NULL)
+    seal_take_next_key (self);
+  if (self->sealer == NULL) {
+    self->dropped++;
+    gst_buffer_unref (in);
+    return NULL;
+  }
+  out = gst_buffer_new_allocate (NULL, gst_buffer_get_size (in) + OVERHEAD, NULL);
+  if (gst_buffer_map (out, &map, GST_MAP_WRITE)) {
+    n = seal_packet (self, in, map.data);
+    gst_buffer_unmap (out, &map);
+  }
+  gst_buffer_copy_into (out, in, GST_BUFFER_COPY_FLAGS | GST_BUFFER_COPY_TIMESTAMPS, 0, -1);
+  gst_buffer_unref (in);
+  if (n == 0) {
+    self->dropped++;
+    gst_clear_buffer (&out);
+    return NULL;
+  }
+  gst_buffer_set_size (out, n);
+  self->sealed++;
+  return out;
+}
+
+static GstBuffer *
+seal_buffer (GstObject *element, GstBuffer *in)
+{
+  GstNatRelaySeal *self = GST_NAT_RELAY_SEAL (element);
+  GstNatRelaySealRoll roll = NULL;
+  GstBuffer *out;
+
+  g_mutex_lock (&self->lock);
+  out = seal_buffer_locked (self, in);
+  if (G_UNLIKELY (self->sealed >= self->roll_packets && !self->rolling && !self->clear)) {
+    self->rolling = TRUE;
+    roll = self->roll;
+  }
+  g_mutex_unlock (&self->lock);
+  if (roll != NULL)
+    roll (self->roll_user);
+  return out;
+}
+
+static GstFlowReturn
+seal_chain (GstPad *pad, GstObject *parent, GstBuffer *buffer)
+{
+  return process_chain (GST_NAT_RELAY_SEAL (parent)->srcpad, parent, buffer, seal_buffer);
+}
+
+static GstFlowReturn
+seal_chain_list (GstPad *pad, GstObject *parent, GstBufferList *list)
+{
+  return process_chain_list (GST_NAT_RELAY_SEAL (parent)->srcpad, parent, list, seal_buffer);
+}
+
+void
+gst_nat_relay_seal_set_key (GstNatRelaySeal *self, const NatMediaKey *key)
+{
+  gst_nat_relay_seal_reset (self);
+  g_mutex_lock (&self->lock);
+  self->clear = key == NULL;
+  self->sealer = key != NULL ? nat_sframe_sealer_new (key) : NULL;
+  g_mutex_unlock (&self->lock);
+}
+
+void
+gst_nat_relay_seal_set_roll (
+    GstNatRelaySeal *self, guint64 roll_packets, GstNatRelaySealRoll roll, gpointer user)
+{
+  g_mutex_lock (&self->lock);
+  self->roll_packets = roll_packets;
+  self->roll = roll;
+  self->roll_user = user;
+  g_mutex_unlock (&self->lock);
+}
+
+void
+gst_nat_relay_seal_roll_to (GstNatRelaySeal *self, const NatMediaKey *key, GstClockTime delay)
+{
+  g_mutex_lock (&self->lock);
+  g_clear_pointer (&self->next, nat_sframe_sealer_free);
+  self->next = nat_sframe_sealer_new (key);
+  self->next_at = g_get_monotonic_time () + (gint64)GST_TIME_AS_USECONDS (delay);
+  g_mutex_unlock (&self->lock);
+}
+
+void
+gst_nat_relay_seal_reset (GstNatRelaySeal *self)
+{
+  g_mutex_lock (&self->lock);
+  g_clear_pointer (&self->sealer, nat_sframe_sealer_free);
+  g_clear_pointer (&self->next, nat_sframe_sealer_free);
+  self->clear = FALSE;
+  self->rolling = FALSE;
+  self->sealed = 0;
+  g_mutex_unlock (&self->lock);
+}
+
+guint64
+gst_nat_relay_seal_get_dropped (GstNatRelaySeal *self)
+{
+  guint64 dropped;
+
+  g_mutex_lock (&self->lock);
+  dropped = self->dropped;
+  g_mutex_unlock (&self->lock);
+  return dropped;
+}
+
+static void
+gst_nat_relay_seal_finalize (GObject *object)
+{
+  GstNatRelaySeal *self = GST_NAT_RELAY_SEAL (object);
+
+  gst_nat_relay_seal_reset (self);
+  g_mutex_clear (&self->lock);
+  G_OBJECT_CLASS (gst_nat_relay_seal_parent_class)->finalize (object);
+}
+
+static void
+gst_nat_relay_seal_class_init (GstNatRelaySealClass *klass)
+{
+  GST_DEBUG_CATEGORY_INIT (
+      gst_nat_relay_sframe_debug, "natrelaysframe", 0, "natrelay media sealing");
+  G_OBJECT_CLASS (klass)->finalize = gst_nat_relay_seal_finalize;
+  class_set_details (
+      GST_ELEMENT_CLASS (klass), "natrelay sealer", "Seals RTP payloads with SFrame");
+}
+
+static void
+gst_nat_relay_seal_init (GstNatRelaySeal *self)
+{
+  g_mutex_init (&self->lock);
+  self->roll_packets = GST_NAT_RELAY_SEAL_ROLL_PACKETS;
+  self->sinkpad = add_pad (GST_ELEMENT (self), &sink_template);
+  gst_pad_set_chain_function (self->sinkpad, GST_DEBUG_FUNCPTR (seal_chain));
+  gst_pad_set_chain_list_function (self->sinkpad, GST_DEBUG_FUNCPTR (seal_chain_list));
+  self->srcpad = add_pad (GST_ELEMENT (self), &src_template);
+}
+
+/* ---- open ---------------------------------------------------------------- */
+
+struct _GstNatRelayOpen {
+  GstElement parent;
+  GstPad *sinkpad, *srcpad;
+
+  GMutex lock; /* a leaf: guards all below */
+  gboolean clear;
+  NatSframeOpener *opener; /* NULL and not clear: nothing passes */
+  guint32 ssrcs[NAT_TRACKS_MAX];
+  guint n_ssrcs;
+  GstNatRelayOpenStats stats;
+};
+
+G_DEFINE_TYPE (GstNatRelayOpen, gst_nat_relay_open, GST_TYPE_ELEMENT)
+
+/* called with lock */
+static gboolean
+open_is_announced (GstNatRelayOpen *self, guint32 ssrc)
+{
+  for (guint i = 0; i < self->n_ssrcs; i++) {
+    if (self->ssrcs[i] == ssrc)
+      return TRUE;
+  }
+  return FALSE;
+}
+
+/* called with lock; TRUE: *len bytes of data are plain RTP now */
+static gboolean
+open_packet (GstNatRelayOpen *self, guint8 *data, gsize *len)
+{
+  NatRtpHeader header;
+
+  if (!nat_rtp_parse (&header, data, *len)) {
+    self->stats.refused++;
+    return FALSE;
+  }
+  if (!open_is_announced (self, header.ssrc)) {
+    self->stats.unannounced++;
+    return FALSE;
+  }
+  if (self->clear)
+    return TRUE;
+  if (self->opener == NULL) {
+    self->stats.unknown_key++;
+    return FALSE;
+  }
+  switch (nat_sframe_opener_open (self->opener, data, len)) {
+  case NAT_OPEN_OK: return TRUE;
+  case NAT_OPEN_UNKNOWN_KEY: self->stats.unknown_key++; return FALSE;
+  default: self->stats.refused++; return FALSE;
+  }
+}
+
+static GstBuffer *
+open_buffer (GstObject *element, GstBuffer *buffer)
+{
+  GstNatRelayOpen *self = GST_NAT_RELAY_OPEN (element);
+  gboolean ok = FALSE;
+  GstMapInfo map;
+  gsize len = 0;
+
+  buffer = gst_buffer_make_writable (buffer);
+  if (gst_buffer_map (buffer, &map, GST_MAP_READWRITE)) {
+    len = map.size;
+    g_mutex_lock (&self->lock);
+    ok = open_packet (self, map.data, &len);
+    self->stats.opened += ok;
+    g_mutex_unlock (&self->lock);
+    gst_buffer_unmap (buffer, &map);
+  }
+  if (!ok) {
+    gst_buffer_unref (buffer);
+    return NULL;
+  }
+  gst_buffer_set_size (buffer, (gssize)len);
+  return buffer;
+}
+
+static GstFlowReturn
+open_chain (GstPad *pad, GstObject *parent, GstBuffer *buffer)
+{
+  return process_chain (GST_NAT_RELAY_OPEN (parent)->srcpad, parent, buffer, open_buffer);
+}
+
+static GstFlowReturn
+open_chain_list (GstPad *pad, GstObject *parent, GstBufferList *list)
+{
+  return process_chain_list (GST_NAT_RELAY_OPEN (parent)->srcpad, parent, list, open_buffer);
+}
+
+void
+gst_nat_relay_open_set_keys (GstNatRelayOpen *self, const NatMediaKey *keys, guint n_keys)
+{
+  g_mutex_lock (&self->lock);
+  self->clear = n_keys == 0;
+  if (n_keys == 0) {
+    g_clear_pointer (&self->opener, nat_sframe_opener_free);
+  } else {
+    /* Kept when it is there: keys that stay keep their replay windows. */
+    if (self->opener == NULL)
+      self->opener = nat_sframe_opener_new ();
+    nat_sframe_opener_set_keys (self->opener, keys, n_keys);
+  }
+  g_mutex_unlock (&self->lock);
+}
+
+void
+gst_nat_relay_open_set_ssrcs (GstNatRelayOpen *self, const guint32 *ssrcs, guint n_ssrcs)
+{
+  g_return_if_fail (n_ssrcs <= NAT_TRACKS_MAX);
+
+  g_mutex_lock (&self->lock);
+  memcpy (self->ssrcs, ssrcs, n_ssrcs * sizeof *ssrcs);
+  self->n_ssrcs = n_ssrcs;
+  g_mutex_unlock (&self->lock);
+}
+
+void
+gst_nat_relay_open_reset (GstNatRelayOpen *self)
+{
+  g_mutex_lock (&self->lock);
+  g_clear_pointer (&self->opener, nat_sframe_opener_free);
+  self->clear = FALSE;
+  self->n_ssrcs = 0;
+  g_mutex_unlock (&self->lock);
+}
+
+void
+gst_nat_relay_open_get_stats (GstNatRelayOpen *self, GstNatRelayOpenStats *stats)
+{
+  g_mutex_lock (&self->lock);
+  *stats = self->stats;
+  g_mutex_unlock (&self->lock);
+}
+
+static void
+gst_nat_relay_open_finalize (GObject *object)
+{
+  GstNatRelayOpen *self = GST_NAT_RELAY_OPEN (object);
+
+  gst_nat_relay_open_reset (self);
+  g_mutex_clear (&self->lock);
+  G_OBJECT_CLASS (gst_nat_relay_open_parent_class)->finalize (object);
+}
+
+static void
+gst_nat_relay_open_class_init (GstNatRelayOpenClass *klass)
+{
+  G_OBJECT_CLASS (klass)->finalize = gst_nat_relay_open_finalize;
+  class_set_details (
+      GST_ELEMENT_CLASS (klass), "natrelay opener", "Opens RTP payloads sealed with SFrame");
+}
+
+static void
+gst_nat_relay_open_init (GstNatRelayOpen *self)
+{
+  g_mutex_init (&self->lock);
+  self->sinkpad = add_pad (GST_ELEMENT (self), &sink_template);
+  gst_pad_set_chain_function (self->sinkpad, GST_DEBUG_FUNCPTR (open_chain));
+  gst_pad_set_chain_list_function (self->sinkpad, GST_DEBUG_FUNCPTR (open_chain_list));
+  self->srcpad = add_pad (GST_ELEMENT (self), &src_template);
+}

@@ -1,0 +1,221 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "gstnatrelaysrcpad.h"
+#include "gstnatrelayrtp.h"
+
+/* The relay asks the publisher no more often either. */
+#define KEY_UNIT_INTERVAL_US (500 * 1000)
+
+struct _GstNatRelaySrcPad {
+  GstGhostPad parent;
+  GstNatRelayMedia media;
+
+  /* Object lock. */
+  GstCaps *caps;
+  GstClockTime latency;
+  gint64 key_unit_at; /* monotonic us of the last request; 0 = none */
+};
+
+G_DEFINE_TYPE (GstNatRelaySrcPad, gst_nat_relay_src_pad, GST_TYPE_GHOST_PAD)
+
+/* A branch that is not linked, is being taken away or had enough must not stop the jitterbuffer, whose
+ * end would stop the whole session. What is wrong with the media itself is passed on. */
+static GstFlowReturn
+forgive (GstFlowReturn ret)
+{
+  switch (ret) {
+  case GST_FLOW_NOT_LINKED:
+  case GST_FLOW_FLUSHING:
+  case GST_FLOW_EOS: return GST_FLOW_OK;
+  default: return ret;
+  }
+}
+
+static GstFlowReturn
+src_pad_chain (GstPad *internal, GstObject *parent, GstBuffer *buffer)
+{
+  return forgive (gst_proxy_pad_chain_default (internal, parent, buffer));
+}
+
+static GstFlowReturn
+src_pad_chain_list (GstPad *internal, GstObject *parent, GstBufferList *list)
+{
+  return forgive (gst_proxy_pad_chain_list_default (internal, parent, list));
+}
+
+static gboolean
+src_pad_event (GstPad *internal, GstObject *parent, GstEvent *event)
+{
+  GstNatRelaySrcPad *self = GST_NAT_RELAY_SRC_PAD (parent);
+
+  switch (GST_EVENT_TYPE (event)) {
+  case GST_EVENT_STREAM_START:
+    /* To whoever is downstream it is one stream, whatever feeds it. */
+    gst_event_unref (event);
+    return TRUE;
+  case GST_EVENT_CUSTOM_DOWNSTREAM:
+    if (gst_event_has_name (event, "GstRTPPacketLost"))
+      gst_nat_relay_src_pad_request_key_unit (self);
+    break;
+  default: break;
+  }
+  /* As with data: that nobody took it is not the feeder's concern. */
+  gst_pad_event_default (internal, parent, event);
+  return TRUE;
+}
+
+static gboolean
+answer_caps (GstNatRelaySrcPad *self, GstQuery *query)
+{
+  GstCaps *caps, *filter;
+
+  GST_OBJECT_LOCK (self);
+  caps = self->caps != NULL ? gst_caps_ref (self->caps) : NULL;
+  GST_OBJECT_UNLOCK (self);
+  if (caps == NULL)
+    return FALSE;
+  gst_query_parse_caps (query, &filter);
+  if (filter != NULL) {
+    GstCaps *all = caps;
+
+    caps = gst_caps_intersect_full (filter, all, GST_CAPS_INTERSECT_FIRST);
+    gst_caps_unref (all);
+  }
+  gst_query_set_caps_result (query, caps);
+  gst_caps_unref (caps);
+  return TRUE;
+}
+
+/* Asked before anything feeds the pad, too: a pipeline configures its latency once all is prerolled or live. */
+static gboolean
+src_pad_query (GstPad *pad, GstObject *parent, GstQuery *query)
+{
+  GstNatRelaySrcPad *self = GST_NAT_RELAY_SRC_PAD (pad);
+  GstClockTime latency;
+
+  switch (GST_QUERY_TYPE (query)) {
+  case GST_QUERY_LATENCY:
+    GST_OBJECT_LOCK (self);
+    latency = self->latency;
+    GST_OBJECT_UNLOCK (self);
+    gst_query_set_latency (query, TRUE, latency, GST_CLOCK_TIME_NONE);
+    return TRUE;
+  case GST_QUERY_CAPS:
+    if (answer_caps (self, query))
+      return TRUE;
+    break;
+  default: break;
+  }
+  return gst_pad_query_default (pad, parent, query);
+}
+
+void
+gst_nat_relay_src_pad_begin (
+    GstNatRelaySrcPad *self, const gchar *stream_id, guint group_id, GstCaps *caps)
+{
+  GstPad *pad = GST_PAD (self);
+  GstEvent *start = gst_event_new_stream_start (stream_id);
+
+  gst_event_set_group_id (start, group_id);
+  gst_nat_relay_src_pad_set_caps (self, caps);
+  gst_pad_set_active (pad, TRUE);
+  gst_pad_push_event (pad, start);
+  gst_pad_push_event (pad, gst_event_new_caps (caps));
+}
+
+void
+gst_nat_relay_src_pad_set_caps (GstNatRelaySrcPad *self, GstCaps *caps)
+{
+  GST_OBJECT_LOCK (self);
+  gst_caps_replace (&self->caps, caps);
+  GST_OBJECT_UNLOCK (self);
+}
+
+void
+gst_nat_relay_src_pad_set_latency (GstNatRelaySrcPad *self, GstClockTime latency)
+{
+  GST_OBJECT_LOCK (self);
+  self->latency = latency;
+  GST_OBJECT_UNLOCK (self);
+}
+
+void
+gst_nat_relay_src_pad_feed (GstNatRelaySrcPad *self, GstPad *rtpbin_pad)
+{
+  gst_ghost_pad_set_target (GST_GHOST_PAD (self), rtpbin_pad);
+  GST_OBJECT_LOCK (self);
+  self->key_unit_at = 0;
+  GST_OBJECT_UNLOCK (self);
+  gst_nat_relay_src_pad_request_key_unit (self);
+}
+
+void
+gst_nat_relay_src_pad_request_key_unit (GstNatRelaySrcPad *self)
+{
+  gint64 now = g_get_monotonic_time ();
+  GstPad *target;
+  gboolean due;
+
+  if (self->media != GST_NAT_RELAY_VIDEO)
+    return;
+  GST_OBJECT_LOCK (self);
+  due = self->key_unit_at == 0 || now - self->key_unit_at >= KEY_UNIT_INTERVAL_US;
+  if (due)
+    self->key_unit_at = now;
+  GST_OBJECT_UNLOCK (self);
+  target = due ? gst_ghost_pad_get_target (GST_GHOST_PAD (self)) : NULL;
+  if (target != NULL) {
+    GST_DEBUG_OBJECT (self, "asking for a key unit");
+    gst_nat_relay_rtp_request_key_unit (target);
+    gst_object_unref (target);
+  }
+}
+
+gboolean
+gst_nat_relay_src_pad_is_fed (GstNatRelaySrcPad *self)
+{
+  GstPad *target = gst_ghost_pad_get_target (GST_GHOST_PAD (self));
+  gboolean fed = target != NULL;
+
+  gst_clear_object (&target);
+  return fed;
+}
+
+GstPad *
+gst_nat_relay_src_pad_new (const gchar *name, GstPadTemplate *template, GstNatRelayMedia media)
+{
+  GstNatRelaySrcPad *self = g_object_new (GST_TYPE_NAT_RELAY_SRC_PAD, "name", name, "direction",
+      GST_PAD_SRC, "template", template, NULL);
+  GstPad *internal = GST_PAD (gst_proxy_pad_get_internal (GST_PROXY_PAD (self)));
+
+  self->media = media;
+  gst_pad_set_chain_function (internal, GST_DEBUG_FUNCPTR (src_pad_chain));
+  gst_pad_set_chain_list_function (internal, GST_DEBUG_FUNCPTR (src_pad_chain_list));
+  gst_pad_set_event_function (internal, GST_DEBUG_FUNCPTR (src_pad_event));
+  gst_pad_set_query_function (GST_PAD (self), GST_DEBUG_FUNCPTR (src_pad_query));
+  gst_object_unref (internal);
+  return GST_PAD (self);
+}
+
+static void
+gst_nat_relay_src_pad_finalize (GObject *object)
+{
+  gst_clear_caps (&GST_NAT_RELAY_SRC_PAD (object)->caps);
+  G_OBJECT_CLASS (gst_nat_relay_src_pad_parent_class)->finalize (object);
+}
+
+static void
+gst_nat_relay_src_pad_class_init (GstNatRelaySrcPadClass *klass)
+{
+  G_OBJECT_CLASS (klass)->finalize = gst_nat_relay_src_pad_finalize;
+}
+
+static void
+gst_nat_relay_src_pad_init (GstNatRelaySrcPad *self)
+{
+}

@@ -1,0 +1,34 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#pragma once
+
+/* A pad of natrelaysrc: it is there, with its caps, from the description on, while what feeds it comes with the
+ * first packet and goes when the publisher starts anew. What nobody takes is dropped, so that
+ * no track stops another. */
+
+#include <gst/gst.h>
+#include "gstnatrelaysdp.h"
+
+G_BEGIN_DECLS
+
+#define GST_TYPE_NAT_RELAY_SRC_PAD (gst_nat_relay_src_pad_get_type ())
+G_DECLARE_FINAL_TYPE (GstNatRelaySrcPad, gst_nat_relay_src_pad, GST, NAT_RELAY_SRC_PAD, GstGhostPad)
+
+/* Floating. */
+GstPad *gst_nat_relay_src_pad_new (
+    const gchar *name, GstPadTemplate *template, GstNatRelayMedia media);
+/* Makes it active and gives it its stream and caps, as whoever sees it added expects. */
+void gst_nat_relay_src_pad_begin (
+    GstNatRelaySrcPad *pad, const gchar *stream_id, guint group_id, GstCaps *caps);
+/* What caps queries are answered with. */
+void gst_nat_relay_src_pad_set_caps (GstNatRelaySrcPad *pad, GstCaps *caps);
+/* What latency queries are answered with. Any thread. */
+void gst_nat_relay_src_pad_set_latency (GstNatRelaySrcPad *pad, GstClockTime latency);
+/* Feeds it from rtpbin's pad, and asks for a picture if it carries any. */
+void gst_nat_relay_src_pad_feed (GstNatRelaySrcPad *pad, GstPad *rtpbin_pad);
+/* Asks for a picture that stands alone; at most twice a second. */
+void gst_nat_relay_src_pad_request_key_unit (GstNatRelaySrcPad *pad);
+gboolean gst_nat_relay_src_pad_is_fed (GstNatRelaySrcPad *pad);
+
+G_END_DECLS

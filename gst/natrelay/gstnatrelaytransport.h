@@ -1,0 +1,50 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#pragma once
+
+/* The private ends of the pipelines inside the elements, on the session's one socket: a sink that gives
+ * packets to the session, and a source that takes packets which the session's thread brings. */
+
+#include <gst/gst.h>
+#include <gst/base/base.h>
+#include "natclient/session.h"
+
+G_BEGIN_DECLS
+
+#define GST_TYPE_NAT_RELAY_TRANSPORT_SINK (gst_nat_relay_transport_sink_get_type ())
+G_DECLARE_FINAL_TYPE (GstNatRelayTransportSink, gst_nat_relay_transport_sink, GST,
+    NAT_RELAY_TRANSPORT_SINK, GstBaseSink)
+
+#define GST_TYPE_NAT_RELAY_TRANSPORT_SRC (gst_nat_relay_transport_src_get_type ())
+G_DECLARE_FINAL_TYPE (
+    GstNatRelayTransportSrc, gst_nat_relay_transport_src, GST, NAT_RELAY_TRANSPORT_SRC, GstPushSrc)
+
+GstElement *gst_nat_relay_transport_sink_new (const gchar *name, gboolean rtcp);
+/* Before READY->PAUSED, and NULL after PAUSED->READY. */
+void gst_nat_relay_transport_sink_set_session (GstNatRelayTransportSink *sink, NatSession *session);
+/* wait: packets are held, not dropped, until the first connection. Any thread. */
+void gst_nat_relay_transport_sink_set_wait (GstNatRelayTransportSink *sink, gboolean wait);
+void gst_nat_relay_transport_sink_set_connected (GstNatRelayTransportSink *sink);
+/* An error has been posted: the next packet ends the stream. Any thread. */
+void gst_nat_relay_transport_sink_set_failed (GstNatRelayTransportSink *sink, gboolean failed);
+/* The stream came to its end since READY->PAUSED. */
+gboolean gst_nat_relay_transport_sink_saw_eos (GstNatRelayTransportSink *sink);
+
+/* An RTP source is live and stamps packets with their arrival; an RTCP source runs from PAUSED on. */
+GstElement *gst_nat_relay_transport_src_new (const gchar *name, gboolean rtcp);
+/* Any thread. Copies; the oldest packets go when there is no room. */
+void gst_nat_relay_transport_src_push (
+    GstNatRelayTransportSrc *src, const NatDatagram *packets, guint n);
+/* Called on the streaming thread between packets, no lock held. Set once, before use. */
+typedef void (*GstNatRelayTransportCall) (gpointer user);
+void gst_nat_relay_transport_src_set_call (
+    GstNatRelayTransportSrc *src, GstNatRelayTransportCall call, gpointer user);
+/* Any thread: the call above is made soon, once for any number of requests. */
+void gst_nat_relay_transport_src_request_call (GstNatRelayTransportSrc *src);
+/* Any thread: EOS after what is queued. */
+void gst_nat_relay_transport_src_end (GstNatRelayTransportSrc *src);
+/* Packets that found no room, or came while the element did not play. */
+guint64 gst_nat_relay_transport_src_get_dropped (GstNatRelayTransportSrc *src);
+
+G_END_DECLS
