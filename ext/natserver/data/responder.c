@@ -35,6 +35,7 @@ typedef struct {
   gint64 issued_us;   /* of its nonce */
   NatDataSession *session;
 
+  gboolean challenges; /* the answer is a 401 or 438 with a fresh nonce */
   NatStunWriter out;
   guint8 answer[ANSWER_MAX];
 } Request;
@@ -74,19 +75,20 @@ send_answer (Request *q, gsize len)
 }
 
 /* Ends with what begin_error began. */
-static gboolean
+static void
 refuse (Request *q)
 {
   gsize len = finish (q);
 
   if (len == 0 || len > q->msg.len) {
     nat_counter_add (&q->w->counters->drop_short, 1);
-    return FALSE;
+    return;
   }
   if (!q->authentic && !nat_limiter_take (&q->w->answers, q->w->now_us, 1))
-    return FALSE;
+    return;
+  if (q->challenges)
+    nat_counter_add (&q->w->counters->stun_challenges, 1);
   send_answer (q, len);
-  return TRUE;
 }
 
 static void
@@ -97,8 +99,8 @@ refuse_with_challenge (Request *q)
   nat_challenge_issue (
       q->w->challenge, q->w->now_us, &q->source->key.remote, &q->source->key.local, nonce);
   nat_stunauth_add_challenge (&q->out, nonce);
-  if (refuse (q))
-    nat_counter_add (&q->w->counters->stun_challenges, 1);
+  q->challenges = TRUE;
+  refuse (q);
 }
 
 static void

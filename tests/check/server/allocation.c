@@ -1,0 +1,113 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* The packet path allocates nothing: malloc and its kin are counted for the whole process while
+ * packets flow. (Not under sanitizers, which bring a malloc of their own.) */
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "datarelay.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define COUNTING 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define COUNTING 0
+#endif
+#endif
+#ifndef COUNTING
+#ifdef __GLIBC__
+#define COUNTING 1
+#else
+#define COUNTING 0
+#endif
+#endif
+
+static _Atomic guint allocations;
+
+#if COUNTING
+void *__libc_malloc (size_t n);
+void *__libc_calloc (size_t n, size_t size);
+void *__libc_realloc (void *p, size_t n);
+
+void *
+malloc (size_t n)
+{
+  allocations++;
+  return __libc_malloc (n);
+}
+
+void *
+calloc (size_t n, size_t size)
+{
+  allocations++;
+  return __libc_calloc (n, size);
+}
+
+void *
+realloc (void *p, size_t n)
+{
+  allocations++;
+  return __libc_realloc (p, n);
+}
+#endif
+
+#define PACKETS 2000
+
+/* Waits by counters, not by receiving: the probe's inbox allocates. */
+static void
+send_and_wait (NatProbe *p, const NatSessionCounters *c, guint n)
+{
+  guint64 before = nat_counter_get (&c->packets_received) + nat_counter_get (&c->rtp_refused);
+  guint8 rtp[1200];
+
+  for (guint i = 0; i < n; i++) {
+    nat_probe_write_rtp (rtp, sizeof rtp, i % 10 ? VIDEO_SSRC : 0xdeadbeef, (guint16)i, i);
+    nat_probe_send (p, rtp, sizeof rtp);
+    while (
+        i % 50 == 49 &&
+        nat_counter_get (&c->packets_received) + nat_counter_get (&c->rtp_refused) < before + i + 1)
+      g_thread_yield ();
+  }
+}
+
+static void
+test_packet_path (void)
+{
+  NatDataTimes times;
+  g_autoptr (DataRelay) r = NULL;
+  NatTicket tp;
+  NatSessionCounters *c;
+  g_autoptr (NatProbe) publisher = NULL, one = NULL, two = NULL;
+  guint before;
+
+  if (!COUNTING) {
+    g_test_skip ("malloc cannot be counted here");
+    return;
+  }
+  /* Without receiver reports: GnuTLS, which seals them, may take memory of its own. */
+  data_relay_default_times (&times);
+  times.report_us = (gint64)3600 * G_USEC_PER_SEC;
+  r = data_relay_new ("127.0.0.1", FALSE, &times);
+  publisher = data_relay_publish (r, &tp, &c);
+  one = data_relay_subscribe (r, NULL, NULL);
+  two = data_relay_subscribe (r, NULL, NULL);
+  g_free (g_malloc (100));
+  g_assert_cmpuint (allocations, >, 0); /* they are counted */
+  send_and_wait (publisher, c, 100);
+  before = allocations;
+  send_and_wait (publisher, c, PACKETS);
+  g_assert_cmpuint (allocations - before, ==, 0);
+  nat_session_counters_unref (c);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/allocation/packet-path", test_packet_path);
+  return g_test_run ();
+}

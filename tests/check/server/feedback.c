@@ -1,0 +1,355 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* RTCP through the data plane: what goes on, what ends here, and what the relay says itself. */
+
+#include <string.h>
+
+#include "datarelay.h"
+#include "natproto/crypto.h"
+#include "natproto/rtcp.h"
+
+#define QUIET_MS 150
+#define RECEIVER 0xabcdef01u /* a subscriber's own SSRC */
+
+static void
+put_u32 (guint8 *p, guint32 value)
+{
+  value = GUINT32_TO_BE (value);
+  memcpy (p, &value, 4);
+}
+
+/* Sender report with one report block about nobody, SDES and BYE. */
+static gsize
+write_sr (guint8 *buf, guint32 ssrc, guint64 ntp)
+{
+  gsize len = 52;
+
+  memset (buf, 0, len);
+  buf[0] = 0x81;
+  buf[1] = NAT_RTCP_SR;
+  buf[3] = 12;
+  put_u32 (buf + 4, ssrc);
+  put_u32 (buf + 8, (guint32)(ntp >> 32));
+  put_u32 (buf + 12, (guint32)ntp);
+  put_u32 (buf + 16, 90000);
+  put_u32 (buf + 20, 10);
+  put_u32 (buf + 24, 1000);
+  put_u32 (buf + 28, 0x12345678);
+  len += nat_rtcp_write_sdes_cname (buf + len, 100, ssrc, "camera");
+  return len + nat_rtcp_write_bye (buf + len, 100, ssrc);
+}
+
+static void
+send_pli (NatProbe *p, guint32 media_ssrc)
+{
+  guint8 buf[64];
+  gsize len = nat_rtcp_write_rr (buf, sizeof buf, RECEIVER, NULL, 0);
+
+  len += nat_rtcp_write_pli (buf + len, sizeof buf - len, RECEIVER, media_ssrc);
+  nat_probe_send_rtcp (p, buf, len);
+}
+
+typedef struct {
+  guint32 sender;
+  guint n_blocks;
+  NatRtcpReportBlock blocks[31];
+  gboolean cname;
+  guint n_pli;
+  guint32 pli_ssrc;
+} Heard;
+
+/* The next compound from the relay; FALSE: none in time. */
+static gboolean
+hear (NatProbe *p, Heard *heard, guint timeout_ms)
+{
+  guint8 buf[NAT_DATAGRAM_MAX];
+  gssize len = nat_probe_receive_rtcp (p, buf, timeout_ms);
+  NatRtcpIter it;
+  NatRtcpPacket packet;
+
+  memset (heard, 0, sizeof *heard);
+  if (len == -1)
+    return FALSE;
+  g_assert_cmpint (len, >, 0);
+  g_assert_true (nat_rtcp_iter_init (&it, buf, (gsize)len));
+  while (nat_rtcp_iter_next (&it, &packet)) {
+    if (packet.type == NAT_RTCP_RR) {
+      heard->sender = nat_rtcp_sender_ssrc (&packet);
+      while (nat_rtcp_report_block (&packet, heard->n_blocks, &heard->blocks[heard->n_blocks]))
+        heard->n_blocks++;
+    }
+    heard->cname |= packet.type == NAT_RTCP_SDES;
+    if (packet.type == NAT_RTCP_PSFB) {
+      g_assert_cmpuint (packet.count, ==, NAT_RTCP_FMT_PLI);
+      g_assert_true (nat_rtcp_media_ssrc (&packet, &heard->pli_ssrc));
+      heard->n_pli++;
+    }
+  }
+  return TRUE;
+}
+
+static gboolean
+hear_pli (NatProbe *p, Heard *heard, guint timeout_ms)
+{
+  gint64 end = g_get_monotonic_time () + (gint64)timeout_ms * 1000;
+
+  do {
+    gint64 left = MAX (end - g_get_monotonic_time (), 0);
+    if (!hear (p, heard, (guint)(left / 1000)))
+      return FALSE;
+  } while (heard->n_pli == 0);
+  return TRUE;
+}
+
+static void
+send_rtp (NatProbe *p, guint32 ssrc, guint16 seq)
+{
+  guint8 rtp[100];
+
+  nat_probe_write_rtp (rtp, sizeof rtp, ssrc, seq, seq * 3000u);
+  nat_probe_send (p, rtp, sizeof rtp);
+}
+
+/* Also without an audience, and while RTP arrives never more than 400 ms apart. */
+static void
+test_receiver_report (void)
+{
+  g_autoptr (DataRelay) r = data_relay_new ("127.0.0.1", FALSE, NULL);
+  NatTicket tp;
+  g_autoptr (NatProbe) publisher = data_relay_publish (r, &tp, NULL);
+  gint64 start = g_get_monotonic_time (), last = start;
+  guint reports = 0, lost = 0;
+  guint8 sr[200];
+  guint32 sender = 0;
+  Heard heard;
+
+  nat_probe_send_rtcp (
+      publisher, sr, write_sr (sr, VIDEO_SSRC, G_GUINT64_CONSTANT (0x1122334455667788)));
+  for (guint16 seq = 1; g_get_monotonic_time () - start < 1500000; seq++) {
+    if (seq % 10 == 5)
+      lost++;
+    else
+      send_rtp (publisher, VIDEO_SSRC, seq);
+    if (!hear (publisher, &heard, 10))
+      continue;
+    reports++;
+    g_assert_cmpint (
+        g_get_monotonic_time () - last, <=, 450000); /* 400, and the test's own delay */
+    last = g_get_monotonic_time ();
+    g_assert_true (heard.cname);
+    g_assert_true (sender == 0 || sender == heard.sender);
+    sender = heard.sender;
+    g_assert_cmpuint (heard.n_blocks, ==, 1); /* the audio was not heard */
+    g_assert_cmpuint (heard.blocks[0].ssrc, ==, VIDEO_SSRC);
+    g_assert_cmphex (heard.blocks[0].lsr, ==, 0x33445566);
+    g_assert_cmpuint (heard.blocks[0].dlsr, >, 0);
+    g_assert_cmpuint (heard.blocks[0].highest_seq, <=, seq);
+    g_assert_cmpint (heard.blocks[0].cumulative_lost, <=, (gint)lost);
+    g_assert_cmpint (heard.blocks[0].cumulative_lost, >=, (gint)lost - 1);
+  }
+  g_assert_cmpuint (reports, >=, 3);
+  g_assert_true (sender != VIDEO_SSRC && sender != AUDIO_SSRC);
+  /* At most one more for what came last; then silence, as nothing arrives. */
+  hear (publisher, &heard, 500);
+  g_assert_false (hear (publisher, &heard, 700));
+}
+
+static void
+test_sender_report (void)
+{
+  g_autoptr (DataRelay) r = data_relay_new ("127.0.0.1", FALSE, NULL);
+  NatTicket tp;
+  g_autoptr (NatProbe) publisher = data_relay_publish (r, &tp, NULL);
+  g_autoptr (NatProbe) one = data_relay_subscribe (r, NULL, NULL);
+  g_autoptr (NatProbe) two = data_relay_subscribe (r, NULL, NULL);
+  NatProbe *both[] = {one, two};
+  guint8 buf[NAT_DATAGRAM_MAX], sr[200];
+
+  nat_probe_send_rtcp (publisher, sr, write_sr (sr, 0xdeadbeef, 1));
+  nat_probe_send_rtcp (
+      publisher, sr, write_sr (sr, VIDEO_SSRC, G_GUINT64_CONSTANT (0x1122334455667788)));
+  for (guint i = 0; i < 2; i++) {
+    gssize len = nat_probe_receive_rtcp (both[i], buf, NAT_PROBE_WAIT_MS);
+    NatRtcpSenderInfo info;
+    NatRtcpPacket packet;
+    NatRtcpIter it;
+
+    g_assert_cmpint (len, >, 0);
+    g_assert_true (nat_rtcp_iter_init (&it, buf, (gsize)len));
+    g_assert_true (nat_rtcp_iter_next (&it, &packet));
+    g_assert_cmpuint (packet.type, ==, NAT_RTCP_SR);
+    g_assert_cmpuint (packet.count, ==, 0); /* its block was about us */
+    g_assert_cmpuint (nat_rtcp_sender_ssrc (&packet), ==, VIDEO_SSRC);
+    g_assert_true (nat_rtcp_sender_info (&packet, &info));
+    g_assert_cmphex (info.ntp, ==, G_GUINT64_CONSTANT (0x1122334455667788));
+    g_assert_cmpuint (info.rtp_time, ==, 90000);
+    g_assert_true (nat_rtcp_iter_next (&it, &packet));
+    g_assert_cmpuint (packet.type, ==, NAT_RTCP_SDES);
+    g_assert_false (nat_rtcp_iter_next (&it, &packet)); /* BYE is withheld */
+    g_assert_cmpint (nat_probe_receive_rtcp (both[i], buf, QUIET_MS), ==, -1);
+  }
+}
+
+/* What a subscriber says about itself goes to nobody; counters learn from its report. */
+static void
+test_reports_end_here (void)
+{
+  g_autoptr (DataRelay) r = data_relay_new ("127.0.0.1", FALSE, NULL);
+  NatTicket tp;
+  NatSessionCounters *c;
+  g_autoptr (NatProbe) publisher = data_relay_publish (r, &tp, NULL);
+  g_autoptr (NatProbe) subscriber = data_relay_subscribe (r, NULL, &c);
+  NatRtcpReportBlock block = {.ssrc = VIDEO_SSRC, .fraction_lost = 64, .lsr = 0x33445566};
+  guint8 buf[NAT_DATAGRAM_MAX], sr[200];
+  Heard heard;
+  gsize len;
+
+  g_assert_true (hear_pli (publisher, &heard, NAT_PROBE_WAIT_MS)); /* of the join */
+  nat_probe_send_rtcp (
+      publisher, sr, write_sr (sr, VIDEO_SSRC, G_GUINT64_CONSTANT (0x1122334455667788)));
+  g_assert_cmpint (nat_probe_receive_rtcp (subscriber, buf, NAT_PROBE_WAIT_MS), >, 0);
+  g_usleep (20000);
+  len = nat_rtcp_write_rr (buf, sizeof buf, RECEIVER, &block, 1);
+  nat_probe_send_rtcp (subscriber, buf, len);
+  data_relay_sync (r);
+  g_assert_cmpuint (nat_counter_get (&c->fraction_lost), ==, 64);
+  g_assert_cmpuint (nat_counter_get (&c->rtt_us), >=, 20000);
+  g_assert_cmpuint (nat_counter_get (&c->rtt_us), <, 2000000);
+  g_assert_cmpuint (nat_counter_get (&c->rtcp_received), ==, 1);
+  g_assert_false (hear (publisher, &heard, QUIET_MS));
+  /* Forged, replayed, cut: refused and counted. */
+  len = nat_rtcp_write_rr (buf, sizeof buf, RECEIVER, &block, 1);
+  len = nat_srtcp_protect (subscriber->to_relay, buf, len);
+  nat_probe_send (subscriber, buf, len);
+  nat_probe_send (subscriber, buf, len);
+  buf[12] ^= 1;
+  nat_probe_send (subscriber, buf, len);
+  nat_probe_send (subscriber, buf, 20);
+  data_relay_sync (r);
+  g_assert_cmpuint (nat_counter_get (&c->rtcp_received), ==, 2);
+  g_assert_cmpuint (nat_counter_get (&c->rtcp_refused), ==, 3);
+  nat_session_counters_unref (c);
+}
+
+/* However many ask: one PLI at once, and one after the interval for those that came in it. */
+static void
+test_picture_limit (void)
+{
+  g_autoptr (DataRelay) r = data_relay_new ("127.0.0.1", FALSE, NULL);
+  NatTicket tp;
+  NatSessionCounters *c;
+  g_autoptr (NatProbe) publisher = data_relay_publish (r, &tp, NULL);
+  g_autoptr (NatProbe) one = NULL, two = NULL;
+  gint64 first, second;
+  Heard heard;
+
+  one = data_relay_subscribe (r, NULL, &c);
+  g_assert_true (hear_pli (publisher, &heard, NAT_PROBE_WAIT_MS)); /* it joined: video only */
+  first = g_get_monotonic_time ();
+  g_assert_cmpuint (heard.n_pli, ==, 1);
+  g_assert_cmpuint (heard.pli_ssrc, ==, VIDEO_SSRC);
+  two = data_relay_subscribe (r, NULL, NULL);
+  for (guint i = 0; i < 10; i++) {
+    send_pli (one, VIDEO_SSRC);
+    send_pli (two, VIDEO_SSRC);
+  }
+  g_assert_true (hear_pli (publisher, &heard, NAT_PROBE_WAIT_MS));
+  second = g_get_monotonic_time ();
+  g_assert_cmpuint (heard.n_pli, ==, 1);
+  g_assert_cmpint (second - first, >=, 450000); /* 500, and what the first took to get here */
+  g_assert_false (hear_pli (publisher, &heard, 700));
+  g_assert_cmpuint (nat_counter_get (&c->keyframe_requests), ==, 10);
+  /* After a pause at once; another source has a limit of its own; an unknown one is ignored. */
+  send_pli (one, 0xdeadbeef);
+  send_pli (one, VIDEO_SSRC);
+  g_assert_true (hear_pli (publisher, &heard, 300));
+  g_assert_cmpuint (heard.pli_ssrc, ==, VIDEO_SSRC);
+  send_pli (one, AUDIO_SSRC);
+  g_assert_true (hear_pli (publisher, &heard, 300));
+  g_assert_cmpuint (heard.pli_ssrc, ==, AUDIO_SSRC);
+  g_assert_cmpuint (nat_counter_get (&c->keyframe_requests), ==, 12);
+  nat_session_counters_unref (c);
+}
+
+/* Those who wait when the publisher comes get a picture as soon as it can be asked for. */
+static void
+test_picture_waits (void)
+{
+  g_autoptr (DataRelay) r = data_relay_new ("127.0.0.1", FALSE, NULL);
+  NatTicket tp;
+  g_autoptr (NatProbe) subscriber = data_relay_subscribe (r, NULL, NULL);
+  g_autoptr (NatProbe) publisher = data_relay_publish (r, &tp, NULL);
+  Heard heard;
+
+  g_assert_true (hear_pli (publisher, &heard, NAT_PROBE_WAIT_MS));
+  g_assert_cmpuint (heard.pli_ssrc, ==, VIDEO_SSRC);
+}
+
+/* Gone for want of consent and revived under the same boot id and epoch: no index comes twice, so the
+ * client's context, which refuses repeats, opens what it gets. */
+static void
+test_indices_go_on (void)
+{
+  NatDataTimes times;
+  g_autoptr (DataRelay) r = NULL;
+  NatTicket tp;
+  g_autoptr (NatProbe) publisher = NULL, subscriber = NULL;
+  guint8 buf[NAT_DATAGRAM_MAX], sr[200];
+  NatEvent event;
+
+  data_relay_default_times (&times);
+  times.consent_us = 300 * 1000;
+  r = data_relay_new ("127.0.0.1", FALSE, &times);
+  subscriber = data_relay_subscribe (r, NULL, NULL);
+  publisher = data_relay_publish (r, &tp, NULL);
+  for (guint round = 0; round < 3; round++) {
+    g_assert_cmpint (nat_probe_bind (subscriber, NAT_PROBE_SELECT), ==, 0);
+    g_assert_cmpint (nat_probe_bind (publisher, NAT_PROBE_SELECT), ==, 0);
+    nat_probe_send_rtcp (publisher, sr, write_sr (sr, VIDEO_SSRC, 1));
+    g_assert_cmpint (nat_probe_receive_rtcp (subscriber, buf, NAT_PROBE_WAIT_MS), >, 0);
+    g_assert_true (data_relay_event (r, NAT_EVENT_GONE, &event, NAT_PROBE_WAIT_MS));
+    g_assert_true (data_relay_event (r, NAT_EVENT_GONE, &event, NAT_PROBE_WAIT_MS));
+  }
+}
+
+/* A client that starts anew draws a new epoch: both directions begin again. */
+static void
+test_new_epoch (void)
+{
+  g_autoptr (DataRelay) r = data_relay_new ("127.0.0.1", FALSE, NULL);
+  NatTicket tp;
+  NatSessionCounters *c;
+  g_autoptr (NatProbe) publisher = data_relay_publish (r, &tp, NULL);
+  g_autoptr (NatProbe) subscriber = data_relay_subscribe (r, NULL, &c);
+  guint8 buf[NAT_DATAGRAM_MAX], sr[200];
+
+  for (guint i = 0; i < 3; i++) {
+    nat_probe_send_rtcp (publisher, sr, write_sr (sr, VIDEO_SSRC, 1));
+    g_assert_cmpint (nat_probe_receive_rtcp (subscriber, buf, NAT_PROBE_WAIT_MS), >, 0);
+    send_pli (subscriber, VIDEO_SSRC);
+    data_relay_sync (r);
+    g_assert_cmpuint (nat_counter_get (&c->rtcp_received), ==, i + 1);
+    nat_crypto_random (subscriber->epoch, sizeof subscriber->epoch);
+    g_clear_pointer (&subscriber->to_relay, nat_srtcp_free);
+    g_clear_pointer (&subscriber->from_relay, nat_srtcp_free);
+    g_assert_cmpint (nat_probe_bind (subscriber, NAT_PROBE_SELECT), ==, 0);
+  }
+  g_assert_cmpuint (nat_counter_get (&c->rtcp_refused), ==, 0);
+  nat_session_counters_unref (c);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/feedback/receiver-report", test_receiver_report);
+  g_test_add_func ("/feedback/sender-report", test_sender_report);
+  g_test_add_func ("/feedback/reports-end-here", test_reports_end_here);
+  g_test_add_func ("/feedback/picture-limit", test_picture_limit);
+  g_test_add_func ("/feedback/picture-waits", test_picture_waits);
+  g_test_add_func ("/feedback/indices-go-on", test_indices_go_on);
+  g_test_add_func ("/feedback/new-epoch", test_new_epoch);
+  return g_test_run ();
+}
