@@ -7,6 +7,9 @@ pcap.py udp FILE             one line a datagram: source port destination port l
 pcap.py find FILE PLAIN [N]  prints how many datagrams were searched, and fails if any carries
                              a run of N bytes (16 by default) that also stands in the file
                              PLAIN: media that ought not to be readable
+pcap.py connections FILE [FROM TO]
+                             prints how many TCP connections were asked for, between two moments
+                             in seconds since 1970
 pcap.py stun FILE            fails if a datagram that claims to be STUN has a wrong length
 """
 import ipaddress
@@ -16,29 +19,40 @@ import sys
 STUN_COOKIE = 0x2112A442
 
 
-def frames(path):
+def records(path):
+    """(seconds since 1970, Ethernet frame) of every packet."""
     with open(path, "rb") as file:
         data = file.read()
     offset = 24
     while offset + 16 <= len(data):
-        length = struct.unpack_from("=I", data, offset + 8)[0]
-        yield data[offset + 16:offset + 16 + length]
+        seconds, micro, length = struct.unpack_from("=III", data, offset)
+        yield seconds + micro / 1e6, data[offset + 16:offset + 16 + length]
         offset += 16 + length
 
 
-def datagrams(path):
-    """(source, port, destination, port, payload) of every UDP datagram, IPv4 and IPv6."""
-    for frame in frames(path):
+def packets(path, protocol):
+    """(time, source, destination, what follows the IP header) of IPv4 and IPv6."""
+    for time, frame in records(path):
         kind = struct.unpack_from("!H", frame, 12)[0]
-        if kind == 0x0800 and frame[23] == 17:
+        if kind == 0x0800 and frame[23] == protocol:
             source, destination, start = frame[26:30], frame[30:34], 14 + (frame[14] & 15) * 4
-        elif kind == 0x86DD and frame[20] == 17:
+        elif kind == 0x86DD and frame[20] == protocol:
             source, destination, start = frame[22:38], frame[38:54], 54
         else:
             continue
-        sport, dport, length = struct.unpack_from("!HHH", frame, start)
-        yield (ipaddress.ip_address(source), sport, ipaddress.ip_address(destination), dport,
-               frame[start + 8:start + length])
+        yield time, ipaddress.ip_address(source), ipaddress.ip_address(destination), frame[start:]
+
+
+def datagrams(path):
+    """(source, port, destination, port, payload) of every UDP datagram."""
+    for _, source, destination, body in packets(path, 17):
+        sport, dport, length = struct.unpack_from("!HHH", body)
+        yield source, sport, destination, dport, body[8:length]
+
+
+def connections(path, begin="0", end="inf"):
+    print(sum(float(begin) <= time <= float(end) and body[13] & 0x12 == 0x02
+              for time, _, _, body in packets(path, 6)))
 
 
 def udp(path):
@@ -78,4 +92,5 @@ def stun(path):
 
 
 if __name__ == "__main__":
-    sys.exit({"udp": udp, "find": find, "stun": stun}[sys.argv[1]](*sys.argv[2:]))
+    sys.exit({"udp": udp, "find": find, "stun": stun,
+              "connections": connections}[sys.argv[1]](*sys.argv[2:]))

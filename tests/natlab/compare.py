@@ -1,0 +1,59 @@
+#!/usr/bin/python3
+# natrelay
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""compare.py SENT RECEIVED [OPTION…]: what of the access units that aucheck sent has come.
+
+Each must have come whole (same hash), once and in order; what came before the sender began to
+count is no matter. Prints a line a track and fails if one has missing or strange units.
+
+  --lost N     up to N units of each track may be missing (an outage), but none be strange
+  --tail N     the last N of each track must all have come
+  --tracks N   so many tracks there must be (default 2)
+"""
+import argparse
+import sys
+
+
+def read(path):
+    tracks = {}
+    with open(path, encoding="ascii") as file:
+        for line in file:
+            if line.endswith("\n"):
+                kind, unit = line.rstrip("\n").split(" ", 1)
+                tracks.setdefault(kind, []).append(unit)
+    return tracks
+
+
+def judge(kind, sent, came, lost, tail):
+    place = {unit: index for index, unit in enumerate(sent)}
+    known = [place.get(unit) for unit in came]
+    while known and known[0] is None:
+        known.pop(0)
+    strange = known.count(None)
+    order = [index for index in known if index is not None]
+    disordered = sum(b <= a for a, b in zip(order, order[1:]))
+    missing = sorted(set(range(len(sent))) - set(order))
+    late = [index for index in missing if index >= len(sent) - tail]
+    good = (len(sent) > 0 and not strange and not disordered and len(missing) <= lost and not late)
+    print("%s: %d of %d access units, %d strange, %d out of order%s"
+          % (kind, len(set(order)), len(sent), strange, disordered,
+             ", missing " + ", ".join(map(str, missing[:20])) if missing else ""))
+    return good
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("sent")
+    parser.add_argument("received")
+    parser.add_argument("--lost", type=int, default=0)
+    parser.add_argument("--tail", type=int, default=0)
+    parser.add_argument("--tracks", type=int, default=2)
+    options = parser.parse_args()
+    sent, received = read(options.sent), read(options.received)
+    verdicts = [judge(kind, sent[kind], received.get(kind, []), options.lost, options.tail)
+                for kind in sorted(sent)]
+    return 0 if all(verdicts) and len(verdicts) == options.tracks else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
