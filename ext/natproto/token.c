@@ -422,6 +422,35 @@ read_globs (JsonObject *object, const char *member, char ***out, GError **error)
 }
 
 static gboolean
+is_our_audience (JsonNode *node)
+{
+  return JSON_NODE_HOLDS_VALUE (node) && json_node_get_value_type (node) == G_TYPE_STRING &&
+         strcmp (json_node_get_string (node), NAT_TOKEN_AUDIENCE) == 0;
+}
+
+/* RFC 7519 section 4.1.3: what was made for others is refused, though the same key signed it. */
+static gboolean
+check_audience (JsonObject *object, GError **error)
+{
+  JsonNode *node = json_object_get_member (object, "aud");
+
+  if (node == NULL || is_our_audience (node))
+    return TRUE;
+  if (JSON_NODE_HOLDS_ARRAY (node)) {
+    JsonArray *array = json_node_get_array (node);
+
+    for (guint i = 0; i < json_array_get_length (array); i++) {
+      if (is_our_audience (json_array_get_element (array, i)))
+        return TRUE;
+    }
+  }
+  g_set_error_literal (error, NAT_ERROR, NAT_ERROR_AUTHENTICATION,
+      "The access token is made for something else (\"aud\"); a relay takes tokens for "
+      "\"" NAT_TOKEN_AUDIENCE "\" or without an audience");
+  return FALSE;
+}
+
+static gboolean
 read_claims (NatToken *t, JsonObject *object, GError **error)
 {
   const char *subject = NULL, *id = NULL;
@@ -475,7 +504,8 @@ nat_token_verify (NatToken *t, const char *text, NatTokenKeys *keys, gint64 now_
   if (!split (&p, text, error) || !check_signature (&p, keys, error))
     return FALSE;
   claims = nat_json_parse (p.claims, -1, NAT_TOKEN_MAX, "The access token's content", error);
-  ok = claims != NULL && read_claims (t, claims, error) && check_times (t, now_s, error);
+  ok = claims != NULL && check_audience (claims, error) && read_claims (t, claims, error) &&
+       check_times (t, now_s, error);
   if (!ok)
     nat_token_clear (t);
   return ok;
