@@ -4,7 +4,8 @@
 #pragma once
 
 /* An IP address and port as a plain value: comparable with memcmp, hashable, fit
- * for tables. IPv4-mapped IPv6 addresses are folded to IPv4 when they come in. */
+ * for tables. IPv4-mapped IPv6 addresses are folded to IPv4 when they come in. An IPv6 scope is not
+ * kept: link-local addresses cannot be answered. */
 
 #include <glib.h>
 

@@ -66,7 +66,7 @@ void nat_crypto_aes128_block (const guint8 key[16], const guint8 in[16], guint8 
 
 /* base64url without padding (RFC 4648 section 5). Encoding writes a closing zero and
  * returns the length without it; out holds NAT_BASE64URL_LEN (len) + 1 bytes. Decoding is
- * strict (no padding, no other bytes, no stray bits) and returns -1 when it is not. */
+ * strict: -1 for padding, other bytes, stray bits, or more than out_cap; out is then undefined. */
 #define NAT_BASE64URL_LEN(n) (((n) * 4 + 2) / 3)
 gsize nat_base64url_encode (gconstpointer data, gsize len, char *out);
 gssize nat_base64url_decode (const char *text, gsize text_len, guint8 *out, gsize out_cap);
@@ -83,7 +83,8 @@ NatSignKey *nat_sign_key_new_hmac (gconstpointer secret, gsize len, GError **err
 /* A public or (PKCS#8) private key in PEM: EC P-256 or Ed25519, anything else is refused. */
 NatSignKey *nat_sign_key_new_pem (const char *pem, GError **error);
 NatSignKey *nat_sign_key_generate (NatSignAlgorithm algorithm, GError **error);
-char *nat_sign_key_to_pem (NatSignKey *key, gboolean private_part, GError **error); /* not for HS256 */
+/* Not for HS256. Whoever frees a private part wipes it first. */
+char *nat_sign_key_to_pem (NatSignKey *key, gboolean private_part, GError **error);
 NatSignAlgorithm nat_sign_key_algorithm (NatSignKey *key);
 gboolean nat_sign_key_can_sign (NatSignKey *key);
 /* JWS signatures: 32 bytes (HS256) or 64 bytes (ES256 as r||s, EdDSA). sig holds 64 bytes. */

@@ -46,6 +46,7 @@ typedef struct {
   NatMediaKey media_keys[NAT_MEDIA_KEYS_MAX];
   guint n_media_keys; /* 0: media is not sealed, or the relay is not told */
 } NatDescription;
+/* Holds keys: whoever frees it wipes it first. */
 char *nat_description_to_json (const NatDescription *d);
 gboolean nat_description_from_json (
     NatDescription *d, const char *json, gssize len, GError **error);
@@ -76,6 +77,7 @@ typedef struct {
 /* "members" of the JSON: session, username, realm, password, udp [{address, port}], keepalive-ms,
  * expires-s, boot-id, version, publisher ("none", "live", "grace", "ended"), sdp, media-keys [{kid,
  * cipher-suite, key}]. kid and cipher-suite ("AES_128_GCM_SHA256_128"...) as RFC 9605 names them. */
+/* Holds password and keys, as above. */
 char *nat_session_document_to_json (const NatSessionDocument *d);
 gboolean nat_session_document_from_json (
     NatSessionDocument *d, const char *json, gssize len, GError **error);

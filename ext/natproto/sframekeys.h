@@ -30,7 +30,7 @@ typedef struct {
 } NatMediaKey;
 
 /* Draws key bytes and a KID of 16 random bits (so that a restarted publisher's packets are not
- * taken for the old one's). */
+ * taken for the old one's). Two KIDs may come out equal: whoever holds others draws again. */
 void nat_media_key_generate (NatMediaKey *key, NatSframeSuite suite);
 
 /* The publisher's side: one media key in use, counters per SSRC. One thread at a time. */
@@ -52,7 +52,7 @@ typedef struct _NatSframeOpener NatSframeOpener;
 NatSframeOpener *nat_sframe_opener_new (void);
 void nat_sframe_opener_free (NatSframeOpener *o);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatSframeOpener, nat_sframe_opener_free)
-/* Replaces the set; contexts of keys that stay are kept with their replay windows. */
+/* Replaces the set, of at most 4 different KIDs; contexts of keys that stay are kept with their replay windows. */
 void nat_sframe_opener_set_keys (NatSframeOpener *o, const NatMediaKey *keys, guint n);
 typedef enum {
   NAT_OPEN_OK,
@@ -63,7 +63,8 @@ typedef enum {
   NAT_OPEN_LIMIT, /* more SSRCs than NAT_TRACKS_MAX under one key */
 } NatOpenStatus;
 /* In place: packet becomes plain RTP; *len its length. On any other status than OK the payload may
- * have been overwritten. Allocates only for the first genuine packet of an SSRC. */
+ * have been overwritten. Derives keys and allocates for every
+ * packet of an SSRC that had no genuine one yet, and keeps them only if this one is. */
 NatOpenStatus nat_sframe_opener_open (NatSframeOpener *o, guint8 *packet, gsize *len);
 
 G_END_DECLS

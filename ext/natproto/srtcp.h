@@ -14,7 +14,9 @@
  *                  L    = 28)
  *
  * and from them RFC 3711 section 4.3 makes the session key and salt (key derivation rate 0, labels 3
- * and 5), so that any SRTP library can stand at the other end. Every packet is encrypted. */
+ * and 5), so that an SRTP library can stand at the other end. Every packet is encrypted. The index
+ * counts all packets of a direction, whatever SSRC they begin with: a library that counts each SSRC
+ * by itself may send from one SSRC only, or its second looks like a replay. */
 
 #include <glib.h>
 #include "natproto/messages.h"

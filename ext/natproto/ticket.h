@@ -35,7 +35,8 @@ guint32 nat_secrets_current (NatSecrets *s);    /* 0 = none yet; numbers start a
 void nat_secrets_free (NatSecrets *s);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatSecrets, nat_secrets_free)
 
-/* text: NAT_TICKET_TEXT_MAX + 1 bytes. Returns its length. iv: 12 fresh random bytes. */
+/* text: NAT_TICKET_TEXT_MAX + 1 bytes. Returns its length. iv: 12 fresh random bytes; so
+ * drawn, they serve 2^32 tickets under one secret (NIST SP 800-38D section 8.3). */
 gsize nat_ticket_seal (NatSecrets *s, const NatTicket *ticket, const guint8 iv[12], char *text);
 typedef enum {
   NAT_TICKET_GOOD,
