@@ -164,6 +164,9 @@ bind_udp (NatRelay *relay, GError **error)
   relay->dataplane = nat_dataplane_new (&dp, &hints, error);
   if (relay->dataplane == NULL)
     return FALSE;
+  if (nat_dataplane_n_workers (relay->dataplane) < relay->config->workers)
+    g_message (
+        "this version forwards media with %u worker", nat_dataplane_n_workers (relay->dataplane));
   lines = g_strsplit (hints ? hints : "", "\n", -1);
   for (guint i = 0; lines[i] != NULL; i++) {
     if (*lines[i] != '\0')
@@ -293,12 +296,11 @@ make_control (NatRelay *relay)
 static gboolean
 start (NatRelay *relay, GError **error)
 {
+  /* Nobody may come back whose session ended before the restart: first those, then the ports. */
+  nat_registry_flush (relay->registry);
   if (!nat_dataplane_start (relay->dataplane, error))
     return FALSE;
   relay->running = TRUE;
-  /* Nobody may come back whose session ended before the restart: first those, then the ports. */
-  for (guint i = 0; i < 1000 && !nat_registry_flush (relay->registry); i++)
-    g_usleep (1000);
   relay->event_watch =
       g_unix_fd_add (nat_dataplane_event_fd (relay->dataplane), G_IO_IN, events_wait, relay);
   relay->tick = g_timeout_add (1000, tick, relay);

@@ -642,7 +642,8 @@ path_matches (const char *pattern, const NatHttpRequest *rq)
       at = rq->n_path - (n - i - 1);
       continue;
     }
-    if (at >= rq->n_path || (*words[i] != '*' && strcmp (words[i], rq->path[at]) != 0))
+    if (at >= rq->n_path ||
+        (*words[i] == '*' ? *rq->path[at] == '\0' : strcmp (words[i], rq->path[at]) != 0))
       return FALSE;
     at++;
   }

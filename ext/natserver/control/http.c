@@ -304,6 +304,9 @@ parse_head (NatHttpRequest *r, const char *head, gsize len, const char **why)
   if (status == SOUP_STATUS_HTTP_VERSION_NOT_SUPPORTED || version > SOUP_HTTP_1_1) {
     *why = "Ask with HTTP/1.1.";
     problem = NAT_PROBLEM_HTTP_VERSION;
+  } else if (status == SOUP_STATUS_EXPECTATION_FAILED) {
+    *why = "Only \"Expect: 100-continue\" is understood.";
+    problem = NAT_PROBLEM_EXPECTATION;
   } else if (status != SOUP_STATUS_OK || method == NULL || target == NULL) {
     *why = "The request line cannot be read.";
   } else {

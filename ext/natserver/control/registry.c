@@ -242,6 +242,17 @@ add_counters (NatSessionCounters *sum, const NatSessionCounters *c)
 #undef NAT_SESSION_COUNTER
 }
 
+/* A session that comes back may bring along the counters that were summed up when it went. */
+static void
+take_back_counters (NatSessionCounters *sum, const NatSessionCounters *c)
+{
+#define NAT_SESSION_COUNTER(name, unit, help)                                                      \
+  atomic_store (&sum->name, nat_counter_get (&sum->name) -                                         \
+                                MIN (nat_counter_get (&sum->name), nat_counter_get (&c->name)));
+#include "natserver/counters.def"
+#undef NAT_SESSION_COUNTER
+}
+
 static NatRegistered *
 session_add (NatRegistry *r, NatTime now, const NatTicket *ticket, NatSessionCounters *counters)
 {
@@ -525,14 +536,18 @@ revive (NatRegistry *r, NatTime now, NatEvent *event)
   gboolean fresh = !g_hash_table_contains (r->streams, event->ticket.stream);
 
   if (session != NULL) { /* the data plane forgot it, we did not yet */
-    add_counters (session->stream->past, session->counters);
-    add_counters (r->past, session->counters);
+    if (session->counters != event->counters) {
+      add_counters (session->stream->past, session->counters);
+      add_counters (r->past, session->counters);
+    }
     nat_session_counters_unref (session->counters);
     session->counters = event->counters;
     return;
   }
   nat_admission_enter (r->config.admission, NULL, event->ticket.subject);
   session = session_add (r, now, &event->ticket, event->counters);
+  take_back_counters (r->past, session->counters);
+  take_back_counters (session->stream->past, session->counters);
   if (session->ticket.role == NAT_ROLE_PUBLISHER) {
     revive_publisher (r, now, session);
   } else if (fresh) {

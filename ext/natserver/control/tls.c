@@ -59,6 +59,9 @@ hint_for (int result)
   case GNUTLS_E_BASE64_UNEXPECTED_HEADER_ERROR:
   case GNUTLS_E_BASE64_DECODING_ERROR:
   case GNUTLS_E_NO_CERTIFICATE_FOUND:
+  case GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE:
+  case GNUTLS_E_ASN1_TAG_ERROR:
+  case GNUTLS_E_ASN1_DER_ERROR:
     return "one of the files is not what it should be; both must be PEM, the certificate (with "
            "its chain) in the first and its private key in the second";
   case GNUTLS_E_DECRYPTION_FAILED:
@@ -126,8 +129,8 @@ nat_tls_identity_load (const char *certificate_path, const char *key_path, GErro
       &(gnutls_datum_t){(guchar *)key, (guint)key_len}, &result);
   if (identity == NULL)
     g_set_error (error, NAT_ERROR, NAT_ERROR_ARGUMENT,
-        "The certificate %s cannot be used with the private key %s: %s.", certificate_path,
-        key_path, hint_for (result));
+        "The certificate %s cannot be used with the private key %s: %s", certificate_path, key_path,
+        hint_for (result));
   nat_crypto_wipe (key, key_len);
   g_free (key);
   g_free (certificate);
