@@ -1,0 +1,23 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#pragma once
+
+/* What an application does with the messages of natrelaysink and natrelaysrc; the same for both. */
+
+#include <gst/gst.h>
+
+G_BEGIN_DECLS
+
+typedef struct {
+  GMainLoop *loop;
+  GstElement *pipeline;
+  GstElement *end; /* natrelaysink or natrelaysrc */
+  int code;        /* what main() returns */
+} Connection;
+
+/* Plays until EOS, an error, SIGINT, SIGTERM, or for some seconds (0 = until then). Ends with EOS, so that
+ * nothing that was sent is left out. Prints what happens and, at the end, what stats says. */
+void connection_run (Connection *connection, double seconds);
+
+G_END_DECLS
