@@ -126,11 +126,14 @@ append_sums (GString *out, const NatSnapshot *s)
 
   for (guint k = 0; k < G_N_ELEMENTS (sum_names); k++) {
     const SumName *name = &sum_names[k];
-    g_autofree char *total = g_strconcat (name->name, "_total", NULL);
+    /* A late packet fills its gap: this one also falls. */
+    gboolean falls = strcmp (name->name, "packets_lost") == 0;
+    const char *type = falls ? "gauge" : "counter";
+    g_autofree char *total = g_strconcat (name->name, falls ? "" : "_total", NULL);
     g_autofree char *per_stream = g_strconcat ("stream_", total, NULL);
 
-    single (out, total, "counter", name->help, sum_get (&all, name));
-    begin (out, per_stream, "counter", name->help);
+    single (out, total, type, name->help, sum_get (&all, name));
+    begin (out, per_stream, type, name->help);
     for (guint i = 0; i < n; i++)
       g_string_append_printf (out, "natrelay_%s{stream=\"%s\"} %" G_GUINT64_FORMAT "\n", per_stream,
           labels[i], sum_get (&sums[i], name));

@@ -36,14 +36,14 @@ static const char style[] =
     "th,td{padding:8px 16px;text-align:left;white-space:nowrap;border-top:1px solid var(--line)}"
     "th{font-size:12px;font-weight:600;color:var(--dim)}"
     "td.n,th.n{text-align:right}"
-    "td.name{font-weight:600;white-space:normal;word-break:break-all;min-width:9em}"
+    "td.name{font-weight:600;white-space:normal;overflow-wrap:anywhere;min-width:12em}"
     ".mono{font-family:ui-monospace,'Cascadia Mono','DejaVu Sans Mono',monospace;font-size:13px}"
     ".tag{display:inline-block;padding:1px 10px;border-radius:99px;font-size:13px;"
     "background:var(--idle-bg);color:var(--dim)}"
     ".live{background:var(--good-bg);color:var(--good)}"
     ".grace{background:var(--warn-bg);color:var(--warn)}"
     ".bad{color:var(--bad);font-weight:600}"
-    ".none{padding:4px 16px 20px;color:var(--dim);margin:0}"
+    ".nothing{padding:4px 16px 20px;color:var(--dim);margin:0}"
     "footer{margin-top:20px;color:var(--dim);font-size:13px}";
 
 /* ---- Words and numbers ------------------------------------------------- */
@@ -100,9 +100,24 @@ append_duration (GString *out, gint64 s)
 }
 
 static void
-append_loss (GString *out, gdouble percent)
+append_traffic (GString *out, guint64 bytes)
 {
-  if (percent >= 1)
+  if (bytes == 0) {
+    g_string_append (out, "<td class=\"n dim\">&ndash;</td>");
+    return;
+  }
+  g_string_append (out, "<td class=n>");
+  append_bytes (out, bytes);
+  g_string_append (out, "</td>");
+}
+
+/* any: there was something that could have been lost. */
+static void
+append_loss (GString *out, gdouble percent, gboolean any)
+{
+  if (!any)
+    g_string_append (out, "<td class=\"n dim\">&ndash;</td>");
+  else if (percent >= 1)
     g_string_append_printf (out, "<td class=\"n bad\">%.1f %%</td>", percent);
   else
     g_string_append_printf (out, "<td class=n>%.1f %%</td>", percent);
@@ -175,9 +190,10 @@ card (GString *out, const char *label, const char *note, guint64 value, gboolean
 static void
 append_cards (GString *out, const NatSnapshot *s, const Traffic *all)
 {
-  g_autofree char *in = g_strdup_printf ("%.2f %% of the packets lost", percent_lost (all));
+  g_autofree char *in = g_strdup_printf ("%.2f %% lost on the way", percent_lost (all));
   g_autofree char *refused =
       g_strdup_printf ("%" G_GUINT64_FORMAT " refused for a limit", s->https_refused);
+  g_autofree char *known = g_strdup_printf ("of %u known", s->streams->len);
   guint live = 0, subscribers = 0, waiting = 0;
 
   for (guint i = 0; i < s->streams->len; i++)
@@ -190,10 +206,9 @@ append_cards (GString *out, const NatSnapshot *s, const Traffic *all)
     waiting += !session->registered;
   }
   g_string_append (out, "<div class=cards>");
-  card (
-      out, "streams live", s->streams->len == 1 ? "1 known" : "of those known below", live, FALSE);
-  card (out, "subscribers", "with a registered mapping", subscribers, FALSE);
-  card (out, "not registered", "still to answer the challenge", waiting, FALSE);
+  card (out, "streams live", known, live, FALSE);
+  card (out, "subscribers", "registered", subscribers, FALSE);
+  card (out, "not yet registered", "have negotiated", waiting, FALSE);
   card (out, "received", in, all->bytes_received, TRUE);
   card (out, "forwarded", "to all subscribers", all->bytes_sent, TRUE);
   card (out, "HTTPS requests", refused, s->https_requests, FALSE);
@@ -221,7 +236,7 @@ end_table (GString *out, guint total, const char *none)
   if (total > 0)
     g_string_append (out, "</tbody></table></div></section>");
   else
-    g_string_append_printf (out, "<p class=none>%s</p></section>", none);
+    g_string_append_printf (out, "<p class=nothing>%s</p></section>", none);
 }
 
 static void
@@ -229,14 +244,11 @@ append_stream (GString *out, const NatStreamSnapshot *stream, const Traffic *t)
 {
   g_string_append (out, "<tr><td class=name>");
   append_escaped (out, stream->name);
-  g_string_append_printf (out,
-      "</td><td><span class=\"tag %s\">%s</span></td><td class=n>%u</td><td class=n>",
+  g_string_append_printf (out, "</td><td><span class=\"tag %s\">%s</span></td><td class=n>%u</td>",
       stream->publisher, stream->publisher, stream->subscribers);
-  append_bytes (out, t->bytes_received);
-  g_string_append (out, "</td><td class=n>");
-  append_bytes (out, t->bytes_sent);
-  g_string_append (out, "</td>");
-  append_loss (out, percent_lost (t));
+  append_traffic (out, t->bytes_received);
+  append_traffic (out, t->bytes_sent);
+  append_loss (out, percent_lost (t), t->packets_received > 0);
   g_string_append_printf (out, "<td class=n>%u</td></tr>", stream->version);
 }
 
@@ -257,13 +269,14 @@ append_streams (GString *out, const NatSnapshot *s, GHashTable *sums)
 static void
 append_loss_of (GString *out, const NatSessionSnapshot *session)
 {
+  guint64 fraction = nat_counter_get (&session->counters->fraction_lost);
   Traffic t = {0};
 
   add (&t, session->counters);
-  append_loss (
-      out, session->role == NAT_ROLE_PUBLISHER
-               ? percent_lost (&t)
-               : 100.0 * (gdouble)nat_counter_get (&session->counters->fraction_lost) / 256);
+  if (session->role == NAT_ROLE_PUBLISHER)
+    append_loss (out, percent_lost (&t), t.packets_received > 0);
+  else
+    append_loss (out, 100.0 * (gdouble)fraction / 256, t.packets_sent > 0);
 }
 
 static void
@@ -297,11 +310,9 @@ append_session (
   append_mapping (out, session, addresses);
   g_string_append (out, "<td>");
   append_escaped (out, addresses ? session->subject : "");
-  g_string_append (out, "</td><td class=n>");
-  append_bytes (out, nat_counter_get (&c->bytes_received));
-  g_string_append (out, "</td><td class=n>");
-  append_bytes (out, nat_counter_get (&c->bytes_sent));
   g_string_append (out, "</td>");
+  append_traffic (out, nat_counter_get (&c->bytes_received));
+  append_traffic (out, nat_counter_get (&c->bytes_sent));
   append_loss_of (out, session);
   if (rtt_us > 0)
     g_string_append_printf (out, "<td class=n>%.1f ms</td>", (gdouble)rtt_us / 1000);
