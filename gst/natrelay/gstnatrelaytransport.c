@@ -343,7 +343,7 @@ gst_nat_relay_transport_src_push (
   for (guint i = 0; i < n; i++) {
     GstBuffer *buffer;
 
-    if (!self->open) {
+    if (!self->open || packets[i].len == 0) {
       self->dropped++;
       continue;
     }
