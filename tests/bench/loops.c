@@ -27,7 +27,7 @@
 
 static struct {
   char *listen, *to;
-  int count, nap_us, seconds, drop_every, repeat_every, swap_every, delay_ms;
+  int count, nap_us, seconds, drop_every, repeat_every, swap_every, damage_every, delay_ms;
 } opt = {.count = 1, .seconds = 600};
 
 static const GOptionEntry entries[] = {
@@ -42,6 +42,8 @@ static const GOptionEntry entries[] = {
         "N"},
     {"swap-every", 0, 0, G_OPTION_ARG_INT, &opt.swap_every,
         "faulty: send every Nth after its successor", "N"},
+    {"damage-every", 0, 0, G_OPTION_ARG_INT, &opt.damage_every,
+        "faulty: change the last byte of every Nth", "N"},
     {"delay-ms", 0, 0, G_OPTION_ARG_INT, &opt.delay_ms, "faulty: hold everything so long", "MS"},
     {NULL},
 };
@@ -80,26 +82,47 @@ run_plain (void)
   }
 }
 
+static gboolean
+turn_of (int every, guint64 i)
+{
+  return every > 0 && i % (guint)every == 0;
+}
+
+/* A read that ends after a quiet moment, so that a packet that waits for its successor goes
+ * out in the end. */
+static void
+use_timeout (void)
+{
+  struct timeval t = {.tv_usec = 50000};
+
+  if (setsockopt (fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t) < 0)
+    die ("SO_RCVTIMEO");
+}
+
 static void
 run_faulty (void)
 {
   static guint8 data[2048], held[2048];
   gsize n_held = 0;
 
-  for (guint64 i = 1;; i++) {
+  use_timeout ();
+  for (guint64 i = 0;;) {
     gssize n = recv (fd, data, sizeof data, 0);
 
-    if (opt.delay_ms)
+    if (n > 0)
+      i++;
+    if (n > 0 && opt.delay_ms)
       g_usleep ((gulong)opt.delay_ms * 1000);
-    if (n <= 0 || (opt.drop_every && i % (guint)opt.drop_every == 0))
+    if (n > 0 && turn_of (opt.damage_every, i))
+      data[n - 1] ^= 0xff;
+    if (n > 0 && turn_of (opt.drop_every, i))
       continue;
-    if (opt.swap_every && i % (guint)opt.swap_every == 0 && !n_held) {
+    if (n > 0 && !n_held && turn_of (opt.swap_every, i)) {
       memcpy (held, data, (gsize)n);
       n_held = (gsize)n;
       continue;
     }
-    send_to_all (data, (gsize)n);
-    if (opt.repeat_every && i % (guint)opt.repeat_every == 0)
+    for (int copies = n <= 0 ? 0 : turn_of (opt.repeat_every, i) ? 2 : 1; copies > 0; copies--)
       send_to_all (data, (gsize)n);
     if (n_held)
       send_to_all (held, n_held);
