@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "natclient/flow.h"
 #include "natproto/crypto.h"
 #include "natproto/stun.h"
 #include "natproto/stunauth.h"
@@ -27,10 +28,6 @@
 #define KEEPALIVE_SUSPECT_US  MS (1500) /* a keepalive's third repetition got no answer */
 #define SHORTEST_SUSPECT_US   MS (250)
 #define SHORTEST_KEEPALIVE_US MS (1000)
-#define SHORTEST_GAP_US       MS (20) /* three of them are the 60 ms of the rule */
-#define LONGEST_GAP_US        MS (1000)
-#define FLOW_CHECK_US         MS (500)  /* between two Bindings for a flow that stutters */
-#define REPORT_US             MS (1000) /* publisher: a sender without RTCP for so long asks */
 #define BURST_US              MS (3000) /* after GOING_AWAY: probe as if it were silent */
 #define BURST_PAUSE_US        MS (10000)
 #define STUCK_US              MS (5000)
@@ -99,11 +96,7 @@ struct _NatProber {
   gboolean mapped_of_socket; /* mapped was learned with the socket in use */
   guint srtt_us;
 
-  /* Whether a flow dried up. */
-  gboolean flowing; /* subscriber: packets came since the last check */
-  gint64 heard_us, gap_us;
-  gint64 flow_check_us;
-  gint64 sent_us, sending_us; /* publisher: last packet; first of the spell, 0 = no spell */
+  NatFlow flow;
 };
 
 NatProber *
@@ -116,6 +109,7 @@ nat_prober_new (
   memcpy (p->epoch, epoch, NAT_EPOCH_SIZE);
   p->ops = *ops;
   p->user = user;
+  nat_flow_init (&p->flow, role);
   p->interval_us = MS (NAT_KEEPALIVE_MS);
   return p;
 }
@@ -311,8 +305,6 @@ nat_prober_start (
   p->hint_us = 0;
   p->hint_waits = FALSE;
   p->burst_end_us = 0;
-  p->flowing = FALSE;
-  p->sending_us = 0;
   p->srtt_us = 0;
   for (guint i = 0; i < p->n_candidates; i++) {
     Candidate *c = &p->candidates[i];
@@ -442,11 +434,11 @@ on_success (NatProber *p, gint64 now_us, Candidate *c, Transaction *t, const Nat
   note_mapped (p, &report.mapped, &report);
   if (!was_registered) {
     p->keepalive_us = G_MAXINT64;
-    p->heard_us = 0; /* the outage is no gap */
-    p->sending_us = 0;
+    nat_flow_reset (&p->flow);
   }
   p->phase = NAT_PROBER_REGISTERED;
   p->success_us = now_us;
+  nat_flow_answered (&p->flow, now_us);
   select_candidate (p, c);
   plan_keepalive (p, now_us);
   p->ops.event (p->user, was_registered ? NAT_PROBER_UPDATED : NAT_PROBER_ACCEPTED, &report);
@@ -613,65 +605,22 @@ nat_prober_input (
 void
 nat_prober_heard (NatProber *p, gint64 now_us)
 {
-  gint64 gap = now_us - p->heard_us;
-
-  p->heard_us = MAX (now_us, 1);
-  if (p->role == NAT_ROLE_PUBLISHER || p->phase != NAT_PROBER_REGISTERED)
-    return;
-  /* The usual gap is the longest of late, forgotten slowly: frames come in bursts, and the pause
-   * between two of them is no silence. What is longer than the longest is a pause, no gap. */
-  if (gap <= LONGEST_GAP_US)
-    p->gap_us = MAX (gap, p->gap_us - p->gap_us / 64);
-  p->flowing = TRUE;
+  if (p->phase == NAT_PROBER_REGISTERED)
+    nat_flow_heard (&p->flow, now_us);
 }
 
 void
 nat_prober_sent (NatProber *p, gint64 when_us)
 {
-  if (p->role != NAT_ROLE_PUBLISHER || when_us <= p->sent_us)
-    return;
-  p->sent_us = when_us;
-  if (p->sending_us == 0 && p->phase == NAT_PROBER_REGISTERED)
-    p->sending_us = when_us;
+  if (p->role == NAT_ROLE_PUBLISHER && p->phase == NAT_PROBER_REGISTERED)
+    nat_flow_sent (&p->flow, when_us);
 }
 
 gboolean
 nat_prober_wants_sent (const NatProber *p)
 {
-  return p->role == NAT_ROLE_PUBLISHER && p->phase == NAT_PROBER_REGISTERED && p->sending_us == 0;
-}
-
-static gint64
-flow_deadline (const NatProber *p)
-{
-  gint64 due;
-
-  if (p->phase != NAT_PROBER_REGISTERED)
-    return G_MAXINT64;
-  if (p->role == NAT_ROLE_PUBLISHER) {
-    if (p->sending_us == 0)
-      return G_MAXINT64;
-    due = MAX (MAX (p->heard_us, p->success_us), p->sending_us) + REPORT_US;
-  } else {
-    if (!p->flowing)
-      return G_MAXINT64;
-    due = p->heard_us + 3 * MAX (p->gap_us, SHORTEST_GAP_US);
-  }
-  return MAX (due, p->flow_check_us);
-}
-
-static void
-check_flow (NatProber *p, gint64 now_us)
-{
-  if (now_us < flow_deadline (p))
-    return;
-  p->flowing = FALSE;
-  if (p->role == NAT_ROLE_PUBLISHER && p->sent_us < now_us - REPORT_US) {
-    p->sending_us = 0; /* it is we who are silent */
-    return;
-  }
-  p->flow_check_us = now_us + (p->role == NAT_ROLE_PUBLISHER ? REPORT_US : FLOW_CHECK_US);
-  check (p, now_us, fast_suspicion (p));
+  return p->role == NAT_ROLE_PUBLISHER && p->phase == NAT_PROBER_REGISTERED &&
+         p->flow.sending_us == 0;
 }
 
 /* ---- Timers ------------------------------------------------------------ */
@@ -679,7 +628,7 @@ check_flow (NatProber *p, gint64 now_us)
 gint64
 nat_prober_deadline (const NatProber *p)
 {
-  gint64 d = flow_deadline (p);
+  gint64 d = p->phase == NAT_PROBER_REGISTERED ? nat_flow_deadline (&p->flow) : G_MAXINT64;
 
   for (guint i = 0; i < p->n_candidates && p->phase != NAT_PROBER_IDLE; i++)
     d = MIN (d, MIN (p->candidates[i].begin_us, p->candidates[i].resend_us));
@@ -740,7 +689,8 @@ tick_registered (NatProber *p, gint64 now_us)
     p->ops.event (p->user, NAT_PROBER_SILENT, NULL);
     return;
   }
-  check_flow (p, now_us);
+  if (nat_flow_is_dry (&p->flow, now_us))
+    check (p, now_us, fast_suspicion (p));
   if (now_us >= p->keepalive_us) {
     gboolean burst = now_us < p->burst_end_us;
 

@@ -18,50 +18,50 @@ typedef struct _NatSession NatSession;
 
 /* The public connection-state of the elements, nick in quotes. */
 typedef enum {
-  NAT_SESSION_DISCONNECTED,     /* "disconnected": not started, or stopped */
-  NAT_SESSION_NEGOTIATING,      /* "negotiating": HTTPS under way (or waiting for a description to offer) */
-  NAT_SESSION_CHALLENGING,      /* "challenging": STUN under way, no answer accepted yet */
-  NAT_SESSION_CONNECTED,        /* "connected": the mapping is registered; media flows */
-  NAT_SESSION_SUSPECT,          /* "suspect": silence; probing; media still sent */
-  NAT_SESSION_WAITING,          /* "waiting": backing off until the next attempt */
-  NAT_SESSION_FAILED,           /* "failed": final; a person must change something */
+  NAT_SESSION_DISCONNECTED, /* "disconnected": not started, or stopped */
+  NAT_SESSION_NEGOTIATING, /* "negotiating": HTTPS under way (or waiting for a description to offer) */
+  NAT_SESSION_CHALLENGING, /* "challenging": STUN under way, no answer accepted yet */
+  NAT_SESSION_CONNECTED,   /* "connected": the mapping is registered; media flows */
+  NAT_SESSION_SUSPECT,     /* "suspect": silence; probing; media still sent */
+  NAT_SESSION_WAITING,     /* "waiting": backing off until the next attempt */
+  NAT_SESSION_FAILED,      /* "failed": final; a person must change something */
 } NatSessionState;
 const char *nat_session_state_nick (NatSessionState state);
 
 /* Why an attempt failed; kinds are chosen so that each maps to one GStreamer error code. */
 typedef enum {
   NAT_CAUSE_NONE,
-  NAT_CAUSE_UNKNOWN_HOST,       /* DNS */
-  NAT_CAUSE_UNREACHABLE,        /* refused, no route, connection lost */
-  NAT_CAUSE_TIMEOUT,            /* HTTPS did not answer in time */
-  NAT_CAUSE_TLS,                /* handshake or certificate; text says fingerprint mismatch where it is one */
-  NAT_CAUSE_PROXY,              /* a 4xx/5xx that is not the relay's own, or CONNECT refused */
-  NAT_CAUSE_NOT_AUTHORIZED,     /* 401, 403 */
-  NAT_CAUSE_NOT_FOUND,          /* 404, 410: no such stream or session */
-  NAT_CAUSE_BUSY,               /* 409: another publisher is live */
-  NAT_CAUSE_SERVER,             /* 5xx, 429 of the relay */
-  NAT_CAUSE_PROTOCOL,           /* an answer that we do not understand; other 4xx */
-  NAT_CAUSE_NO_UDP,             /* HTTPS works, no UDP answer */
-  NAT_CAUSE_SOCKET,             /* no local socket (bind address or port taken) */
-  NAT_CAUSE_SUPERSEDED,         /* another publisher took our place */
-  NAT_CAUSE_ENDED,              /* an operator ended the session, or its permission ran out */
-  NAT_CAUSE_GOING_AWAY,         /* the relay stops */
-  NAT_CAUSE_SILENCE,            /* the relay does not answer any more */
+  NAT_CAUSE_UNKNOWN_HOST, /* DNS */
+  NAT_CAUSE_UNREACHABLE,  /* refused, no route, connection lost */
+  NAT_CAUSE_TIMEOUT,      /* HTTPS did not answer in time */
+  NAT_CAUSE_TLS,   /* handshake or certificate; text says fingerprint mismatch where it is one */
+  NAT_CAUSE_PROXY, /* a 4xx/5xx that is not the relay's own, or CONNECT refused */
+  NAT_CAUSE_NOT_AUTHORIZED, /* 401, 403 */
+  NAT_CAUSE_NOT_FOUND,      /* 404, 410: no such stream or session */
+  NAT_CAUSE_BUSY,           /* 409: another publisher is live */
+  NAT_CAUSE_SERVER,         /* 5xx, 429 of the relay */
+  NAT_CAUSE_PROTOCOL,       /* an answer that we do not understand; other 4xx */
+  NAT_CAUSE_NO_UDP,         /* HTTPS works, no UDP answer */
+  NAT_CAUSE_SOCKET,         /* no local socket (bind address or port taken) */
+  NAT_CAUSE_SUPERSEDED,     /* another publisher took our place */
+  NAT_CAUSE_ENDED,          /* an operator ended the session, or its permission ran out */
+  NAT_CAUSE_GOING_AWAY,     /* the relay stops */
+  NAT_CAUSE_SILENCE,        /* the relay does not answer any more */
 } NatCauseKind;
 typedef struct {
   NatCauseKind kind;
-  guint http_status;            /* 0 = none */
-  gboolean final;               /* not retried */
-  guint attempt;                /* 1 = first since connected */
-  guint retry_ms;               /* until the next attempt; 0 if final */
-  char *text;                   /* one sentence for a person, with what to do */
-  char *detail;                 /* for a log: addresses, codes, the library's words; never a secret */
+  guint http_status; /* 0 = none */
+  gboolean final;    /* not retried */
+  guint attempt;     /* 1 = first since connected */
+  guint retry_ms;    /* until the next attempt; 0 if final */
+  char *text;        /* one sentence for a person, with what to do */
+  char *detail;      /* for a log: addresses, codes, the library's words; never a secret */
 } NatCause;
 NatCause *nat_cause_copy (const NatCause *cause);
 void nat_cause_free (NatCause *cause);
 
 typedef struct {
-  guint8 *data;                 /* may be changed in place by the receiver */
+  guint8 *data; /* may be changed in place by the receiver */
   gsize len;
 } NatDatagram;
 
@@ -82,39 +82,40 @@ typedef struct {
   /* The permission ends in seconds_left; nat_session_set_auth_token with a fresh one extends it. */
   void (*token_expires) (NatSession *s, guint seconds_left, gpointer user);
   /* As GTlsConnection::accept-certificate: TRUE accepts a certificate that did not verify. */
-  gboolean (*accept_certificate) (NatSession *s, GTlsCertificate *certificate,
-      GTlsCertificateFlags errors, gpointer user);
+  gboolean (*accept_certificate) (
+      NatSession *s, GTlsCertificate *certificate, GTlsCertificateFlags errors, gpointer user);
 } NatSessionCallbacks;
 
 typedef struct {
   NatRole role;
-  char *host;                   /* name or literal address, without brackets */
+  char *host; /* name or literal address, without brackets */
   guint16 port;
   char *stream;
-  char *auth_token;             /* NULL or "" = none */
-  char *tls_ca_file;            /* NULL = system's */
-  char *tls_fingerprint;        /* hex SHA-256, colons allowed; NULL = none. Holds also when the chain verifies;
+  char *auth_token;  /* NULL or "" = none */
+  char *tls_ca_file; /* NULL = system's */
+  char *
+      tls_fingerprint; /* hex SHA-256, colons allowed; NULL = none. Holds also when the chain verifies;
                                  * a self-signed certificate with this fingerprint is accepted */
-  GTlsDatabase *tls_database;   /* NULL = default */
+  GTlsDatabase *tls_database; /* NULL = default */
   GTlsCertificateFlags tls_validation_flags;
-  char *proxy;                  /* URI; NULL = system's resolver */
-  char *bind_address;           /* NULL = any */
-  guint16 bind_port;            /* 0 = any */
-  gint qos_dscp;                /* -1 = untouched */
-  guint buffer_size;            /* bytes for the UDP socket; 0 = system's */
-  guint timeout_ms;             /* one HTTPS exchange, and the wait for the first STUN answer; 15000 */
+  char *proxy;        /* URI; NULL = system's resolver */
+  char *bind_address; /* NULL = any */
+  guint16 bind_port;  /* 0 = any */
+  gint qos_dscp;      /* -1 = untouched */
+  guint buffer_size;  /* bytes for the UDP socket; 0 = system's */
+  guint timeout_ms;   /* one HTTPS exchange, and the wait for the first STUN answer; 15000 */
   gboolean auto_reconnect;
-  gint retries;                 /* -1 = for ever */
-  gdouble backoff_factor;       /* seconds: first wait, doubled each time; 0.25 */
-  gdouble backoff_max;          /* seconds; 10 */
+  gint retries;           /* -1 = for ever */
+  gdouble backoff_factor; /* seconds: first wait, doubled each time; 0.25 */
+  gdouble backoff_max;    /* seconds; 10 */
   gboolean takeover;
 } NatSessionConfig;
-void nat_session_config_init (NatSessionConfig *config);        /* defaults */
+void nat_session_config_init (NatSessionConfig *config); /* defaults */
 void nat_session_config_clear (NatSessionConfig *config);
 
 /* Copies config and callbacks. */
-NatSession *nat_session_new (const NatSessionConfig *config, const NatSessionCallbacks *callbacks,
-    gpointer user);
+NatSession *nat_session_new (
+    const NatSessionConfig *config, const NatSessionCallbacks *callbacks, gpointer user);
 NatSession *nat_session_ref (NatSession *s);
 void nat_session_unref (NatSession *s);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatSession, nat_session_unref)
@@ -139,17 +140,17 @@ gboolean nat_session_send_rtcp (NatSession *s, const guint8 *data, gsize len);
 
 typedef struct {
   NatSessionState state;
-  NatAddress local, mapped, relay;      /* y, z; "none" until known */
+  NatAddress local, mapped, relay; /* y, z; "none" until known */
   gboolean via_proxy;
-  guint64 packets_sent, bytes_sent, packets_dropped;    /* RTP */
+  guint64 packets_sent, bytes_sent, packets_dropped; /* RTP */
   guint64 packets_received, bytes_received;
   guint64 rtcp_sent, rtcp_received, rtcp_refused;
-  guint64 datagrams_refused;            /* malformed, from a stranger */
-  guint rtt_us;                         /* smoothed, of Bindings; 0 = unknown */
-  guint rebinds;                        /* times z changed */
-  guint reconnects;                     /* times CONNECTED was reached again after it was lost */
-  guint attempts;                       /* HTTPS negotiations begun */
-  NatCause *last_cause;                 /* owned by the caller, or NULL */
+  guint64 datagrams_refused; /* malformed, from a stranger */
+  guint rtt_us;              /* smoothed, of Bindings; 0 = unknown */
+  guint rebinds;             /* times z changed */
+  guint reconnects;          /* times CONNECTED was reached again after it was lost */
+  guint attempts;            /* HTTPS negotiations begun */
+  NatCause *last_cause;      /* owned by the caller, or NULL */
 } NatSessionStats;
 void nat_session_get_stats (NatSession *s, NatSessionStats *stats);
 void nat_session_stats_clear (NatSessionStats *stats);

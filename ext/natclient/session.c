@@ -1,0 +1,351 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "natclient/session-private.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "natclient/sessionconfig.h"
+#include "natproto/crypto.h"
+
+/* Who holds a session, and why that ends: the application (until nat_session_unref) and its thread
+ * (until stop was asked for and the goodbye is said, at most GOODBYE_MS later, or DRAIN_MS more if a
+ * library does not let go). Sources on its context hold no reference: they end with the thread.
+ * Streaming threads call under the application's reference. The last reference frees, on whatever
+ * thread that is; nothing of what is freed there belongs to a thread. */
+
+#define GOODBYE_MS 1000
+#define DRAIN_MS   500
+
+/* ---- Sources ----------------------------------------------------------- */
+
+typedef struct {
+  GSource source;
+  NatSession *session;
+  void (*func) (NatSession *s);
+} Timer;
+
+static gboolean
+timer_dispatch (GSource *source, GSourceFunc callback, gpointer user)
+{
+  Timer *t = (Timer *)source;
+
+  g_source_set_ready_time (source, -1);
+  t->func (t->session);
+  return G_SOURCE_CONTINUE;
+}
+
+GSource *
+nat_session_timer_new (NatSession *s, void (*func) (NatSession *s))
+{
+  static GSourceFuncs funcs = {NULL, NULL, timer_dispatch, NULL, NULL, NULL};
+  GSource *source = g_source_new (&funcs, sizeof (Timer));
+  Timer *t = (Timer *)source;
+
+  t->session = s;
+  t->func = func;
+  g_source_attach (source, s->context);
+  return source;
+}
+
+void
+nat_session_timer_set (GSource *timer, gint64 in_ms)
+{
+  g_source_set_ready_time (timer, in_ms < 0 ? -1 : g_get_monotonic_time () + in_ms * 1000);
+}
+
+static void
+on_wake (NatSession *s)
+{
+  guint wishes = g_atomic_int_and ((guint *)&s->wishes, 0);
+
+  if (wishes != 0)
+    nat_session_on_wishes (s, wishes);
+}
+
+/* Any thread. The bit goes first: whoever clears it looks at what it stands for after that. */
+void
+nat_session_wish (NatSession *s, NatWish wish)
+{
+  g_atomic_int_or ((guint *)&s->wishes, wish);
+  g_source_set_ready_time (s->wake, 0);
+}
+
+guint32
+nat_session_random (void)
+{
+  guint32 random;
+
+  nat_crypto_random (&random, sizeof random);
+  return random;
+}
+
+void
+nat_session_wiped_free (char *text)
+{
+  if (text == NULL)
+    return;
+  nat_crypto_wipe (text, strlen (text));
+  g_free (text);
+}
+
+/* ---- Life -------------------------------------------------------------- */
+
+static void
+on_sender_news (gpointer user, NatSenderNews news)
+{
+  nat_session_wish (user, news == NAT_SENDER_TROUBLE ? NAT_WISH_TROUBLE : NAT_WISH_SENT);
+}
+
+NatSession *
+nat_session_new (
+    const NatSessionConfig *config, const NatSessionCallbacks *callbacks, gpointer user)
+{
+  NatSession *s = g_new0 (NatSession, 1);
+
+  s->refs = 1;
+  nat_session_config_copy (&s->config, config);
+  s->token = g_steal_pointer (&s->config.auth_token);
+  s->callbacks = *callbacks;
+  s->user = user;
+  nat_crypto_random (s->epoch, sizeof s->epoch);
+  g_rec_mutex_init (&s->calling);
+  g_mutex_init (&s->lock);
+  nat_sender_init (&s->sender, on_sender_news, s);
+  s->context = g_main_context_new ();
+  s->wake = nat_session_timer_new (s, on_wake);
+  return s;
+}
+
+NatSession *
+nat_session_ref (NatSession *s)
+{
+  g_atomic_int_inc (&s->refs);
+  return s;
+}
+
+void
+nat_session_unref (NatSession *s)
+{
+  if (!g_atomic_int_dec_and_test (&s->refs))
+    return;
+  g_source_destroy (s->wake);
+  g_source_unref (s->wake);
+  g_main_context_unref (s->context);
+  nat_sender_clear (&s->sender);
+  nat_session_wiped_free (s->token);
+  nat_description_clear (&s->description);
+  nat_session_stats_clear (&s->stats);
+  nat_session_config_clear (&s->config);
+  g_mutex_clear (&s->lock);
+  g_rec_mutex_clear (&s->calling);
+  nat_crypto_wipe (s, sizeof *s);
+  g_free (s);
+}
+
+/* ---- Goodbyes at the program's end ------------------------------------- */
+
+/* gst-launch stops its pipeline and exits in the same breath. Without this, the relay would hold the
+ * place of a client that said goodbye to nobody, and libraries would be torn down under a thread that
+ * uses them. */
+static struct {
+  GMutex lock;
+  GCond cond;
+  guint n;   /* threads that say goodbye */
+  pid_t pid; /* a forked child has none of them */
+  gboolean installed;
+} goodbyes;
+
+static void
+await_goodbyes (void)
+{
+  gint64 end = g_get_monotonic_time () + (GOODBYE_MS + DRAIN_MS) * 1000;
+
+  if (goodbyes.pid != getpid ())
+    return;
+  g_mutex_lock (&goodbyes.lock);
+  while (goodbyes.n > 0 && g_cond_wait_until (&goodbyes.cond, &goodbyes.lock, end))
+    ;
+  g_mutex_unlock (&goodbyes.lock);
+}
+
+static void
+goodbye_begins (void)
+{
+  g_mutex_lock (&goodbyes.lock);
+  goodbyes.n++;
+  if (!goodbyes.installed)
+    goodbyes.installed = atexit (await_goodbyes) == 0;
+  goodbyes.pid = getpid ();
+  g_mutex_unlock (&goodbyes.lock);
+}
+
+static void
+goodbye_ends (void)
+{
+  g_mutex_lock (&goodbyes.lock);
+  goodbyes.n--;
+  g_cond_broadcast (&goodbyes.cond);
+  g_mutex_unlock (&goodbyes.lock);
+}
+
+/* ---- The thread -------------------------------------------------------- */
+
+static void
+on_time_is_up (NatSession *s)
+{
+  /* The loop below looks at the clock. */
+}
+
+static gboolean
+has_business (NatSession *s)
+{
+  return s->negotiator != NULL && nat_negotiator_n_pending (s->negotiator) > 0;
+}
+
+/* Turns the context until nothing is under way, or the time is up. */
+static void
+turn_until_quiet (NatSession *s, guint ms)
+{
+  gint64 end = g_get_monotonic_time () + (gint64)ms * 1000;
+  GSource *timer = nat_session_timer_new (s, on_time_is_up);
+
+  nat_session_timer_set (timer, ms);
+  while (has_business (s) && g_get_monotonic_time () < end)
+    g_main_context_iteration (s->context, TRUE);
+  g_source_destroy (timer);
+  g_source_unref (timer);
+}
+
+static gpointer
+run (gpointer data)
+{
+  NatSession *s = data;
+
+  g_main_context_push_thread_default (s->context);
+  nat_session_run_begin (s);
+  while (!s->leaving)
+    g_main_context_iteration (s->context, TRUE);
+  turn_until_quiet (s, GOODBYE_MS);
+  nat_session_run_end (s);
+  turn_until_quiet (s, DRAIN_MS);
+  g_clear_pointer (&s->negotiator, nat_negotiator_free);
+  while (g_main_context_iteration (s->context, FALSE))
+    ;
+  g_main_context_pop_thread_default (s->context);
+  nat_session_unref (s);
+  goodbye_ends ();
+  return NULL;
+}
+
+void
+nat_session_start (NatSession *s)
+{
+  gboolean begin;
+
+  g_rec_mutex_lock (&s->calling);
+  begin = !s->started && !s->stopped;
+  s->started = TRUE;
+  g_rec_mutex_unlock (&s->calling);
+  if (!begin)
+    return;
+  nat_session_wish (s, NAT_WISH_START);
+  g_thread_unref (g_thread_new ("natrelay", run, nat_session_ref (s)));
+}
+
+void
+nat_session_stop (NatSession *s, gboolean ended)
+{
+  gboolean running;
+
+  g_rec_mutex_lock (&s->calling);
+  running = s->started && !s->stopped;
+  s->stopped = TRUE;
+  s->ended = ended;
+  g_rec_mutex_unlock (&s->calling);
+  nat_sender_close (&s->sender);
+  g_mutex_lock (&s->lock);
+  s->stats.state = NAT_SESSION_DISCONNECTED;
+  g_mutex_unlock (&s->lock);
+  if (!running)
+    return;
+  goodbye_begins ();
+  nat_session_wish (s, NAT_WISH_STOP);
+}
+
+/* ---- What others set --------------------------------------------------- */
+
+static void
+copy_description (NatDescription *to, const NatDescription *from)
+{
+  *to = *from;
+  to->sdp = g_strdup (from->sdp);
+}
+
+void
+nat_session_set_description (NatSession *s, const NatDescription *d)
+{
+  g_mutex_lock (&s->lock);
+  nat_description_clear (&s->description);
+  copy_description (&s->description, d);
+  s->description_serial++;
+  g_mutex_unlock (&s->lock);
+  nat_session_wish (s, NAT_WISH_DESCRIPTION);
+}
+
+void
+nat_session_set_auth_token (NatSession *s, const char *token)
+{
+  char *old;
+
+  g_mutex_lock (&s->lock);
+  old = s->token;
+  s->token = g_strdup (token);
+  s->token_serial++;
+  g_mutex_unlock (&s->lock);
+  nat_session_wiped_free (old);
+  nat_session_wish (s, NAT_WISH_TOKEN);
+}
+
+char *
+nat_session_dup_token (NatSession *s, guint *serial)
+{
+  char *token;
+
+  g_mutex_lock (&s->lock);
+  token = g_strdup (s->token);
+  *serial = s->token_serial;
+  g_mutex_unlock (&s->lock);
+  return token;
+}
+
+/* ---- Media and statistics ---------------------------------------------- */
+
+guint
+nat_session_send_rtp (NatSession *s, const NatDatagram *packets, guint n)
+{
+  return nat_sender_rtp (&s->sender, packets, n);
+}
+
+gboolean
+nat_session_send_rtcp (NatSession *s, const guint8 *data, gsize len)
+{
+  return nat_sender_rtcp (&s->sender, data, len);
+}
+
+void
+nat_session_get_stats (NatSession *s, NatSessionStats *stats)
+{
+  g_mutex_lock (&s->lock);
+  *stats = s->stats;
+  stats->last_cause = nat_cause_copy (s->stats.last_cause);
+  g_mutex_unlock (&s->lock);
+  g_mutex_lock (&s->sender.lock);
+  stats->packets_sent = s->sender.packets_sent;
+  stats->bytes_sent = s->sender.bytes_sent;
+  stats->packets_dropped = s->sender.packets_dropped;
+  stats->rtcp_sent = s->sender.rtcp_sent;
+  g_mutex_unlock (&s->sender.lock);
+}

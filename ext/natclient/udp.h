@@ -1,0 +1,47 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#pragma once
+
+/* The session's UDP sockets, one per address family, non-blocking, not connected: the relay may
+ * answer at any of its addresses. All on the thread of one GMainContext, except that the GSocket
+ * itself may be used for sending by anybody who holds a reference. */
+
+#include "natclient/session.h"
+
+G_BEGIN_DECLS
+
+#define NAT_UDP_BATCH 32 /* datagrams read by one system call */
+
+typedef struct {
+  guint8 *data; /* NAT_DATAGRAM_MAX bytes of room */
+  gsize len;
+  NatAddress from;
+} NatUdpDatagram;
+
+typedef struct {
+  /* May close the sockets; the batch stays readable until it returns. */
+  void (*received) (gpointer user, NatUdpDatagram *batch, guint n);
+  /* The kernel says that something that we sent went nowhere. No more than a hint. */
+  void (*unreachable) (gpointer user);
+} NatUdpOps;
+
+typedef struct _NatUdp NatUdp;
+
+/* Address, port, DSCP and buffer size from config, which must outlive the NatUdp. */
+NatUdp *nat_udp_new (
+    const NatSessionConfig *config, GMainContext *context, const NatUdpOps *ops, gpointer user);
+void nat_udp_free (NatUdp *u);
+
+/* Opens what is wanted and can be had. NULL: at least one family works. */
+NatCause *nat_udp_open (NatUdp *u, gboolean want_v4, gboolean want_v6);
+void nat_udp_close (NatUdp *u);
+GSocket *nat_udp_socket (const NatUdp *u, guint8 family); /* 4 or 6; NULL = none */
+void nat_udp_send (NatUdp *u, const NatAddress *to, const guint8 *data, gsize len);
+/* Our own address as the kernel would choose it for this relay: y. */
+void nat_udp_local (const NatUdp *u, const NatAddress *relay, NatAddress *local);
+guint64 nat_udp_n_dropped (const NatUdp *u); /* too long, or of no address */
+
+GSocketAddress *nat_udp_address (const NatAddress *a);
+
+G_END_DECLS
