@@ -79,12 +79,14 @@ keep (NatWorker *w, NatDataStream *stream, guint8 *data, gsize len)
   stream->last_pending = index;
 }
 
+/* Version 0 says that the relay lacks the description: whatever tracks are left are another's. */
 static NatDataTrack *
 check (NatWorker *w, NatDataSession *s, const NatRtpHeader *h, gsize len)
 {
   NatDataTrack *track = nat_roster_track (s->stream, h->ssrc);
 
-  if (s->stream->publisher == s && track && nat_limiter_take (&s->rate, w->now_us, (gint64)len))
+  if (s->stream->publisher == s && s->stream->version != 0 && track &&
+      nat_limiter_take (&s->rate, w->now_us, (gint64)len))
     return track;
   nat_counter_add (&s->counters->rtp_refused, 1);
   return NULL;

@@ -575,6 +575,12 @@ test_description (void)
   g_assert_cmpint (nat_probe_bind (subscriber, NAT_PROBE_SELECT), ==, 0);
   g_assert_cmpuint (subscriber->version, ==, 9);
   data_relay_assert_passes (publisher, subscriber, VIDEO_SSRC, 1);
+  /* Version 0 takes the description back, though no SSRCs are given. */
+  g_assert_true (nat_dataplane_set_description (r->dp, STREAM, NULL, 0, tp.session_id));
+  g_assert_cmpint (
+      nat_probe_indication (subscriber, NAT_PROBE_WAIT_MS), ==, NAT_REASON_DESCRIPTION);
+  send_rtp (publisher, VIDEO_SSRC, 2);
+  assert_no_rtp (subscriber);
 }
 
 static void

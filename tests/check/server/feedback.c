@@ -285,6 +285,7 @@ test_picture_waits (void)
 
   g_assert_true (hear_pli (publisher, &heard, NAT_PROBE_WAIT_MS));
   g_assert_cmpuint (heard.pli_ssrc, ==, VIDEO_SSRC);
+  data_relay_assert_passes (publisher, subscriber, VIDEO_SSRC, 1);
 }
 
 /* Gone for want of consent and revived under the same boot id and epoch: no index comes twice, so the
