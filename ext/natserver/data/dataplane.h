@@ -22,12 +22,12 @@ typedef struct _NatDataplane NatDataplane;
 #define NAT_LISTEN_MAX 8
 
 typedef struct {
-  NatAddress listen[NAT_LISTEN_MAX];    /* UDP; port 0 = any, see nat_dataplane_local */
+  NatAddress listen[NAT_LISTEN_MAX]; /* UDP; port 0 = any, see nat_dataplane_local */
   guint n_listen;
-  guint workers;                        /* 1 */
-  gsize socket_buffer;                  /* bytes for SO_RCVBUF and SO_SNDBUF; 0 = 8 MiB */
+  guint workers;       /* 1 */
+  gsize socket_buffer; /* bytes for SO_RCVBUF and SO_SNDBUF; 0 = 8 MiB */
   guint8 boot_id[NAT_BOOT_ID_SIZE];
-  NatSecrets *secrets;                  /* read by all threads; outlives the data plane */
+  NatSecrets *secrets; /* read by all threads; outlives the data plane */
 } NatDataplaneConfig;
 
 /* Binds the sockets; the GError says which address and why (and what to do about a port that
@@ -48,31 +48,31 @@ NatWorkerCounters *const *nat_dataplane_worker_counters (NatDataplane *dp);
 
 /* A session that control made. It is expected, not yet registered: its first authenticated Binding
  * registers it. Password and key follow from ticket and secrets. counters: a reference is taken. */
-gboolean nat_dataplane_add_session (NatDataplane *dp, const NatTicket *ticket,
-    NatSessionCounters *counters);
+gboolean nat_dataplane_add_session (
+    NatDataplane *dp, const NatTicket *ticket, NatSessionCounters *counters);
 /* New ticket for a session (PUT token): later ends. The old username stays good until its own end. */
 gboolean nat_dataplane_renew_session (NatDataplane *dp, const NatTicket *ticket);
 /* Ends it: mapping forgotten, client told by an indication, and Bindings with its tickets are answered
  * by 403 with reason until until_s (also if the session was never seen: ids ended before a restart). */
-gboolean nat_dataplane_end_session (NatDataplane *dp,
-    const guint8 session_id[NAT_SESSION_ID_SIZE], NatReason reason, gint64 until_s);
+gboolean nat_dataplane_end_session (NatDataplane *dp, const guint8 session_id[NAT_SESSION_ID_SIZE],
+    NatReason reason, gint64 until_s);
 /* What a stream's publisher may send (tracks) and the version of its document. All its sessions are
  * told "description changed", and Binding responses carry version from now on. tracks NULL: keep the
  * SSRCs, only the version (publisher's state) changed. publisher_id: whose datagrams are forwarded; NULL
  * keeps it. */
-gboolean nat_dataplane_set_description (NatDataplane *dp, const char *stream, const NatTracks *tracks,
-    guint32 version, const guint8 *publisher_id);
+gboolean nat_dataplane_set_description (NatDataplane *dp, const char *stream,
+    const NatTracks *tracks, guint32 version, const guint8 *publisher_id);
 
 /* ---- Events ---------------------------------------------------------------------------- */
 
 typedef enum {
-  NAT_EVENT_REGISTERED,         /* first valid answer on a path: mapped is the client's z */
-  NAT_EVENT_REVIVED,            /* a ticket brought back a session that this process did not know: ticket
+  NAT_EVENT_REGISTERED, /* first valid answer on a path: mapped is the client's z */
+  NAT_EVENT_REVIVED,    /* a ticket brought back a session that this process did not know: ticket
                                  * and counters (a reference, given) are set; then REGISTERED follows */
-  NAT_EVENT_MOVED,              /* the selected path is now mapped */
-  NAT_EVENT_SILENT,             /* publisher: no datagram for NAT_TAKEOVER_SILENCE_US */
-  NAT_EVENT_ACTIVE,             /* publisher: datagrams again after SILENT */
-  NAT_EVENT_GONE,               /* consent ran out (30 s without a valid Binding); the session was removed;
+  NAT_EVENT_MOVED,      /* the selected path is now mapped */
+  NAT_EVENT_SILENT,     /* publisher: no datagram for NAT_TAKEOVER_SILENCE_US */
+  NAT_EVENT_ACTIVE,     /* publisher: datagrams again after SILENT */
+  NAT_EVENT_GONE,       /* consent ran out (30 s without a valid Binding); the session was removed;
                                  * its ticket can still revive it */
 } NatEventType;
 

@@ -10,10 +10,10 @@
 G_BEGIN_DECLS
 
 typedef struct {
-  gint64 rate;          /* tokens per second; 0 = no limit */
-  gint64 burst;         /* tokens */
-  gint64 level;         /* millionths of a token, so that nothing is lost between close calls */
-  gint64 filled_us;     /* when level was right */
+  gint64 rate;      /* tokens per second; 0 = no limit */
+  gint64 burst;     /* tokens */
+  gint64 level;     /* millionths of a token, so that nothing is lost between close calls */
+  gint64 filled_us; /* when level was right */
 } NatLimiter;
 
 #define NAT_LIMITER_RATE_MAX (G_GINT64_CONSTANT (1) << 40)

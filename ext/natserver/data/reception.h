@@ -21,17 +21,17 @@ G_BEGIN_DECLS
 
 typedef struct {
   guint32 ssrc;
-  guint32 clock_rate;           /* Hz; 0 = unknown, then no jitter is counted */
+  guint32 clock_rate; /* Hz; 0 = unknown, then no jitter is counted */
   NatSeqCounter seq;
-  NatReplay seen;               /* tells a duplicate from a late packet */
+  NatReplay seen; /* tells a duplicate from a late packet */
   guint64 seen_words[NAT_RECEPTION_WORDS];
-  guint32 transit;              /* clock-rate units, of the last packet in order */
-  guint32 jitter;               /* 16 times clock-rate units */
+  guint32 transit; /* clock-rate units, of the last packet in order */
+  guint32 jitter;  /* 16 times clock-rate units */
   gboolean has_transit;
-  gboolean heard;               /* since the last report block */
-  guint64 expected_prior, received_prior;       /* at the last report block */
-  guint32 sr_middle;            /* middle 32 bits of the last SR's NTP time; 0 = none yet */
-  gint64 sr_us;                 /* when it came */
+  gboolean heard;                         /* since the last report block */
+  guint64 expected_prior, received_prior; /* at the last report block */
+  guint32 sr_middle; /* middle 32 bits of the last SR's NTP time; 0 = none yet */
+  gint64 sr_us;      /* when it came */
 } NatReception;
 
 /* r must stay where it is: seen points into it. */

@@ -32,14 +32,14 @@ typedef struct _NatDataStream NatDataStream;
 #define NAT_PATHS_MAX 4
 
 typedef struct {
-  NatPathKey key;               /* first: what nat_table_find gives is a NatPath */
+  NatPathKey key; /* first: what nat_table_find gives is a NatPath */
   NatDataSession *session;
-  gint64 valid_us;              /* last valid Binding; 0 = this slot is free */
+  gint64 valid_us; /* last valid Binding; 0 = this slot is free */
   NatUdpDest dest;
 } NatPath;
 
 typedef enum {
-  NAT_DATA_EXPECTED,            /* control made it, no Binding yet */
+  NAT_DATA_EXPECTED, /* control made it, no Binding yet */
   NAT_DATA_REGISTERED,
   /* Consent ran out. Its ticket can revive it, and then SRTCP must go on where it was: the same boot id and
    * epoch give the same keys, and an index that came twice would break them. So it is kept until its
@@ -54,26 +54,27 @@ struct _NatDataSession {
   NatRole role;
   NatDataState state;
   NatDataStream *stream;
-  NatDataSession *next, *prev;  /* in the stream's list; next also in the roster's list of the retired */
-  guint live_index;             /* in the roster's array; not of dormant ones */
+  NatDataSession *next,
+      *prev;        /* in the stream's list; next also in the roster's list of the retired */
+  guint live_index; /* in the roster's array; not of dormant ones */
   NatSessionCounters *counters; /* a reference */
 
-  gint64 expires_s;             /* Unix time: end of its newest ticket */
+  gint64 expires_s; /* Unix time: end of its newest ticket */
   guint32 password_secret;
-  NatLimiter rate;              /* bytes of RTP */
+  NatLimiter rate; /* bytes of RTP */
 
   /* Credentials that were right last time: saves opening the ticket and deriving the key. */
-  char *username;               /* not terminated; NULL = none yet */
+  char *username; /* not terminated; NULL = none yet */
   gsize username_len;
   gint64 username_expires_s;
   guint8 key[NAT_STUN_KEY_SIZE];
 
   NatPath paths[NAT_PATHS_MAX];
-  NatPath *selected;            /* NULL = none */
-  gint64 nonce_us;              /* latest nonce of an accepted Binding */
-  gint64 selection_us;          /* nonce of the last accepted selection */
-  gint64 binding_us;            /* last valid Binding */
-  gint64 active_us;             /* last valid datagram */
+  NatPath *selected;   /* NULL = none */
+  gint64 nonce_us;     /* latest nonce of an accepted Binding */
+  gint64 selection_us; /* nonce of the last accepted selection */
+  gint64 binding_us;   /* last valid Binding */
+  gint64 active_us;    /* last valid datagram */
 
   gboolean has_epoch;
   guint8 epoch[NAT_EPOCH_SIZE];
@@ -87,8 +88,8 @@ struct _NatDataSession {
 typedef struct {
   NatTrack info;
   NatReception reception;
-  gint64 picture_us;            /* when the last PLI for it went to the publisher; 0 = never */
-  gboolean picture_wanted;      /* asked for, not sent yet */
+  gint64 picture_us;       /* when the last PLI for it went to the publisher; 0 = never */
+  gboolean picture_wanted; /* asked for, not sent yet */
 } NatDataTrack;
 
 typedef struct {
@@ -99,47 +100,47 @@ typedef struct {
 
 typedef struct _NatReceivers NatReceivers;
 struct _NatReceivers {
-  NatReceivers *next;           /* once retired */
+  NatReceivers *next; /* once retired */
   guint n;
-  NatReceiver list[];           /* neighbours share a socket where they can */
+  NatReceiver list[]; /* neighbours share a socket where they can */
 };
 
 struct _NatDataStream {
   char *name;
-  NatDataSession *sessions;     /* dormant ones included */
-  gint64 empty_us;              /* since when there are none */
+  NatDataSession *sessions; /* dormant ones included */
+  gint64 empty_us;          /* since when there are none */
 
-  guint32 version;              /* 0: control has not said anything yet */
+  guint32 version; /* 0: control has not said anything yet */
   guint n_tracks;
   NatDataTrack *tracks;
   gboolean has_publisher;
   guint8 publisher_id[NAT_SESSION_ID_SIZE];
-  NatDataSession *publisher;    /* the session of that id, while there is one and it is not dormant */
+  NatDataSession *publisher; /* the session of that id, while there is one and it is not dormant */
 
-  NatReceivers *receivers;      /* never NULL */
-  guint turn;                   /* who is served first: moves on, so that a full buffer hits all alike */
-  gboolean stale;               /* receivers are to be rebuilt */
+  NatReceivers *receivers; /* never NULL */
+  guint turn;              /* who is served first: moves on, so that a full buffer hits all alike */
+  gboolean stale;          /* receivers are to be rebuilt */
   NatDataStream *next_stale;
 
-  guint32 relay_ssrc;           /* of what the relay itself says */
+  guint32 relay_ssrc; /* of what the relay itself says */
   char cname[32];
-  gboolean active;              /* in the roster's queue of streams with timers */
+  gboolean active; /* in the roster's queue of streams with timers */
   GList active_link;
-  gboolean rtp_arrived;         /* since the last receiver report */
-  gint64 report_us;             /* when that was sent */
+  gboolean rtp_arrived; /* since the last receiver report */
+  gint64 report_us;     /* when that was sent */
 
   /* Packets of the batch under way, as indices of forward.c; -1 = none. */
   gint first_pending, last_pending;
 };
 
 struct _NatRoster {
-  NatTable *paths;              /* NatPath by NatPathKey */
-  GHashTable *sessions;         /* NatDataSession by id */
-  GHashTable *streams;          /* NatDataStream by name */
-  GHashTable *ended;            /* what ended before its tickets did, by id */
-  GHashTable *ssrcs;            /* announced SSRC -> number of streams that announce it */
-  GPtrArray *live;              /* NatDataSession, not dormant, in no order */
-  GQueue active;                /* NatDataStream */
+  NatTable *paths;      /* NatPath by NatPathKey */
+  GHashTable *sessions; /* NatDataSession by id */
+  GHashTable *streams;  /* NatDataStream by name */
+  GHashTable *ended;    /* what ended before its tickets did, by id */
+  GHashTable *ssrcs;    /* announced SSRC -> number of streams that announce it */
+  GPtrArray *live;      /* NatDataSession, not dormant, in no order */
+  GQueue active;        /* NatDataStream */
   NatDataStream *stale;
   NatReceivers *retired_receivers;
   NatDataSession *retired_sessions;
@@ -167,8 +168,8 @@ void nat_roster_remember (NatDataSession *s, const NatStunSlice *username, gint6
 NatPath *nat_roster_find_path (NatRoster *r, const NatPathKey *key);
 /* The session's path with this source; a new one replaces its oldest that is not selected, and takes the
  * address from any session that had it before. */
-NatPath *nat_roster_validate_path (NatRoster *r, NatDataSession *s, const NatUdpSource *source,
-    const NatUdpio *io, gint64 now_us);
+NatPath *nat_roster_validate_path (
+    NatRoster *r, NatDataSession *s, const NatUdpSource *source, const NatUdpio *io, gint64 now_us);
 void nat_roster_drop_path (NatRoster *r, NatPath *path);
 void nat_roster_select (NatRoster *r, NatPath *path);
 

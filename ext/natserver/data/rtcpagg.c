@@ -226,6 +226,8 @@ receive_from_subscriber (NatWorker *w, NatDataSession *s, NatRtcpIter *it)
       read_reports (w, s, &packet, &fraction_lost);
     else if (packet.type == NAT_RTCP_PSFB)
       read_feedback (w, s, &packet);
+    else if (packet.type == NAT_RTCP_RTPFB && packet.count == NAT_RTCP_FMT_NACK)
+      nat_counter_add (&s->counters->repair_requests, 1);
   }
 }
 

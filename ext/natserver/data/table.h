@@ -11,7 +11,7 @@
 
 G_BEGIN_DECLS
 
-typedef struct _NatTable NatTable;      /* one thread */
+typedef struct _NatTable NatTable; /* one thread */
 
 NatTable *nat_table_new (const guint8 hash_key[16]);
 void nat_table_free (NatTable *table);

@@ -17,24 +17,24 @@
 G_BEGIN_DECLS
 
 #define NAT_UDPIO_SOCKETS  8
-#define NAT_UDPIO_SLOTS    16           /* super-packets read at once, 64 KiB each */
-#define NAT_UDPIO_SEGMENTS 64           /* datagrams in one message; Linux's own limit before 6.9 */
-#define NAT_UDPIO_RUN_MAX  65000        /* bytes in one message; an IP packet holds 65,507 */
+#define NAT_UDPIO_SLOTS    16    /* super-packets read at once, 64 KiB each */
+#define NAT_UDPIO_SEGMENTS 64    /* datagrams in one message; Linux's own limit before 6.9 */
+#define NAT_UDPIO_RUN_MAX  65000 /* bytes in one message; an IP packet holds 65,507 */
 
-typedef struct _NatUdpio NatUdpio;      /* one thread */
+typedef struct _NatUdpio NatUdpio; /* one thread */
 
 /* Where a datagram came from. */
 typedef struct {
-  NatPathKey key;       /* the sender, and which address of ours it chose */
-  guint socket;         /* index */
-  guint32 interface;    /* link-local senders only, else 0 */
+  NatPathKey key;    /* the sender, and which address of ours it chose */
+  guint socket;      /* index */
+  guint32 interface; /* link-local senders only, else 0 */
 } NatUdpSource;
 
 /* Datagrams that arrived back to back from one source: each is segment bytes long, only the last
  * may be shorter. One datagram: segment == len. */
 typedef struct {
   NatUdpSource source;
-  guint8 *data;         /* may be changed in place */
+  guint8 *data; /* may be changed in place */
   gsize len;
   gsize segment;
 } NatUdpSuper;
@@ -49,8 +49,8 @@ typedef struct {
   } name;
   guint8 socket;
   guint8 name_len;
-  guint8 control_len;   /* 0: the socket has only one address */
-  _Alignas (struct cmsghdr) guint8 control[CMSG_SPACE (sizeof (struct in6_pktinfo))];
+  guint8 control_len; /* 0: the socket has only one address */
+  _Alignas(struct cmsghdr) guint8 control[CMSG_SPACE (sizeof (struct in6_pktinfo))];
 } NatUdpDest;
 
 /* Datagrams to be sent in one go: of equal length, only the last may be shorter. Every entry
@@ -58,16 +58,16 @@ typedef struct {
 typedef struct {
   const struct iovec *iov;
   guint n_iov;
-  guint n_packets;      /* at most NAT_UDPIO_SEGMENTS */
-  gsize segment;        /* bytes of each datagram but the last */
-  gsize bytes;          /* sum, at most NAT_UDPIO_RUN_MAX if there are several */
+  guint n_packets; /* at most NAT_UDPIO_SEGMENTS */
+  gsize segment;   /* bytes of each datagram but the last */
+  gsize bytes;     /* sum, at most NAT_UDPIO_RUN_MAX if there are several */
 } NatUdpRun;
 
 typedef struct {
   const NatUdpDest *dest;
   const NatUdpRun *run;
-  gpointer user;        /* the caller's */
-  guint n_sent;         /* out: datagrams that the system took */
+  gpointer user; /* the caller's */
+  guint n_sent;  /* out: datagrams that the system took */
 } NatUdpMessage;
 
 /* Binds a socket to each address. buffer: bytes for SO_RCVBUF and SO_SNDBUF. hints: lines for a
@@ -77,7 +77,7 @@ NatUdpio *nat_udpio_new (const NatAddress *listen, guint n_listen, gsize buffer,
 void nat_udpio_free (NatUdpio *io);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatUdpio, nat_udpio_free)
 guint nat_udpio_n_sockets (const NatUdpio *io);
-int nat_udpio_fd (const NatUdpio *io, guint socket);    /* for poll only */
+int nat_udpio_fd (const NatUdpio *io, guint socket); /* for poll only */
 const NatAddress *nat_udpio_local (const NatUdpio *io, guint socket);
 
 /* Reads what is there, NAT_UDPIO_SLOTS at most, and never waits. *supers is valid until the

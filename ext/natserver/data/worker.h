@@ -21,11 +21,11 @@ G_BEGIN_DECLS
 
 /* Lifetimes in microseconds, in one place so that a test can live faster. */
 typedef struct {
-  gint64 consent_us;            /* NAT_CONSENT_US */
-  gint64 silence_us;            /* NAT_TAKEOVER_SILENCE_US */
-  gint64 report_us;             /* NAT_RECEIVER_REPORT_US */
-  gint64 picture_us;            /* NAT_PLI_INTERVAL_US */
-  gint64 strangers_us;          /* after a start, RTP with any SSRC is told to register */
+  gint64 consent_us;   /* NAT_CONSENT_US */
+  gint64 silence_us;   /* NAT_TAKEOVER_SILENCE_US */
+  gint64 report_us;    /* NAT_RECEIVER_REPORT_US */
+  gint64 picture_us;   /* NAT_PLI_INTERVAL_US */
+  gint64 strangers_us; /* after a start, RTP with any SSRC is told to register */
 } NatDataTimes;
 
 typedef enum {
@@ -40,7 +40,7 @@ typedef struct {
   union {
     struct {
       NatTicket ticket;
-      NatSessionCounters *counters;     /* ADD: a reference, given */
+      NatSessionCounters *counters; /* ADD: a reference, given */
     } session;
     struct {
       guint8 id[NAT_SESSION_ID_SIZE];
@@ -68,30 +68,30 @@ struct _NatWorker {
   NatWorkerCounters *counters;
   NatRing *commands, *events;
   pthread_t thread;
-  gboolean running;             /* the control thread's: the thread is there */
+  gboolean running; /* the control thread's: the thread is there */
 
-  _Atomic gint stop;            /* 0: go on, else a NatReason + 1 */
+  _Atomic gint stop; /* 0: go on, else a NatReason + 1 */
 
   /* The thread's own. */
   NatUdpio *io;
   NatRoster *roster;
   NatChallenge *challenge;
   NatForward *forward;
-  gint64 now_us, started_us;    /* monotonic; now is read once for each batch */
-  gint64 tick_us, prune_us;     /* when these were done last */
-  guint scan;                   /* where in roster->live the next tick goes on */
-  NatLimiter answers;           /* to the unauthenticated */
-  NatLimiter hints;             /* to strangers that send media */
-  guint nap_wakeups;            /* in the window that began at nap_window_us */
+  gint64 now_us, started_us; /* monotonic; now is read once for each batch */
+  gint64 tick_us, prune_us;  /* when these were done last */
+  guint scan;                /* where in roster->live the next tick goes on */
+  NatLimiter answers;        /* to the unauthenticated */
+  NatLimiter hints;          /* to strangers that send media */
+  guint nap_wakeups;         /* in the window that began at nap_window_us */
   guint nap_datagrams;
   gint64 nap_window_us;
-  gboolean nap;                 /* the window before was a stream of single packets */
+  gboolean nap; /* the window before was a stream of single packets */
 };
 
 NatWorker *nat_worker_new (const NatDataplaneConfig *config, char **hints, GError **error);
 void nat_worker_free (NatWorker *w);
 gboolean nat_worker_start (NatWorker *w, GError **error);
-void nat_worker_stop (NatWorker *w, NatReason reason);  /* and join */
+void nat_worker_stop (NatWorker *w, NatReason reason); /* and join */
 
 /* Applies what control posted. Not while packets are under way. */
 void nat_worker_drain_commands (NatWorker *w);

@@ -617,6 +617,41 @@ test_stop (void)
   }
 }
 
+/* Control is behind and the ring of events is full: who comes then gets silence, not a session that
+ * control never hears of. */
+static void
+test_events_full (void)
+{
+  g_autoptr (DataRelay) r = data_relay_new ("127.0.0.1", FALSE, NULL);
+  g_autoptr (NatProbe) p = nat_probe_new ("127.0.0.1", &r->address);
+  guint8 request[NAT_DATAGRAM_MAX];
+  guint n, revived = 0, registered = 0;
+  NatEvent event;
+  NatTicket t;
+
+  for (n = 0;; n++) {
+    g_assert_cmpuint (n, <, 100000);
+    t = data_relay_ticket (r, NAT_ROLE_SUBSCRIBER);
+    nat_probe_set_ticket (p, r->secrets, &t);
+    if (n % 1000 == 0)
+      g_assert_cmpint (nat_probe_challenge (p, 200, NAT_PROBE_WAIT_MS), ==, 401);
+    nat_crypto_random (p->epoch, sizeof p->epoch);
+    if (nat_probe_exchange (p, request, nat_probe_request (p, 0, request), 2 * QUIET_MS) != 0)
+      break;
+  }
+  while (nat_dataplane_poll_event (r->dp, &event)) {
+    revived += event.type == NAT_EVENT_REVIVED;
+    registered += event.type == NAT_EVENT_REGISTERED;
+    if (event.type == NAT_EVENT_REVIVED)
+      nat_session_counters_unref (event.counters);
+  }
+  g_assert_cmpuint (revived, ==, n);
+  g_assert_cmpuint (registered, ==, n);
+  g_assert_cmpint (nat_probe_bind (p, 0), ==, 0);
+  g_assert_true (data_relay_event (r, NAT_EVENT_REVIVED, &event, NAT_PROBE_WAIT_MS));
+  g_assert_cmpmem (event.session_id, sizeof event.session_id, t.session_id, sizeof t.session_id);
+}
+
 /* Many sessions, and a ring that fills: control is told and tries again. */
 static void
 test_many (void)
@@ -664,6 +699,7 @@ main (int argc, char **argv)
   g_test_add_func ("/dataplane/description", test_description);
   g_test_add_func ("/dataplane/epoch", test_epoch);
   g_test_add_func ("/dataplane/stop", test_stop);
+  g_test_add_func ("/dataplane/events-full", test_events_full);
   g_test_add_func ("/dataplane/many", test_many);
   return g_test_run ();
 }

@@ -18,8 +18,8 @@ G_BEGIN_DECLS
 typedef struct {
   NatSecrets *secrets;
   NatDataplane *dp;
-  NatAddress address;           /* of the first socket, 127.0.0.1 if it is a wildcard */
-  NatAddress address6;          /* of the second, "none" if there is none */
+  NatAddress address;  /* of the first socket, 127.0.0.1 if it is a wildcard */
+  NatAddress address6; /* of the second, "none" if there is none */
 } DataRelay;
 
 /* times may be NULL. listen: "127.0.0.1", "0.0.0.0"; with 6: also "[::]" if the system can. */
@@ -30,7 +30,7 @@ void data_relay_free (DataRelay *r);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (DataRelay, data_relay_free)
 void data_relay_default_times (NatDataTimes *times);
 
-NatTicket data_relay_ticket (DataRelay *r, NatRole role);       /* good for an hour */
+NatTicket data_relay_ticket (DataRelay *r, NatRole role); /* good for an hour */
 /* A client with that ticket, on 127.0.0.1. */
 NatProbe *data_relay_probe (DataRelay *r, const NatTicket *ticket);
 /* Adds a session and registers a client for it, selected. counters may be NULL. */

@@ -41,6 +41,18 @@ write_sr (guint8 *buf, guint32 ssrc, guint64 ntp)
   return len + nat_rtcp_write_bye (buf + len, 100, ssrc);
 }
 
+static gsize
+write_nack (guint8 *buf, guint32 media_ssrc)
+{
+  static const guint8 head[4] = {0x80 | NAT_RTCP_FMT_NACK, NAT_RTCP_RTPFB, 0, 3};
+
+  memcpy (buf, head, sizeof head);
+  put_u32 (buf + 4, RECEIVER);
+  put_u32 (buf + 8, media_ssrc);
+  put_u32 (buf + 12, 17 << 16); /* packet 17, no more */
+  return 16;
+}
+
 static void
 send_pli (NatProbe *p, guint32 media_ssrc)
 {
@@ -212,8 +224,10 @@ test_reports_end_here (void)
   g_assert_cmpint (nat_probe_receive_rtcp (subscriber, buf, NAT_PROBE_WAIT_MS), >, 0);
   g_usleep (20000);
   len = nat_rtcp_write_rr (buf, sizeof buf, RECEIVER, &block, 1);
+  len += write_nack (buf + len, VIDEO_SSRC);
   nat_probe_send_rtcp (subscriber, buf, len);
   data_relay_sync (r);
+  g_assert_cmpuint (nat_counter_get (&c->repair_requests), ==, 1);
   g_assert_cmpuint (nat_counter_get (&c->fraction_lost), ==, 64);
   g_assert_cmpuint (nat_counter_get (&c->rtt_us), >=, 20000);
   g_assert_cmpuint (nat_counter_get (&c->rtt_us), <, 2000000);

@@ -17,13 +17,13 @@
 
 G_BEGIN_DECLS
 
-#define NAT_PROBE_TIMEOUT (-1)          /* no answer in time */
-#define NAT_PROBE_WAIT_MS 3000          /* long: only failures wait for all of it */
+#define NAT_PROBE_TIMEOUT (-1) /* no answer in time */
+#define NAT_PROBE_WAIT_MS 3000 /* long: only failures wait for all of it */
 
 typedef enum {
-  NAT_PROBE_SELECT = 1 << 0,            /* USE-CANDIDATE */
+  NAT_PROBE_SELECT = 1 << 0, /* USE-CANDIDATE */
   NAT_PROBE_NO_EPOCH = 1 << 1,
-  NAT_PROBE_UNKNOWN = 1 << 2,           /* an attribute that must be understood and is not */
+  NAT_PROBE_UNKNOWN = 1 << 2, /* an attribute that must be understood and is not */
 } NatProbeFlags;
 
 typedef struct {
@@ -33,18 +33,18 @@ typedef struct {
   char password[NAT_PASSWORD_TEXT + 1];
   guint8 key[NAT_STUN_KEY_SIZE];
   guint8 epoch[NAT_EPOCH_SIZE];
-  char nonce[128];                      /* "" = none yet */
-  GQueue inbox;                         /* GBytes */
+  char nonce[128]; /* "" = none yet */
+  GQueue inbox;    /* GBytes */
 
   /* From the last answer. */
-  gboolean authentic;                   /* it carried integrity, and that was right */
+  gboolean authentic; /* it carried integrity, and that was right */
   guint8 boot_id[NAT_BOOT_ID_SIZE];
   NatAddress mapped;
   guint32 version;
-  NatReason reason;                     /* of a 403 */
+  NatReason reason; /* of a 403 */
   gsize answer_len;
 
-  NatSrtcp *to_relay, *from_relay;      /* after the first success */
+  NatSrtcp *to_relay, *from_relay; /* after the first success */
 } NatProbe;
 
 /* bind: "127.0.0.1", "[::1]", with or without ":PORT". */
