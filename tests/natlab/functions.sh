@@ -94,14 +94,14 @@ lost ()
   on internet nft list chain inet lab "$1" | sed -n 's/.*counter packets \([0-9]*\).*/\1/p'
 }
 
-# cut SIDE, mend SIDE: the link to the internet is pulled out, and put back.
-cut ()
+# cut_link SIDE, mend_link SIDE: the link to the internet is pulled out, and put back.
+cut_link ()
 {
   on internet nft flush chain inet lab "$1"
   on internet nft add rule inet lab "$1" drop
 }
 
-mend ()
+mend_link ()
 {
   on internet nft flush chain inet lab "$1"
 }

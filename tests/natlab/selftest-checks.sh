@@ -227,10 +227,10 @@ loss ()
 cutting ()
 {
   serve relay "$RELAY_INSIDE" 7001
-  cut camera
+  cut_link camera
   asked "$RELAY_ADDRESS" 7001
   check "nothing passes a cut link" test "${told[0]}" = -
-  mend camera
+  mend_link camera
   asked "$RELAY_ADDRESS" 7001
   check "all passes when it is mended" test "${told[0]}" != -
 }

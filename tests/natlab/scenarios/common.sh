@@ -15,17 +15,20 @@ number=0
 # check TEXT COMMAND…: a test. Of a failure, all that the programs said is shown.
 check ()
 {
-  local text=$1 said
+  local text=$1 code
   shift
   number=$((number + 1))
-  if said=$("$@" 2>&1); then
+  "$@" >"$work/said" 2>&1
+  code=$?
+  if [ $code -eq 0 ]; then
     echo "ok $number - $text"
-    [ -z "$said" ] || sed 's/^/# /' <<<"$said"
-    return 0
+  else
+    echo "not ok $number - $text"
+    echo "# $*"
+    tail -n 40 "$work"/*.log 2>/dev/null | sed 's/^/# /'
   fi
-  echo "not ok $number - $text"
-  { echo "$*"; echo "$said"; tail -n 40 "$work"/*.log; } | sed 's/^/# /'
-  return 1
+  sed 's/^/# /' "$work/said"
+  return $code
 }
 
 # need TEXT COMMAND…: without it the rest makes no sense.
