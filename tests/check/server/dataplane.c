@@ -482,7 +482,7 @@ test_consent (void)
 
   data_relay_default_times (&times);
   g_assert_cmpint (times.consent_us, ==, 30 * G_USEC_PER_SEC);
-  times.consent_us = 600 * 1000;
+  times.consent_us = 1000 * 1000;
   r = data_relay_new ("127.0.0.1", FALSE, &times);
   subscriber = data_relay_subscribe (r, &ts, &c);
   publisher = data_relay_publish (r, &tp, NULL);
@@ -515,10 +515,10 @@ test_silence (void)
   gint64 start;
 
   data_relay_default_times (&times);
-  times.silence_us = 200 * 1000;
+  times.silence_us = 500 * 1000;
   r = data_relay_new ("127.0.0.1", FALSE, &times);
   publisher = data_relay_publish (r, &tp, NULL);
-  for (start = g_get_monotonic_time (); g_get_monotonic_time () - start < 500000;) {
+  for (start = g_get_monotonic_time (); g_get_monotonic_time () - start < 1000000;) {
     send_rtp (publisher, VIDEO_SSRC, 1);
     g_usleep (20000);
   }

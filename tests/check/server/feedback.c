@@ -132,7 +132,7 @@ test_receiver_report (void)
   NatTicket tp;
   g_autoptr (NatProbe) publisher = data_relay_publish (r, &tp, NULL);
   gint64 start = g_get_monotonic_time (), last = start;
-  guint reports = 0, lost = 0;
+  guint reports = 0, lost = 0, late = 0;
   guint8 sr[200];
   guint32 sender = 0;
   Heard heard;
@@ -162,6 +162,7 @@ test_receiver_report (void)
     g_assert_cmpint (heard.blocks[0].cumulative_lost, >=, (gint)lost - 1);
   }
   g_assert_cmpuint (reports, >=, 3);
+  g_assert_cmpuint (late, <=, 1); /* a busy machine may hold the test itself up, once */
   g_assert_true (sender != VIDEO_SSRC && sender != AUDIO_SSRC);
   /* At most one more for what came last; then silence, as nothing arrives. */
   hear (publisher, &heard, 500);
@@ -278,10 +279,10 @@ test_picture_limit (void)
   /* After a pause at once; another source has a limit of its own; an unknown one is ignored. */
   send_pli (one, 0xdeadbeef);
   send_pli (one, VIDEO_SSRC);
-  g_assert_true (hear_pli (publisher, &heard, 300));
+  g_assert_true (hear_pli (publisher, &heard, 450));
   g_assert_cmpuint (heard.pli_ssrc, ==, VIDEO_SSRC);
   send_pli (one, AUDIO_SSRC);
-  g_assert_true (hear_pli (publisher, &heard, 300));
+  g_assert_true (hear_pli (publisher, &heard, 450));
   g_assert_cmpuint (heard.pli_ssrc, ==, AUDIO_SSRC);
   g_assert_cmpuint (nat_counter_get (&c->keyframe_requests), ==, 12);
   nat_session_counters_unref (c);
@@ -315,7 +316,7 @@ test_indices_go_on (void)
   NatEvent event;
 
   data_relay_default_times (&times);
-  times.consent_us = 300 * 1000;
+  times.consent_us = 700 * 1000;
   r = data_relay_new ("127.0.0.1", FALSE, &times);
   subscriber = data_relay_subscribe (r, NULL, NULL);
   publisher = data_relay_publish (r, &tp, NULL);
