@@ -384,9 +384,11 @@ cause_of_resolver_error (const NatRequest *r, const GError *error)
 static NatCause *
 cause_of_tls_error (const NatRequest *r, const GError *error)
 {
-  if (error->code == (int)G_TLS_ERROR_EOF)
+  /* GIO says "not TLS" of a peer that hangs up during the handshake, as a relay that stops does. */
+  if (error->code == (int)G_TLS_ERROR_EOF || error->code == (int)G_TLS_ERROR_NOT_TLS)
     return nat_cause_new (NAT_CAUSE_UNREACHABLE,
-        "%s closed the connection before it was secure: is it starting or stopping just now?",
+        "%s closed the connection before it was secure: check that it is natrelay-server that "
+        "listens on this port; it may be starting, stopping or busy.",
         r->n->where);
   return nat_cause_new (NAT_CAUSE_TLS,
       "No secure connection with %s (%s): check that it is natrelay-server that listens on this "

@@ -183,7 +183,6 @@ on_ready (GSocket *socket, GIOCondition condition, gpointer user)
 static void
 set_options (const NatSessionConfig *config, GSocket *socket, gboolean v6)
 {
-  gint tos = config->qos_dscp << 2;
   gint size = (gint)MIN (config->buffer_size, G_MAXINT / 4);
 
   if (v6)
@@ -193,8 +192,8 @@ set_options (const NatSessionConfig *config, GSocket *socket, gboolean v6)
       socket, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_RECVERR : IP_RECVERR, 1, NULL);
 #endif
   if (config->qos_dscp >= 0)
-    g_socket_set_option (
-        socket, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_TCLASS : IP_TOS, tos, NULL);
+    g_socket_set_option (socket, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_TCLASS : IP_TOS,
+        config->qos_dscp << 2, NULL);
   if (size > 0) {
     g_socket_set_option (socket, SOL_SOCKET, SO_RCVBUF, size, NULL);
     g_socket_set_option (socket, SOL_SOCKET, SO_SNDBUF, size, NULL);

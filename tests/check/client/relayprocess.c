@@ -5,6 +5,7 @@
 
 #include <glib/gstdio.h>
 #include <signal.h>
+#include <sys/prctl.h>
 
 static void
 take_line (RelayProcess *r, const char *line)
@@ -32,15 +33,25 @@ take_line (RelayProcess *r, const char *line)
   }
 }
 
+/* A test that fails leaves no relay behind. */
+static void
+end_with_test (gpointer user)
+{
+  prctl (PR_SET_PDEATHSIG, SIGKILL);
+}
+
 static void
 spawn (RelayProcess *r)
 {
   g_autofree char *listen = g_strdup_printf ("127.0.0.1:%u", r->port);
+  g_autoptr (GSubprocessLauncher) launcher = g_subprocess_launcher_new (
+      G_SUBPROCESS_FLAGS_STDOUT_PIPE | G_SUBPROCESS_FLAGS_STDERR_SILENCE);
   GError *error = NULL;
   char *line;
 
-  r->process = g_subprocess_new (G_SUBPROCESS_FLAGS_STDOUT_PIPE | G_SUBPROCESS_FLAGS_STDERR_SILENCE,
-      &error, g_getenv ("NATRELAY_SERVER"), "--listen", listen, "--state-dir", r->state_dir, NULL);
+  g_subprocess_launcher_set_child_setup (launcher, end_with_test, NULL, NULL);
+  r->process = g_subprocess_launcher_spawn (launcher, &error, g_getenv ("NATRELAY_SERVER"),
+      "--listen", listen, "--state-dir", r->state_dir, NULL);
   g_assert_no_error (error);
   r->out = g_data_input_stream_new (g_subprocess_get_stdout_pipe (r->process));
   do {

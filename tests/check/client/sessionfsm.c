@@ -48,7 +48,7 @@ arrows_of_drawing (void)
       g_build_filename (g_getenv ("MESON_SOURCE_ROOT"), "docs", "design", "sessionfsm.gv", NULL);
   GRegex *regex = g_regex_new ("^ *([a-z]+) -> ([a-z]+) \\[label=\"([a-z-]+) / ([a-z, -]*)\"\\];$",
       G_REGEX_MULTILINE, 0, NULL);
-  char *text;
+  char *text, **arrows;
   GMatchInfo *match;
   GError *error = NULL;
 
@@ -65,7 +65,9 @@ arrows_of_drawing (void)
     g_free (actions);
   }
   /* No arrow may hide from the pattern. */
-  g_assert_cmpuint (g_hash_table_size (set), ==, g_strv_length (g_strsplit (text, "->", -1)) - 1);
+  arrows = g_strsplit (text, "->", -1);
+  g_assert_cmpuint (g_hash_table_size (set), ==, g_strv_length (arrows) - 1);
+  g_strfreev (arrows);
   g_match_info_free (match);
   g_regex_unref (regex);
   g_free (text);

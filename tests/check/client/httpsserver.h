@@ -1,0 +1,33 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#pragma once
+
+/* An HTTPS server that answers every request with the same bytes, for all that a relay does not say.
+ * In a thread of its own. */
+
+#include <gio/gio.h>
+
+typedef enum {
+  HTTPS_ANSWERS, /* TLS, then the answer */
+  HTTPS_HANGS,   /* takes connections and says nothing, not even TLS */
+  HTTPS_SLOW,    /* TLS, and then nothing */
+  HTTPS_ENDLESS, /* an answer whose body does not end */
+  HTTPS_PLAIN,   /* the answer without TLS */
+  HTTPS_CLOSES,  /* closes each connection at once */
+  HTTPS_PROXY,   /* CONNECT, then copies bytes; the answer is used as refusal */
+} HttpsManner;
+
+typedef struct _HttpsServer HttpsServer;
+
+/* pem: certificate and key; NULL makes a new one. answer may be NULL. */
+HttpsServer *https_server_new (HttpsManner manner, const char *answer, const char *pem);
+guint16 https_server_port (HttpsServer *s);
+const char *https_server_fingerprint (HttpsServer *s);
+guint https_server_n_requests (HttpsServer *s);
+/* Head and body of the last request, as it came. */
+char *https_server_dup_request (HttpsServer *s);
+void https_server_free (HttpsServer *s);
+
+/* A self-signed certificate with its key, for 127.0.0.1 and localhost; or with expired for 1970. */
+char *https_make_certificate (gboolean expired);
