@@ -374,11 +374,11 @@ note_arrivals (NatSession *s, const Arrivals *a)
 }
 
 static void
-on_datagrams (gpointer user, NatUdpDatagram *batch, guint n)
+on_datagrams (gpointer user, NatUdpDatagram *batch, guint n, guint n_dropped)
 {
   NatSession *s = user;
   gint64 now_us = g_get_monotonic_time ();
-  Arrivals a = {.n_rtp = 0};
+  Arrivals a = {.n_refused = n_dropped};
 
   for (guint i = 0; i < n; i++) {
     NatUdpDatagram *d = &batch[i];

@@ -24,7 +24,6 @@ struct _NatUdp {
   NatUdpOps ops;
   gpointer user;
   Port ports[2]; /* v4, v6 */
-  guint64 n_dropped;
   GInputMessage messages[NAT_UDP_BATCH];
   GInputVector vectors[NAT_UDP_BATCH];
   GSocketAddress *addresses[NAT_UDP_BATCH];
@@ -136,7 +135,6 @@ collect (NatUdp *u, guint n_messages)
     address_of (u->addresses[i], &d->from);
     g_clear_object (&u->addresses[i]);
     if (d->from.family == 0 || u->messages[i].bytes_received > NAT_DATAGRAM_MAX) {
-      u->n_dropped++;
       continue;
     }
     d->data = u->bytes[i];
@@ -170,8 +168,7 @@ on_ready (GSocket *socket, GIOCondition condition, gpointer user)
       break;
     }
     n = collect (u, (guint)got);
-    if (n > 0)
-      u->ops.received (u->user, u->batch, n);
+    u->ops.received (u->user, u->batch, n, (guint)got - n);
     if (got < NAT_UDP_BATCH)
       break;
   }
@@ -348,10 +345,4 @@ nat_udp_local (const NatUdp *u, const NatAddress *relay, NatAddress *local)
   chosen = g_socket_get_local_address (scout, NULL);
   address_of (chosen, local);
   local->port = port;
-}
-
-guint64
-nat_udp_n_dropped (const NatUdp *u)
-{
-  return u->n_dropped;
 }

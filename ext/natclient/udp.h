@@ -20,8 +20,9 @@ typedef struct {
 } NatUdpDatagram;
 
 typedef struct {
-  /* May close the sockets; the batch stays readable until it returns. */
-  void (*received) (gpointer user, NatUdpDatagram *batch, guint n);
+  /* May close the sockets; the batch stays readable until it returns. n_dropped: that came too, but
+   * were longer than NAT_DATAGRAM_MAX or of no address. */
+  void (*received) (gpointer user, NatUdpDatagram *batch, guint n, guint n_dropped);
   /* The kernel says that something that we sent went nowhere. No more than a hint. */
   void (*unreachable) (gpointer user);
 } NatUdpOps;
@@ -40,7 +41,6 @@ GSocket *nat_udp_socket (const NatUdp *u, guint8 family); /* 4 or 6; NULL = none
 void nat_udp_send (NatUdp *u, const NatAddress *to, const guint8 *data, gsize len);
 /* Our own address as the kernel would choose it for this relay: y. */
 void nat_udp_local (const NatUdp *u, const NatAddress *relay, NatAddress *local);
-guint64 nat_udp_n_dropped (const NatUdp *u); /* too long, or of no address */
 
 GSocketAddress *nat_udp_address (const NatAddress *a);
 
