@@ -594,11 +594,11 @@ nat_registry_poll (NatRegistry *r, NatTime now)
 
 /* ---- Deadlines --------------------------------------------------------- */
 
-/* Never registered: forgotten by the data plane as well, but its ticket stays good. */
+/* Never registered: the data plane forgets it as well, and holds nothing against it for long. */
 static void
 drop_unregistered (NatRegistry *r, NatTime now, NatRegistered *session)
 {
-  NatEnded e = {.reason = NAT_REASON_EXPIRED, .until_s = now.s};
+  NatEnded e = {.reason = NAT_REASON_EXPIRED, .until_s = 0};
 
   memcpy (e.id, session->ticket.session_id, sizeof e.id);
   tell_ended (r, &e);

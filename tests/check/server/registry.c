@@ -1,0 +1,613 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* Streams, publishers and sessions over time: a registry on a data plane that runs, probes as its clients,
+ * and a clock that the test moves. */
+
+#include "natserver/control/registry.h"
+
+#include <string.h>
+#include <glib/gstdio.h>
+
+#include "natproto/crypto.h"
+#include "natserver/data/worker.h"
+#include "probe.h"
+
+#define SDP(ssrc)                                                                                  \
+  "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=x\r\nt=0 0\r\nm=video 9 RTP/AVPF 96\r\n"                     \
+  "a=rtpmap:96 H264/90000\r\na=ssrc:" ssrc " cname:x\r\n"
+
+typedef struct {
+  NatDataplane *dp;
+  NatSecrets *secrets;
+  NatAdmission *admission;
+  NatEndedFile *ended;
+  NatRegistry *registry;
+  char *path;
+  NatAddress peer;
+  NatTime now;
+} World;
+
+static NatDataplane *
+dataplane_new (World *w, const NatDataTimes *times)
+{
+  NatDataplaneConfig config = {.n_listen = 1, .workers = 1, .socket_buffer = 65536};
+  NatDataplane *dp;
+
+  g_assert_true (nat_address_from_text (&config.listen[0], "127.0.0.1:0", 0));
+  config.secrets = w->secrets;
+  dp = nat_dataplane_new (&config, NULL, NULL);
+  g_assert_nonnull (dp);
+  if (times != NULL)
+    nat_dataplane_set_times (dp, times);
+  return dp;
+}
+
+static void
+start (World *w, const NatDataTimes *times)
+{
+  NatRegistryConfig config = {.secrets = w->secrets, .admission = w->admission};
+
+  w->dp = dataplane_new (w, times);
+  w->ended = nat_ended_file_open (w->path, w->now.s, NULL);
+  g_assert_nonnull (w->ended);
+  config.dataplane = w->dp;
+  config.ended = w->ended;
+  nat_crypto_random (config.boot_id, sizeof config.boot_id);
+  w->registry = nat_registry_new (&config);
+  g_assert_true (nat_registry_flush (w->registry));
+  g_assert_true (nat_dataplane_start (w->dp, NULL));
+}
+
+static void
+stop (World *w)
+{
+  nat_dataplane_stop (w->dp, NAT_REASON_GOING_AWAY);
+  nat_registry_free (w->registry);
+  nat_dataplane_free (w->dp);
+  nat_ended_file_free (w->ended);
+}
+
+static World *
+world_new (const NatDataTimes *times, const NatAdmissionLimits *limits)
+{
+  NatAdmissionLimits none = {0};
+  World *w = g_new0 (World, 1);
+  guint8 secret[32];
+
+  nat_crypto_random (secret, sizeof secret);
+  w->secrets = nat_secrets_new ();
+  nat_secrets_add (w->secrets, 1, secret);
+  w->admission = nat_admission_new (limits ? limits : &none);
+  w->path = g_strdup_printf ("%s/natrelay-test-%08x", g_get_tmp_dir (), g_random_int ());
+  g_assert_true (nat_address_from_text (&w->peer, "192.0.2.1:1", 0));
+  w->now.us = g_get_monotonic_time ();
+  w->now.s = g_get_real_time () / G_USEC_PER_SEC;
+  start (w, times);
+  return w;
+}
+
+static void
+world_free (World *w)
+{
+  stop (w);
+  nat_admission_free (w->admission);
+  nat_secrets_free (w->secrets);
+  g_unlink (w->path);
+  g_free (w->path);
+  g_free (w);
+}
+
+static void
+pass (World *w, gdouble seconds)
+{
+  w->now.us += (gint64)(seconds * G_USEC_PER_SEC);
+  w->now.s += (gint64)seconds;
+  nat_registry_tick (w->registry, w->now);
+}
+
+/* Real time, until what the data plane says has made it so. */
+#define UNTIL(w, condition)                                                                        \
+  for (guint tries = 0; nat_registry_poll ((w)->registry, (w)->now), !(condition); tries++) {      \
+    g_assert_cmpuint (tries, <, 5000);                                                             \
+    g_usleep (1000);                                                                               \
+  }
+
+static NatCaller
+caller (const char *subject)
+{
+  NatCaller c = {.open = FALSE};
+
+  c.token.expires_s = G_MAXINT64;
+  g_strlcpy (c.subject, subject, sizeof c.subject);
+  return c;
+}
+
+static NatProblemKind
+ask_publish (
+    World *w, const NatCaller *c, const char *sdp, gboolean takeover, NatRegistered **session)
+{
+  NatDescription d = {.sdp = g_strdup (sdp)};
+  NatTracks tracks;
+  NatAsk ask = {"cam", c, &w->peer, takeover, &d, &tracks};
+  NatProblemKind problem;
+
+  g_assert_true (nat_tracks_from_sdp (&tracks, sdp, NULL));
+  d.n_media_keys = 1;
+  memset (d.media_keys[0].key, 7, NAT_MEDIA_KEY_SIZE);
+  problem = nat_registry_publish (w->registry, w->now, &ask, session);
+  nat_description_clear (&d);
+  return problem;
+}
+
+static NatRegistered *
+publish (World *w, const char *subject)
+{
+  NatCaller c = caller (subject);
+  NatRegistered *session;
+
+  g_assert_cmpint (ask_publish (w, &c, SDP ("1"), FALSE, &session), ==, NAT_PROBLEM_NONE);
+  return session;
+}
+
+static NatRegistered *
+subscribe (World *w)
+{
+  NatCaller c = caller ("viewer");
+  NatAsk ask = {"cam", &c, &w->peer, FALSE, NULL, NULL};
+  NatRegistered *session;
+
+  g_assert_cmpint (
+      nat_registry_subscribe (w->registry, w->now, &ask, &session), ==, NAT_PROBLEM_NONE);
+  return session;
+}
+
+static NatProbe *
+probe (World *w, NatRegistered *session)
+{
+  NatProbe *p = nat_probe_new ("127.0.0.1", nat_dataplane_local (w->dp, 0));
+
+  nat_probe_set_ticket (p, w->secrets, nat_registered_ticket (session));
+  return p;
+}
+
+static gboolean
+is_registered (World *w, const guint8 *id)
+{
+  NatSnapshot *snapshot = nat_snapshot_new ();
+  gboolean found = FALSE;
+  char text[NAT_SESSION_ID_TEXT + 1];
+
+  nat_session_id_to_text (id, text);
+  nat_registry_snapshot (w->registry, snapshot);
+  for (guint i = 0; i < snapshot->sessions->len; i++) {
+    NatSessionSnapshot *s = g_ptr_array_index (snapshot->sessions, i);
+
+    found |= s->registered && strcmp (s->id, text) == 0;
+  }
+  nat_snapshot_free (snapshot);
+  return found;
+}
+
+/* A client that has answered the challenge, as the registry knows. */
+static NatProbe *
+join (World *w, NatRegistered *session)
+{
+  NatProbe *p = probe (w, session);
+
+  g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
+  UNTIL (w, is_registered (w, nat_registered_ticket (session)->session_id));
+  return p;
+}
+
+static void
+check (
+    World *w, NatRegistered *session, NatPublisherState state, guint32 version, gboolean described)
+{
+  NatSessionDocument d;
+
+  g_assert_true (nat_registry_document (w->registry, w->now, session, &d));
+  g_assert_cmpint (d.publisher, ==, state);
+  g_assert_cmpuint (d.version, ==, version);
+  g_assert_cmpint (d.description.sdp != NULL, ==, described);
+  nat_session_document_clear (&d);
+}
+
+static guint
+count (World *w, gboolean streams)
+{
+  NatSnapshot *snapshot = nat_snapshot_new ();
+  guint n;
+
+  nat_registry_snapshot (w->registry, snapshot);
+  n = streams ? snapshot->streams->len : snapshot->sessions->len;
+  nat_snapshot_free (snapshot);
+  return n;
+}
+
+/* ---- Tests ------------------------------------------------------------- */
+
+static void
+test_states (void)
+{
+  World *w = world_new (NULL, NULL);
+  NatRegistered *viewer = subscribe (w);
+  g_autoptr (NatProbe) p = join (w, viewer);
+  NatRegistered *camera;
+
+  check (w, viewer, NAT_PUBLISHER_NONE, 1, FALSE);
+  camera = publish (w, "camera");
+  check (w, viewer, NAT_PUBLISHER_LIVE, 2, TRUE);
+  nat_registry_end (w->registry, w->now, camera, NAT_REASON_ENDED, FALSE);
+  check (w, viewer, NAT_PUBLISHER_GRACE, 3, TRUE);
+  pass (w, 9);
+  check (w, viewer, NAT_PUBLISHER_GRACE, 3, TRUE);
+  pass (w, 2);
+  check (w, viewer, NAT_PUBLISHER_NONE, 4, FALSE);
+  camera = publish (w, "camera");
+  check (w, viewer, NAT_PUBLISHER_LIVE, 5, TRUE);
+  nat_registry_end (w->registry, w->now, camera, NAT_REASON_ENDED, TRUE);
+  check (w, viewer, NAT_PUBLISHER_GRACE, 6, TRUE);
+  pass (w, 11);
+  check (w, viewer, NAT_PUBLISHER_ENDED, 7, FALSE);
+  g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
+  g_assert_cmpuint (p->version, ==, 7);
+  world_free (w);
+}
+
+static void
+test_return_within_grace_is_one_change (void)
+{
+  World *w = world_new (NULL, NULL);
+  NatRegistered *viewer = subscribe (w);
+  G_GNUC_UNUSED g_autoptr (NatProbe) p = join (w, viewer);
+  NatRegistered *camera = publish (w, "camera");
+
+  nat_registry_end (w->registry, w->now, camera, NAT_REASON_ENDED, TRUE);
+  publish (w, "another");
+  check (w, viewer, NAT_PUBLISHER_LIVE, 4, TRUE);
+  pass (w, 20); /* the old grace ends nothing */
+  check (w, viewer, NAT_PUBLISHER_LIVE, 4, TRUE);
+  world_free (w);
+}
+
+static void
+test_takeover (void)
+{
+  World *w = world_new (NULL, NULL);
+  NatRegistered *session, *first = publish (w, "one");
+  guint8 first_id[NAT_SESSION_ID_SIZE];
+  NatCaller two = caller ("two");
+  NatCaller nobody = caller ("");
+  NatCaller open = {.open = TRUE};
+
+  memcpy (first_id, nat_registered_ticket (first)->session_id, sizeof first_id);
+  g_assert_cmpint (ask_publish (w, &two, SDP ("2"), FALSE, &session), ==, NAT_PROBLEM_STREAM_BUSY);
+  g_assert_cmpint (ask_publish (w, &two, SDP ("2"), TRUE, &session), ==, NAT_PROBLEM_STREAM_BUSY);
+  g_assert_nonnull (nat_registry_find (w->registry, first_id));
+  g_assert_cmpuint (count (w, FALSE), ==, 1);
+  w->now.us += NAT_TAKEOVER_SILENCE_US - 1;
+  g_assert_cmpint (ask_publish (w, &two, SDP ("2"), FALSE, &session), ==, NAT_PROBLEM_STREAM_BUSY);
+  w->now.us += 1;
+  g_assert_cmpint (ask_publish (w, &two, SDP ("2"), FALSE, &session), ==, NAT_PROBLEM_NONE);
+  g_assert_null (nat_registry_find (w->registry, first_id));
+  g_assert_cmpuint (nat_registered_version (session), ==, 2);
+  /* by permission */
+  nobody.token.takeover = TRUE;
+  g_assert_cmpint (
+      ask_publish (w, &nobody, SDP ("3"), FALSE, &session), ==, NAT_PROBLEM_STREAM_BUSY);
+  g_assert_cmpint (ask_publish (w, &nobody, SDP ("3"), TRUE, &session), ==, NAT_PROBLEM_NONE);
+  /* two without a name are not the same */
+  g_assert_cmpint (
+      ask_publish (w, &nobody, SDP ("3"), FALSE, &session), ==, NAT_PROBLEM_STREAM_BUSY);
+  g_assert_cmpint (ask_publish (w, &open, SDP ("4"), FALSE, &session), ==, NAT_PROBLEM_STREAM_BUSY);
+  g_assert_cmpint (ask_publish (w, &open, SDP ("4"), TRUE, &session), ==, NAT_PROBLEM_NONE);
+  g_assert_cmpuint (count (w, FALSE), ==, 1);
+  world_free (w);
+}
+
+static void
+test_superseded_is_told (void)
+{
+  World *w = world_new (NULL, NULL);
+  g_autoptr (NatProbe) p = join (w, publish (w, "camera"));
+
+  publish (w, "camera");
+  g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 403);
+  g_assert_true (p->authentic);
+  g_assert_cmpint (p->reason, ==, NAT_REASON_SUPERSEDED);
+  world_free (w);
+}
+
+static void
+test_keys_are_for_subscribers (void)
+{
+  World *w = world_new (NULL, NULL);
+  NatRegistered *camera = publish (w, "camera");
+  NatRegistered *viewer = subscribe (w);
+  NatSessionDocument d;
+
+  g_assert_true (nat_registry_document (w->registry, w->now, viewer, &d));
+  g_assert_cmpuint (d.description.n_media_keys, ==, 1);
+  g_assert_cmpuint (d.description.media_keys[0].key[5], ==, 7);
+  nat_session_document_clear (&d);
+  g_assert_true (nat_registry_document (w->registry, w->now, camera, &d));
+  g_assert_cmpuint (d.description.n_media_keys, ==, 0);
+  g_assert_cmpuint (d.description.media_keys[0].key[5], ==, 0);
+  nat_session_document_clear (&d);
+  world_free (w);
+}
+
+static void
+test_versions_never_repeat (void)
+{
+  World *w = world_new (NULL, NULL);
+  guint32 last = 0;
+
+  for (guint i = 0; i < 5; i++) {
+    NatRegistered *camera = publish (w, "camera");
+
+    g_assert_cmpuint (nat_registered_version (camera), >, last);
+    nat_registry_end (w->registry, w->now, camera, NAT_REASON_ENDED, FALSE);
+    g_assert_cmpuint (count (w, TRUE), ==, 1);
+    pass (w, 11);
+    g_assert_cmpuint (count (w, TRUE), ==, 0); /* forgotten, but for its number */
+    last += 3;
+  }
+  world_free (w);
+}
+
+static void
+test_who_never_registers_is_dropped (void)
+{
+  NatAdmissionLimits limits = {.sessions = 3};
+  World *w = world_new (NULL, &limits);
+  NatRegistered *viewer = subscribe (w);
+  NatRegistered *lazy = subscribe (w);
+  G_GNUC_UNUSED g_autoptr (NatProbe) p = join (w, viewer);
+  g_autoptr (NatProbe) late = probe (w, lazy);
+
+  publish (w, "camera");
+  pass (w, 29);
+  g_assert_cmpuint (count (w, FALSE), ==, 3);
+  pass (w, 2);
+  g_assert_cmpuint (count (w, FALSE), ==, 1);
+  check (w, viewer, NAT_PUBLISHER_GRACE, 3, TRUE);
+  subscribe (w); /* there is room again */
+  subscribe (w);
+  /* and whoever comes after all is sent to negotiate anew */
+  UNTIL (w, nat_probe_bind (late, NAT_PROBE_SELECT) == 403);
+  g_assert_cmpint (late->reason, ==, NAT_REASON_EXPIRED);
+  world_free (w);
+}
+
+static void
+test_tokens_end (void)
+{
+  World *w = world_new (NULL, NULL);
+  NatCaller c = caller ("camera");
+  NatRegistered *session;
+  NatSessionDocument d;
+  g_autoptr (NatProbe) p = NULL;
+
+  c.token.expires_s = w->now.s + 100;
+  g_assert_cmpint (ask_publish (w, &c, SDP ("1"), FALSE, &session), ==, NAT_PROBLEM_NONE);
+  p = join (w, session);
+  g_assert_true (nat_registry_document (w->registry, w->now, session, &d));
+  g_assert_cmpint (d.expires_s, ==, 100 + NAT_TOKEN_LEEWAY_S);
+  nat_session_document_clear (&d);
+  /* a fresh one in time */
+  c.token.expires_s = w->now.s + 5000;
+  g_assert_true (nat_registry_renew (w->registry, w->now, session, &c));
+  pass (w, 131);
+  g_assert_cmpuint (count (w, FALSE), ==, 1);
+  c.token.expires_s = w->now.s + 50;
+  g_assert_true (nat_registry_renew (w->registry, w->now, session, &c));
+  pass (w, 50 + NAT_TOKEN_LEEWAY_S - 1);
+  g_assert_cmpuint (count (w, FALSE), ==, 1);
+  pass (w, 1);
+  g_assert_cmpuint (count (w, FALSE), ==, 0);
+  g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 403);
+  g_assert_cmpint (p->reason, ==, NAT_REASON_EXPIRED);
+  world_free (w);
+}
+
+static void
+test_usernames_are_renewed_at_half_life (void)
+{
+  World *w = world_new (NULL, NULL);
+  NatRegistered *viewer = subscribe (w);
+  G_GNUC_UNUSED g_autoptr (NatProbe) p = join (w, viewer);
+  NatSessionDocument d;
+
+  pass (w, NAT_TICKET_LIFETIME_S / 2 - 1);
+  g_assert_true (nat_registry_document (w->registry, w->now, viewer, &d));
+  g_assert_cmpint (d.expires_s, ==, NAT_TICKET_LIFETIME_S / 2 + 1);
+  nat_session_document_clear (&d);
+  pass (w, 2);
+  g_assert_true (nat_registry_document (w->registry, w->now, viewer, &d));
+  g_assert_cmpint (d.expires_s, ==, NAT_TICKET_LIFETIME_S);
+  nat_session_document_clear (&d);
+  world_free (w);
+}
+
+/* Fast enough to wait for: a client that is silent for 300 ms is gone. */
+static const NatDataTimes fast = {300 * 1000, 100 * 1000, 400 * 1000, 500 * 1000, 1};
+
+static void
+test_gone_and_back (void)
+{
+  World *w = world_new (&fast, NULL);
+  NatRegistered *camera = publish (w, "camera");
+  g_autoptr (NatProbe) p = join (w, camera);
+  guint8 id[NAT_SESSION_ID_SIZE];
+
+  memcpy (id, nat_registered_ticket (camera)->session_id, sizeof id);
+  UNTIL (w, count (w, FALSE) == 0);
+  g_assert_cmpuint (count (w, TRUE), ==, 1); /* in grace */
+  g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
+  UNTIL (w, is_registered (w, id));
+  camera = nat_registry_find (w->registry, id);
+  check (w, camera, NAT_PUBLISHER_LIVE, 3, TRUE);
+  /* now longer than its place is kept */
+  UNTIL (w, count (w, FALSE) == 0);
+  pass (w, 11);
+  g_assert_cmpuint (count (w, TRUE), ==, 0);
+  g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
+  UNTIL (w, nat_registry_find (w->registry, id) != NULL);
+  camera = nat_registry_find (w->registry, id);
+  g_assert_cmpuint (nat_registered_version (camera), >, 3);
+  world_free (w);
+}
+
+static void
+test_who_lost_the_place_does_not_get_it_back (void)
+{
+  World *w = world_new (&fast, NULL);
+  NatRegistered *camera = publish (w, "one");
+  g_autoptr (NatProbe) p = join (w, camera);
+
+  UNTIL (w, count (w, FALSE) == 0);
+  publish (w, "two");
+  g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0); /* the data plane cannot know */
+  for (guint i = 0; i < 1000 && nat_probe_bind (p, NAT_PROBE_SELECT) == 0; i++)
+    nat_registry_poll (w->registry, w->now);
+  g_assert_cmpint (p->reason, ==, NAT_REASON_SUPERSEDED);
+  g_assert_cmpuint (count (w, FALSE), ==, 1);
+  world_free (w);
+}
+
+static void
+restart (World *w)
+{
+  stop (w);
+  start (w, NULL);
+}
+
+static void
+test_restart (void)
+{
+  World *w = world_new (NULL, NULL);
+  NatTicket camera = *nat_registered_ticket (publish (w, "camera"));
+  NatTicket viewer = *nat_registered_ticket (subscribe (w));
+  NatRegistered *ended = subscribe (w);
+  NatTicket gone = *nat_registered_ticket (ended);
+  g_autoptr (NatProbe) p = NULL;
+  NatDescription d = {.sdp = g_strdup (SDP ("9"))};
+  NatRegistered *session;
+  NatTracks tracks;
+
+  nat_registry_end (w->registry, w->now, ended, NAT_REASON_ENDED, FALSE);
+  restart (w);
+  p = nat_probe_new ("127.0.0.1", nat_dataplane_local (w->dp, 0));
+  nat_probe_set_ticket (p, w->secrets, &gone);
+  g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 403);
+  g_assert_cmpint (p->reason, ==, NAT_REASON_ENDED);
+
+  nat_probe_set_ticket (p, w->secrets, &viewer);
+  g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
+  g_assert_cmpuint (p->version, ==, 0);
+  UNTIL (w, is_registered (w, viewer.session_id));
+  session = nat_registry_find (w->registry, viewer.session_id);
+  check (w, session, NAT_PUBLISHER_GRACE, 1, FALSE); /* its publisher may be a moment behind */
+
+  nat_probe_rebind (p, "127.0.0.1");
+  nat_probe_set_ticket (p, w->secrets, &camera);
+  g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
+  UNTIL (w, is_registered (w, camera.session_id));
+  check (w, session, NAT_PUBLISHER_LIVE, 1, FALSE);
+  g_assert_true (nat_tracks_from_sdp (&tracks, d.sdp, NULL));
+  nat_registry_describe (
+      w->registry, w->now, nat_registry_find (w->registry, camera.session_id), &d, &tracks);
+  g_assert_null (d.sdp);
+  check (w, session, NAT_PUBLISHER_LIVE, 2, TRUE);
+  g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
+  g_assert_cmpuint (p->version, ==, 2);
+  world_free (w);
+}
+
+static void
+test_restart_without_the_publisher (void)
+{
+  World *w = world_new (NULL, NULL);
+  NatTicket viewer = *nat_registered_ticket (subscribe (w));
+  g_autoptr (NatProbe) p = NULL;
+
+  restart (w);
+  p = nat_probe_new ("127.0.0.1", nat_dataplane_local (w->dp, 0));
+  nat_probe_set_ticket (p, w->secrets, &viewer);
+  g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
+  g_assert_cmpuint (p->version, ==, 0);
+  UNTIL (w, is_registered (w, viewer.session_id));
+  pass (w, 11);
+  check (w, nat_registry_find (w->registry, viewer.session_id), NAT_PUBLISHER_NONE, 2, FALSE);
+  g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
+  g_assert_cmpuint (p->version, ==, 2);
+  world_free (w);
+}
+
+static void
+test_counters_outlive_sessions (void)
+{
+  World *w = world_new (NULL, NULL);
+  NatRegistered *camera = publish (w, "camera");
+  G_GNUC_UNUSED g_autoptr (NatProbe) p = join (w, camera);
+  NatSnapshot *snapshot = nat_snapshot_new ();
+  NatStreamSnapshot *stream;
+
+  nat_registry_end (w->registry, w->now, camera, NAT_REASON_ENDED, FALSE);
+  nat_registry_snapshot (w->registry, snapshot);
+  stream = g_ptr_array_index (snapshot->streams, 0);
+  g_assert_cmpuint (nat_counter_get (&stream->past->bindings), ==, 1);
+  g_assert_cmpuint (nat_counter_get (&snapshot->past->bindings), ==, 1);
+  nat_snapshot_free (snapshot);
+  world_free (w);
+}
+
+static void
+test_counters_of_who_comes_back_count_once (void)
+{
+  World *w = world_new (&fast, NULL);
+  NatRegistered *camera = publish (w, "camera");
+  g_autoptr (NatProbe) p = join (w, camera);
+  NatSnapshot *snapshot;
+  NatSessionSnapshot *s;
+  guint8 id[NAT_SESSION_ID_SIZE];
+
+  memcpy (id, nat_registered_ticket (camera)->session_id, sizeof id);
+  UNTIL (w, count (w, FALSE) == 0);
+  g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
+  UNTIL (w, is_registered (w, id));
+  snapshot = nat_snapshot_new ();
+  nat_registry_snapshot (w->registry, snapshot);
+  s = g_ptr_array_index (snapshot->sessions, 0);
+  g_assert_cmpuint (
+      nat_counter_get (&s->counters->bindings) + nat_counter_get (&snapshot->past->bindings), ==,
+      2);
+  nat_snapshot_free (snapshot);
+  world_free (w);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+#define T(name) g_test_add_func ("/registry/" #name, test_##name)
+  T (states);
+  T (return_within_grace_is_one_change);
+  T (takeover);
+  T (superseded_is_told);
+  T (keys_are_for_subscribers);
+  T (versions_never_repeat);
+  T (who_never_registers_is_dropped);
+  T (tokens_end);
+  T (usernames_are_renewed_at_half_life);
+  T (gone_and_back);
+  T (who_lost_the_place_does_not_get_it_back);
+  T (restart);
+  T (restart_without_the_publisher);
+  T (counters_outlive_sessions);
+  T (counters_of_who_comes_back_count_once);
+  return g_test_run ();
+}

@@ -1,0 +1,246 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* What the relay keeps in files, and what it says in its log. */
+
+#include <string.h>
+#include <unistd.h>
+#include <sys/stat.h>
+#include <glib/gstdio.h>
+
+#include "natproto/crypto.h"
+#include "natserver/control/endedfile.h"
+#include "natserver/control/secretfile.h"
+#include "natserver/control/tls.h"
+#include "natserver/observe/log.h"
+
+#define NOW 1700000000
+
+static char *
+temporary (void)
+{
+  return g_strdup_printf ("%s/natrelay-test-%08x", g_get_tmp_dir (), g_random_int ());
+}
+
+static NatEnded
+ended (guint8 n, NatReason reason, gint64 until_s)
+{
+  NatEnded e = {.reason = reason, .until_s = until_s};
+
+  memset (e.id, n, sizeof e.id);
+  return e;
+}
+
+/* ---- ended ------------------------------------------------------------- */
+
+static void
+test_ended_survive (void)
+{
+  g_autofree char *path = temporary ();
+  NatEndedFile *file = nat_ended_file_open (path, NOW, NULL);
+  NatEnded a = ended (1, NAT_REASON_ENDED, NOW + 10),
+           b = ended (2, NAT_REASON_SUPERSEDED, NOW + 20);
+  const NatEnded *entries;
+  struct stat st;
+  guint n;
+
+  g_assert_nonnull (file);
+  nat_ended_file_entries (file, &n);
+  g_assert_cmpuint (n, ==, 0);
+  g_assert_true (nat_ended_file_add (file, &a, NOW, NULL));
+  g_assert_true (nat_ended_file_add (file, &b, NOW, NULL));
+  nat_ended_file_free (file);
+  g_assert_cmpint (stat (path, &st), ==, 0);
+  g_assert_cmpuint (st.st_mode & 0777, ==, 0600);
+
+  file = nat_ended_file_open (path, NOW, NULL);
+  entries = nat_ended_file_entries (file, &n);
+  g_assert_cmpuint (n, ==, 2);
+  g_assert_cmpmem (entries[1].id, NAT_SESSION_ID_SIZE, b.id, NAT_SESSION_ID_SIZE);
+  g_assert_cmpint (entries[1].reason, ==, NAT_REASON_SUPERSEDED);
+  g_assert_cmpint (entries[1].until_s, ==, NOW + 20);
+  nat_ended_file_free (file);
+
+  file = nat_ended_file_open (path, NOW + 10, NULL); /* what is past goes */
+  entries = nat_ended_file_entries (file, &n);
+  g_assert_cmpuint (n, ==, 1);
+  nat_ended_file_free (file);
+  g_unlink (path);
+}
+
+static void
+test_ended_cut_lines (void)
+{
+  g_autofree char *path = temporary ();
+  NatEndedFile *file;
+  guint n;
+
+  g_assert_true (g_file_set_contents (path,
+      "AAAAAAAAAAAAAAAAAAAAAA ended 1800000000\n"
+      "rubbish\n"
+      "AAAAAAAAAAAAAAAAAAAAAA vanished 1800000000\n"
+      "AAAAAAAAAAAAAAAAAAAAAA ended x\n"
+      "AAAAAAAAAAAAAAAAAAAAAQ revoked 1800000000\n"
+      "AAAAAAAAAAAAAAAAAAAAAQ supersed",
+      -1, NULL));
+  file = nat_ended_file_open (path, NOW, NULL);
+  nat_ended_file_entries (file, &n);
+  g_assert_cmpuint (n, ==, 2);
+  nat_ended_file_free (file);
+  g_unlink (path);
+}
+
+static void
+test_ended_does_not_grow (void)
+{
+  g_autofree char *path = temporary ();
+  NatEndedFile *file = nat_ended_file_open (path, NOW, NULL);
+  struct stat st;
+  guint n;
+
+  for (guint i = 0; i < 20000; i++) {
+    NatEnded e = ended ((guint8)i, NAT_REASON_ENDED, NOW + i / 10 + 10);
+
+    g_assert_true (nat_ended_file_add (file, &e, NOW + i / 10, NULL));
+  }
+  nat_ended_file_entries (file, &n);
+  g_assert_cmpuint (n, <, 9000);
+  g_assert_cmpint (stat (path, &st), ==, 0);
+  g_assert_cmpint (st.st_size, <, 9000 * 50);
+  nat_ended_file_free (file);
+  g_unlink (path);
+}
+
+static void
+test_ended_where_nothing_can_be_written (void)
+{
+  g_autoptr (GError) error = NULL;
+
+  g_assert_null (nat_ended_file_open ("/nonexistent/ended", NOW, &error));
+  g_assert_nonnull (strstr (error->message, "/nonexistent/ended"));
+}
+
+/* ---- secrets ----------------------------------------------------------- */
+
+static void
+test_secrets (void)
+{
+  g_autofree char *path = temporary ();
+  NatSecrets *secrets = nat_secret_file_load (path, NULL);
+  char first[NAT_PASSWORD_TEXT + 1], again[NAT_PASSWORD_TEXT + 1];
+  g_autofree char *text = NULL;
+  g_autofree char *two = NULL;
+  guint8 id[NAT_SESSION_ID_SIZE] = {1};
+  struct stat st;
+
+  g_assert_nonnull (secrets);
+  g_assert_cmpuint (nat_secrets_current (secrets), ==, 1);
+  g_assert_true (nat_ticket_password (secrets, 1, id, first));
+  nat_secrets_free (secrets);
+  g_assert_cmpint (stat (path, &st), ==, 0);
+  g_assert_cmpuint (st.st_mode & 0777, ==, 0600);
+
+  g_assert_true (g_file_get_contents (path, &text, NULL, NULL));
+  two = g_strconcat (
+      text, "7 0123456789abcdef0123456789ABCDEF0123456789abcdef0123456789abcdef\n", NULL);
+  g_assert_true (g_file_set_contents (path, two, -1, NULL));
+  secrets = nat_secret_file_load (path, NULL);
+  g_assert_cmpuint (nat_secrets_current (secrets), ==, 7);
+  g_assert_true (nat_ticket_password (secrets, 1, id, again));
+  g_assert_cmpstr (first, ==, again);
+  g_assert_true (nat_ticket_password (secrets, 7, id, again));
+  g_assert_cmpstr (first, !=, again);
+  nat_secrets_free (secrets);
+  g_unlink (path);
+}
+
+static void
+test_spoilt_secrets (void)
+{
+#define HEX "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde"
+  static const char *const texts[] = {"", "\n", "1\n", "1 " HEX "\n", "1 " HEX "g\n",
+      "0 " HEX "f\n", "x " HEX "f\n", "-1 " HEX "f\n", "4294967296 " HEX "f\n", "1 " HEX "ff\n",
+      "1  " HEX "f\n", HEX "f\n", "1 " HEX "f\nrubbish\n"};
+
+  for (guint i = 0; i < G_N_ELEMENTS (texts); i++) {
+    g_autofree char *path = temporary ();
+    g_autoptr (GError) error = NULL;
+
+    g_assert_true (g_file_set_contents (path, texts[i], -1, NULL));
+    g_assert_null (nat_secret_file_load (path, &error));
+    g_assert_nonnull (strstr (error->message, path));
+    g_assert_null (strstr (error->message, "0123456789abcdef"));
+    g_unlink (path);
+  }
+}
+
+/* ---- certificates ------------------------------------------------------ */
+
+static void
+test_self_signed (void)
+{
+  static const char *const addresses[] = {"192.0.2.1", "2001:db8::1", NULL};
+  static const char *const wrong[] = {"relay.example.org", NULL};
+  g_autofree char *long_name = g_strnfill (200, 'a');
+  g_autofree char *certificate = NULL;
+  g_autofree char *key = NULL;
+  char *paths[] = {temporary (), temporary ()};
+  NatTlsIdentity *identity;
+
+  g_assert_true (
+      nat_tls_make_self_signed ("relay.example.org", addresses, NOW, &certificate, &key, NULL));
+  g_assert_true (g_file_set_contents (paths[0], certificate, -1, NULL));
+  g_assert_true (g_file_set_contents (paths[1], key, -1, NULL));
+  identity = nat_tls_identity_load (paths[0], paths[1], NULL);
+  g_assert_nonnull (identity);
+  g_assert_cmpuint (strlen (nat_tls_identity_fingerprint (identity)), ==, 64);
+  g_assert_cmpint (nat_tls_identity_expires_s (identity), >, NOW + 9 * 31557600ll);
+  nat_tls_identity_unref (identity);
+  g_clear_pointer (&certificate, g_free);
+  g_clear_pointer (&key, g_free);
+  g_assert_true (nat_tls_make_self_signed (long_name, NULL, NOW, &certificate, &key, NULL));
+  g_clear_pointer (&certificate, g_free);
+  g_clear_pointer (&key, g_free);
+  g_assert_false (nat_tls_make_self_signed ("x", wrong, NOW, &certificate, &key, NULL));
+  g_unlink (paths[0]);
+  g_unlink (paths[1]);
+  g_free (paths[0]);
+  g_free (paths[1]);
+}
+
+/* ---- log --------------------------------------------------------------- */
+
+static void
+test_log_is_limited (void)
+{
+  NatLogGate gate = {0};
+  guint said = 0, held;
+  gint64 now = 5;
+
+  for (guint i = 0; i < 1000; i++) {
+    g_autofree char *text = g_strdup_printf ("something about port %u", i);
+
+    said += nat_log_gate_allows (&gate, text, now + i, &held);
+  }
+  g_assert_cmpuint (said, ==, NAT_LOG_BURST);
+  g_assert_true (nat_log_gate_allows (&gate, "something else", now, &held));
+  g_assert_true (
+      nat_log_gate_allows (&gate, "something about port 7", now + NAT_LOG_WINDOW_US, &held));
+  g_assert_cmpuint (held, ==, 1000 - NAT_LOG_BURST);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/ended/survive", test_ended_survive);
+  g_test_add_func ("/ended/cut-lines", test_ended_cut_lines);
+  g_test_add_func ("/ended/does-not-grow", test_ended_does_not_grow);
+  g_test_add_func ("/ended/nowhere", test_ended_where_nothing_can_be_written);
+  g_test_add_func ("/secrets/load", test_secrets);
+  g_test_add_func ("/secrets/spoilt", test_spoilt_secrets);
+  g_test_add_func ("/certificates/self-signed", test_self_signed);
+  g_test_add_func ("/log/limited", test_log_is_limited);
+  return g_test_run ();
+}
