@@ -247,15 +247,17 @@ load_of (double rate, double seconds)
   return (BenchLoad){rate, (guint)opt.burst, seconds, !opt.no_segment};
 }
 
-/* Caches, first packets, the relay's own start: not part of what is measured. */
+/* Caches, first packets, the relay's own start: not part of what is measured. Gently at first, since a
+ * relay that is slow with the first packets of a stream may never come out of its backlog. */
 static void
 warm_up (double rate)
 {
+  BenchLoad gentle = load_of (MAX (rate / 10, opt.burst * 20), opt.warm);
   BenchLoad load = load_of (rate, opt.warm);
   BenchResult r;
 
   refresh (NULL);
-  bench_phase_run (&field, &load);
+  bench_phase_run (&field, &gentle);
   r = bench_phase_run (&field, &load);
   if (r.received == 0) {
     print_result ("dead", "loses", &r);

@@ -32,6 +32,7 @@ class Relay:
     reaches_many = True         # one packet in, many out
     takes_many = True           # several publishers at once
     bar = "rival"               # its kind in the plot
+    breaks = False              # one overload ends it: each probe of a search wants a fresh one
 
     def __init__(self, build):
         self.build = build
@@ -197,6 +198,7 @@ class Multiudpsink(Relay):
 
 class Rtpengine(Relay):
     name, what = "rtpengine", "in user space, publish and subscribe"
+    breaks = True               # after five times more than 50 packets in its queue
 
     def _program(self):
         """Installed, or unpacked by tests/bench/rivals. (program, environment)"""

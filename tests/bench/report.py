@@ -41,6 +41,7 @@ class Row:
     limit: str
     spread: float               # largest less smallest CPU, of the median
     noisy: bool
+    failures: int               # times that it had to be started again
 
 
 def _median(results, key):
@@ -60,7 +61,8 @@ def _row(relay, records):
                best_out=_median(search, "rate_out") if search else 0,
                limit=limits[len(limits) // 2]["limit"] if limits else "",
                spread=(max(cpu) - min(cpu)) / (statistics.median(cpu) or 1),
-               noisy=any(r["foreign_share"] > QUIET for r in fixed + search))
+               noisy=any(r["foreign_share"] > QUIET for r in fixed + search),
+               failures=sum(r["failures"] for r in records))
 
 
 def rows_of(facts, network, case):
@@ -139,6 +141,9 @@ def _section(facts, network, case):
     spread = max(rows, key=lambda r: r.spread)
     yield (f"Largest spread of the CPU figures between rounds: {spread.spread:.0%} "
            f"({spread.relay.name}).")
+    for r in rows:
+        if r.failures:
+            yield f"{r.relay.name} stopped forwarding {r.failures} times and was started again."
     yield ""
 
 

@@ -118,7 +118,7 @@ def _report(bench, results):
     def check():
         versions = [(relay, "1") for relay, _r in results]
         records = [{"network": "loopback", "case": report.CASES[0].name, "relay": relay.name,
-                    "kind": "fixed", "round": 0, "notes": [], "result": r} for relay, r in results]
+                    "kind": "fixed", "round": 0, "failures": 0, "notes": [], "result": r} for relay, r in results]
         facts = report.Facts("short", lab.describe_machine(), records, {}, [("x", "absent")], versions)
         with tempfile.TemporaryDirectory() as directory:
             report.write(pathlib.Path(directory), facts)
