@@ -6,12 +6,15 @@
 #endif
 
 #include "gstnatrelayrtp.h"
+#include "gstnatrelaybundle.h"
+#include "natproto/crypto.h"
 
 #include <gst/video/video.h>
 
 /* rtpsession sends feedback early only if its share of the bandwidth allows: with the real rate three in four
  * losses were never asked for, with this (documented as bytes/s) all were. */
 #define SESSION_BANDWIDTH 1e6
+#define CNAME_SIZE        12
 /* Sender reports align sound and picture at those who join: 5 s is long to wait. */
 #define RTCP_MIN_INTERVAL GST_SECOND
 
@@ -40,10 +43,20 @@ set_session_limits (GstElement *rtpbin)
 static gboolean
 build_rtpbin (GstNatRelayRtp *rtp, GstBin *bin)
 {
+  gchar cname[NAT_BASE64URL_LEN (CNAME_SIZE) + 1];
+  guint8 random[CNAME_SIZE];
+  GstStructure *sdes;
+
+  nat_crypto_random (random, sizeof random);
+  nat_base64url_encode (random, sizeof random, cname);
   rtp->rtpbin = make (rtp, "rtpbin", "rtpbin");
   if (rtp->rtpbin == NULL)
     return FALSE;
   gst_util_set_object_arg (G_OBJECT (rtp->rtpbin), "rtp-profile", "avpf");
+  /* rtpbin's own would tell the world the names of user and machine; RFC 7022 has a random one. */
+  sdes = gst_structure_new ("application/x-rtp-source-sdes", "cname", G_TYPE_STRING, cname, NULL);
+  g_object_set (rtp->rtpbin, "sdes", sdes, NULL);
+  gst_structure_free (sdes);
   /* A report's times are those of capture, so that a slow encoder shifts no track against another. */
   g_object_set (rtp->rtpbin, "rtcp-sync-send-time", FALSE, "autoremove", TRUE, NULL);
   gst_bin_add (bin, rtp->rtpbin);
@@ -64,11 +77,11 @@ build_rtcp (GstNatRelayRtp *rtp, GstBin *bin)
 }
 
 /*
- *  sink_%u -> clocksync -.                                     ,-> seal -> rtpsink    (RTP out)
- *                         > rtpfunnel -> rtpbin (session 0) --<
- *  sink_%u -> clocksync -'                  ^                  `-> rtcpsink           (RTCP out)
+ *  sink_%u -> clocksync -.                                 ,-> seal -> rtpsink    (RTP out)
+ *                         +-> bundle -> rtpbin (session 0) -+
+ *  sink_%u -> clocksync -'                  ^               `-> rtcpsink           (RTCP out)
  *                                           |
- *                                        rtcpsrc                                      (RTCP in)
+ *                                        rtcpsrc                                   (RTCP in)
  *
  * rtpsink, rtcpsink and rtcpsrc share the client session's one UDP socket.
  */
@@ -77,17 +90,15 @@ gst_nat_relay_rtp_build_sink (GstNatRelayRtp *rtp, GstBin *bin)
 {
   GstElement *seal, *sink;
 
-  rtp->funnel = make (rtp, "rtpfunnel", "funnel");
-  if (rtp->funnel == NULL || !build_rtpbin (rtp, bin)) {
-    gst_clear_object (&rtp->funnel);
+  if (!build_rtpbin (rtp, bin))
     return;
-  }
+  rtp->bundle = g_object_new (GST_TYPE_NAT_RELAY_BUNDLE, "name", "bundle", NULL);
   seal = g_object_new (GST_TYPE_NAT_RELAY_SEAL, "name", "seal", NULL);
   sink = gst_nat_relay_transport_sink_new ("rtpsink", FALSE);
   rtp->seal = GST_NAT_RELAY_SEAL (seal);
   rtp->rtp_sink = GST_NAT_RELAY_TRANSPORT_SINK (sink);
-  gst_bin_add_many (bin, rtp->funnel, seal, sink, NULL);
-  gst_element_link_pads (rtp->funnel, "src", rtp->rtpbin, "send_rtp_sink_0");
+  gst_bin_add_many (bin, rtp->bundle, seal, sink, NULL);
+  gst_element_link_pads (rtp->bundle, "src", rtp->rtpbin, "send_rtp_sink_0");
   gst_element_link_pads (rtp->rtpbin, "send_rtp_src_0", seal, "sink");
   gst_element_link_pads (seal, "src", sink, "sink");
   build_rtcp (rtp, bin);

@@ -14,7 +14,7 @@ G_BEGIN_DECLS
 
 typedef struct {
   GstElement *rtpbin;
-  GstElement *funnel;                  /* sink only */
+  GstElement *bundle;                  /* sink only */
   GstNatRelaySeal *seal;               /* sink only */
   GstNatRelayOpen *open;               /* source only */
   GstNatRelayTransportSink *rtp_sink;  /* sink only */

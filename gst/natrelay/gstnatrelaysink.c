@@ -420,7 +420,7 @@ gst_nat_relay_sink_request_new_pad (
     return NULL;
   }
   pad = gst_nat_relay_sink_pad_new (
-      index, template, GST_BIN (self), self->rtp.funnel, &sink_pad_owner);
+      index, template, GST_BIN (self), self->rtp.bundle, &sink_pad_owner);
   if (pad == NULL)
     return NULL;
   g_mutex_lock (&self->lock);
@@ -443,7 +443,7 @@ gst_nat_relay_sink_release_pad (GstElement *element, GstPad *pad)
   g_ptr_array_remove (self->pads, pad);
   g_mutex_unlock (&self->lock);
   gst_element_remove_pad (element, pad);
-  gst_nat_relay_sink_pad_unwire (GST_NAT_RELAY_SINK_PAD (pad), GST_BIN (self), self->rtp.funnel);
+  gst_nat_relay_sink_pad_unwire (GST_NAT_RELAY_SINK_PAD (pad), GST_BIN (self), self->rtp.bundle);
   gst_object_unref (pad);
   sink_describe (self, FALSE);
 }

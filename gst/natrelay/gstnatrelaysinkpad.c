@@ -20,7 +20,7 @@ struct _GstNatRelaySinkPad {
   guint index;
   const GstNatRelaySinkPadOwner *owner;
   GstElement *clocksync;
-  GstPad *funnel_pad;
+  GstPad *bundle_pad;
 
   /* Streaming thread. */
   GstNatRelayTrack track; /* caps and id: written with the owner's lock */
@@ -273,15 +273,15 @@ gst_nat_relay_sink_pad_reset (GstNatRelaySinkPad *self)
 }
 
 static void
-sink_pad_wire (GstNatRelaySinkPad *self, GstBin *bin, GstElement *funnel)
+sink_pad_wire (GstNatRelaySinkPad *self, GstBin *bin, GstElement *bundle)
 {
   GstPad *src = gst_element_get_static_pad (self->clocksync, "src");
   GstPad *sink = gst_element_get_static_pad (self->clocksync, "sink");
 
   g_object_set (self->clocksync, "sync", FALSE, NULL);
   gst_bin_add (bin, self->clocksync);
-  self->funnel_pad = gst_element_request_pad_simple (funnel, "sink_%u");
-  gst_pad_link_full (src, self->funnel_pad, GST_PAD_LINK_CHECK_NOTHING);
+  self->bundle_pad = gst_element_request_pad_simple (bundle, "sink_%u");
+  gst_pad_link_full (src, self->bundle_pad, GST_PAD_LINK_CHECK_NOTHING);
   gst_ghost_pad_set_target (GST_GHOST_PAD (self), sink);
   gst_object_unref (src);
   gst_object_unref (sink);
@@ -289,14 +289,14 @@ sink_pad_wire (GstNatRelaySinkPad *self, GstBin *bin, GstElement *funnel)
 }
 
 void
-gst_nat_relay_sink_pad_unwire (GstNatRelaySinkPad *self, GstBin *bin, GstElement *funnel)
+gst_nat_relay_sink_pad_unwire (GstNatRelaySinkPad *self, GstBin *bin, GstElement *bundle)
 {
   gst_ghost_pad_set_target (GST_GHOST_PAD (self), NULL);
   /* The bin may have let go of its children before its pads. */
-  if (self->funnel_pad != NULL && GST_OBJECT_PARENT (self->funnel_pad) != NULL)
+  if (self->bundle_pad != NULL && GST_OBJECT_PARENT (self->bundle_pad) != NULL)
     gst_element_release_request_pad (
-        GST_ELEMENT (GST_OBJECT_PARENT (self->funnel_pad)), self->funnel_pad);
-  gst_clear_object (&self->funnel_pad);
+        GST_ELEMENT (GST_OBJECT_PARENT (self->bundle_pad)), self->bundle_pad);
+  gst_clear_object (&self->bundle_pad);
   if (GST_OBJECT_PARENT (self->clocksync) == GST_OBJECT (bin)) {
     gst_element_set_locked_state (self->clocksync, TRUE);
     gst_element_set_state (self->clocksync, GST_STATE_NULL);
@@ -305,7 +305,7 @@ gst_nat_relay_sink_pad_unwire (GstNatRelaySinkPad *self, GstBin *bin, GstElement
 }
 
 GstPad *
-gst_nat_relay_sink_pad_new (guint index, GstPadTemplate *template, GstBin *bin, GstElement *funnel,
+gst_nat_relay_sink_pad_new (guint index, GstPadTemplate *template, GstBin *bin, GstElement *bundle,
     const GstNatRelaySinkPadOwner *owner)
 {
   GstElement *clocksync = gst_element_factory_make ("clocksync", NULL);
@@ -324,7 +324,7 @@ gst_nat_relay_sink_pad_new (guint index, GstPadTemplate *template, GstBin *bin, 
   gst_pad_set_event_function (GST_PAD (self), GST_DEBUG_FUNCPTR (sink_pad_event));
   gst_pad_set_chain_function (GST_PAD (self), GST_DEBUG_FUNCPTR (sink_pad_chain));
   gst_pad_set_chain_list_function (GST_PAD (self), GST_DEBUG_FUNCPTR (sink_pad_chain_list));
-  sink_pad_wire (self, bin, funnel);
+  sink_pad_wire (self, bin, bundle);
   return GST_PAD (self);
 }
 
@@ -334,7 +334,7 @@ gst_nat_relay_sink_pad_finalize (GObject *object)
   GstNatRelaySinkPad *self = GST_NAT_RELAY_SINK_PAD (object);
 
   gst_nat_relay_track_clear (&self->track);
-  gst_clear_object (&self->funnel_pad);
+  gst_clear_object (&self->bundle_pad);
   gst_clear_object (&self->clocksync);
   G_OBJECT_CLASS (gst_nat_relay_sink_pad_parent_class)->finalize (object);
 }

@@ -32,15 +32,15 @@ typedef struct {
   gboolean (*wants_sync) (GstElement *element);
 } GstNatRelaySinkPadOwner;
 
-/* Floating. Makes a clocksync in bin, linked to a request pad of funnel. NULL: clocksync is not installed. */
+/* Floating. Makes a clocksync in bin, linked to a request pad of bundle. NULL: clocksync is not installed. */
 GstPad *gst_nat_relay_sink_pad_new (guint index, GstPadTemplate *template, GstBin *bin,
-    GstElement *funnel, const GstNatRelaySinkPadOwner *owner);
+    GstElement *bundle, const GstNatRelaySinkPadOwner *owner);
 guint gst_nat_relay_sink_pad_get_index (GstNatRelaySinkPad *pad);
 /* The track's caps and id are guarded by the owner's lock outside of the pad's streaming thread. */
 GstNatRelayTrack *gst_nat_relay_sink_pad_get_track (GstNatRelaySinkPad *pad);
 /* PAUSED->READY: what is known of the input is forgotten. */
 void gst_nat_relay_sink_pad_reset (GstNatRelaySinkPad *pad);
-/* Takes clocksync and funnel's pad away again; the pad is inactive. */
-void gst_nat_relay_sink_pad_unwire (GstNatRelaySinkPad *pad, GstBin *bin, GstElement *funnel);
+/* Takes clocksync and bundle's pad away again; the pad is inactive. */
+void gst_nat_relay_sink_pad_unwire (GstNatRelaySinkPad *pad, GstBin *bin, GstElement *bundle);
 
 G_END_DECLS

@@ -1,0 +1,16 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#pragma once
+
+/* Private element: any number of tracks into one RTP session. In place of rtpfunnel, which cannot be used
+ * twice, loses the segment after a flush, and ends the stream with the first track's EOS. */
+
+#include <gst/gst.h>
+
+G_BEGIN_DECLS
+
+#define GST_TYPE_NAT_RELAY_BUNDLE (gst_nat_relay_bundle_get_type ())
+G_DECLARE_FINAL_TYPE (GstNatRelayBundle, gst_nat_relay_bundle, GST, NAT_RELAY_BUNDLE, GstElement)
+
+G_END_DECLS

@@ -1,0 +1,293 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "media.h"
+
+#include <string.h>
+
+#define PATIENCE (20 * GST_SECOND)
+
+/* ---- flows --------------------------------------------------------------- */
+
+void
+flow_init (Flow *flow)
+{
+  g_mutex_init (&flow->lock);
+  g_cond_init (&flow->cond);
+  flow->sums = g_ptr_array_new_with_free_func (g_free);
+}
+
+void
+flow_clear (Flow *flow)
+{
+  g_ptr_array_unref (flow->sums);
+  g_mutex_clear (&flow->lock);
+  g_cond_clear (&flow->cond);
+}
+
+static void
+flow_take (GstElement *identity, GstBuffer *buffer, gpointer user)
+{
+  Flow *flow = user;
+  GstMapInfo map;
+
+  gst_buffer_map (buffer, &map, GST_MAP_READ);
+  g_mutex_lock (&flow->lock);
+  g_ptr_array_add (flow->sums, g_compute_checksum_for_data (G_CHECKSUM_SHA256, map.data, map.size));
+  g_cond_broadcast (&flow->cond);
+  g_mutex_unlock (&flow->lock);
+  gst_buffer_unmap (buffer, &map);
+}
+
+void
+flow_watch (Flow *flow, GstElement *pipeline, const gchar *identity)
+{
+  GstElement *element = gst_bin_get_by_name (GST_BIN (pipeline), identity);
+
+  fail_unless (element != NULL, "no %s", identity);
+  g_object_set (element, "signal-handoffs", TRUE, NULL);
+  g_signal_connect (element, "handoff", G_CALLBACK (flow_take), flow);
+  gst_object_unref (element);
+}
+
+guint
+flow_count (Flow *flow)
+{
+  guint n;
+
+  g_mutex_lock (&flow->lock);
+  n = flow->sums->len;
+  g_mutex_unlock (&flow->lock);
+  return n;
+}
+
+gboolean
+flow_wait (Flow *flow, guint n, guint seconds)
+{
+  gint64 until = g_get_monotonic_time () + seconds * G_TIME_SPAN_SECOND;
+  gboolean ok = TRUE;
+
+  g_mutex_lock (&flow->lock);
+  while (ok && flow->sums->len < n)
+    ok = g_cond_wait_until (&flow->cond, &flow->lock, until);
+  ok = flow->sums->len >= n;
+  g_mutex_unlock (&flow->lock);
+  return ok;
+}
+
+gboolean
+flow_wait_last (Flow *received, Flow *sent, guint seconds)
+{
+  gint64 until = g_get_monotonic_time () + seconds * G_TIME_SPAN_SECOND;
+  const gchar *last = sent->sums->pdata[sent->sums->len - 1];
+  gboolean ok = TRUE, found = FALSE;
+
+  g_mutex_lock (&received->lock);
+  while (ok && !found) {
+    found = received->sums->len > 0 &&
+            strcmp (received->sums->pdata[received->sums->len - 1], last) == 0;
+    if (!found)
+      ok = g_cond_wait_until (&received->cond, &received->lock, until);
+  }
+  g_mutex_unlock (&received->lock);
+  return found;
+}
+
+void
+flow_assert_suffix (Flow *received, Flow *sent, guint n)
+{
+  guint len = received->sums->len, first;
+
+  fail_unless (len >= n, "only %u of at least %u arrived", len, n);
+  fail_unless (len <= sent->sums->len, "%u arrived of %u", len, sent->sums->len);
+  first = sent->sums->len - len;
+  for (guint i = 0; i < len; i++)
+    fail_unless (strcmp (received->sums->pdata[i], sent->sums->pdata[first + i]) == 0,
+        "unit %u of %u received differs from unit %u of %u sent", i, len, first + i,
+        sent->sums->len);
+}
+
+/* ---- pipelines ----------------------------------------------------------- */
+
+GstElement *
+media_launch (const gchar *format, ...)
+{
+  GError *error = NULL;
+  GstElement *pipeline;
+  va_list args;
+  gchar *text;
+
+  va_start (args, format);
+  text = g_strdup_vprintf (format, args);
+  va_end (args);
+  pipeline = gst_parse_launch (text, &error);
+  fail_unless (error == NULL, "%s: %s", text, error != NULL ? error->message : "");
+  g_free (text);
+  return pipeline;
+}
+
+void
+media_play (GstElement *pipeline)
+{
+  fail_if (gst_element_set_state (pipeline, GST_STATE_PLAYING) == GST_STATE_CHANGE_FAILURE);
+}
+
+void
+media_stop (GstElement *pipeline)
+{
+  fail_unless_equals_int (
+      gst_element_set_state (pipeline, GST_STATE_NULL), GST_STATE_CHANGE_SUCCESS);
+  gst_object_unref (pipeline);
+}
+
+static void
+fail_on_error (GstMessage *message)
+{
+  GError *error = NULL;
+  gchar *debug = NULL;
+
+  gst_message_parse_error (message, &error, &debug);
+  ck_abort_msg ("%s: %s (%s)", GST_MESSAGE_SRC_NAME (message), error->message, debug);
+}
+
+GstMessage *
+media_wait (GstElement *pipeline, GstMessageType types, GstObject *from)
+{
+  GstBus *bus = gst_element_get_bus (pipeline);
+  GstMessage *message;
+
+  do {
+    message = gst_bus_timed_pop_filtered (bus, PATIENCE, types | GST_MESSAGE_ERROR);
+    fail_unless (message != NULL, "no message within 20 s");
+    if (GST_MESSAGE_TYPE (message) == GST_MESSAGE_ERROR && !(types & GST_MESSAGE_ERROR))
+      fail_on_error (message);
+    if (from == NULL || GST_MESSAGE_SRC (message) == from)
+      break;
+    gst_message_unref (message);
+  } while (TRUE);
+  gst_object_unref (bus);
+  return message;
+}
+
+void
+media_wait_element (GstElement *pipeline, const gchar *name)
+{
+  gboolean found;
+
+  do {
+    GstMessage *message = media_wait (pipeline, GST_MESSAGE_ELEMENT, NULL);
+
+    found = gst_message_has_name (message, name);
+    gst_message_unref (message);
+  } while (!found);
+}
+
+void
+media_wait_eos (GstElement *pipeline)
+{
+  gst_message_unref (media_wait (pipeline, GST_MESSAGE_EOS, NULL));
+}
+
+static void
+assert_no_more (GstElement *pipeline, const gchar *element)
+{
+  GstBus *bus = gst_element_get_bus (pipeline);
+  GstMessage *message;
+
+  while ((message = gst_bus_pop_filtered (bus, GST_MESSAGE_ERROR)) != NULL) {
+    fail_if (g_strcmp0 (GST_MESSAGE_SRC_NAME (message), element) == 0, "a second error from %s",
+        element);
+    gst_message_unref (message);
+  }
+  gst_object_unref (bus);
+}
+
+void
+media_assert_error (
+    GstElement *pipeline, const gchar *element, GQuark domain, gint code, const gchar *says)
+{
+  GstMessage *message = media_wait (pipeline, GST_MESSAGE_ERROR, NULL);
+  GError *error = NULL;
+
+  gst_message_parse_error (message, &error, NULL);
+  fail_unless_equals_string (GST_MESSAGE_SRC_NAME (message), element);
+  fail_unless (g_error_matches (error, domain, code), "%s %d: %s",
+      g_quark_to_string (error->domain), error->code, error->message);
+  fail_unless (strstr (error->message, says) != NULL, "\"%s\" is not in: %s", says, error->message);
+  g_error_free (error);
+  gst_message_unref (message);
+  gst_element_set_state (pipeline, GST_STATE_READY);
+  assert_no_more (pipeline, element);
+}
+
+/* ---- elements ------------------------------------------------------------ */
+
+typedef struct {
+  GMutex lock;
+  GCond cond;
+} Notice;
+
+static void
+notice (GObject *object, GParamSpec *pspec, gpointer user)
+{
+  Notice *n = user;
+
+  g_mutex_lock (&n->lock);
+  g_cond_signal (&n->cond);
+  g_mutex_unlock (&n->lock);
+}
+
+static gboolean
+has_state (GstElement *element, const gchar *nick)
+{
+  GValue value = G_VALUE_INIT;
+  GEnumValue *is;
+
+  g_value_init (&value,
+      g_object_class_find_property (G_OBJECT_GET_CLASS (element), "connection-state")->value_type);
+  g_object_get_property (G_OBJECT (element), "connection-state", &value);
+  is = g_enum_get_value (g_type_class_peek (G_VALUE_TYPE (&value)), g_value_get_enum (&value));
+  g_value_unset (&value);
+  return strcmp (is->value_nick, nick) == 0;
+}
+
+void
+media_wait_state (GstElement *element, const gchar *nick)
+{
+  gint64 until = g_get_monotonic_time () + 20 * G_TIME_SPAN_SECOND;
+  gboolean ok = TRUE;
+  gulong id;
+  Notice n;
+
+  g_mutex_init (&n.lock);
+  g_cond_init (&n.cond);
+  id = g_signal_connect (element, "notify::connection-state", G_CALLBACK (notice), &n);
+  g_mutex_lock (&n.lock);
+  while (ok && !has_state (element, nick))
+    ok = g_cond_wait_until (&n.cond, &n.lock, until);
+  g_mutex_unlock (&n.lock);
+  fail_unless (has_state (element, nick), "the connection never was %s", nick);
+  g_signal_handler_disconnect (element, id);
+}
+
+guint64
+media_stat (GstElement *element, const gchar *field)
+{
+  GstStructure *stats = NULL;
+  guint64 n64 = 0;
+  guint n = 0;
+
+  g_object_get (element, "stats", &stats, NULL);
+  if (!gst_structure_get_uint64 (stats, field, &n64) && gst_structure_get_uint (stats, field, &n))
+    n64 = n;
+  gst_structure_free (stats);
+  return n64;
+}
+
+gchar *
+media_uri (RelayProcess *relay, const gchar *stream, gboolean publish)
+{
+  return g_strdup_printf ("natrelay://127.0.0.1:%u/%s?tls-fingerprint=%s&auth-token=%s",
+      relay->port, stream, relay->fingerprint,
+      publish ? relay->publish_token : relay->subscribe_token);
+}

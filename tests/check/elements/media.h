@@ -1,0 +1,47 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#pragma once
+
+/* Pipelines around the elements: what went in, what came out, and what the bus said. */
+
+#include <gst/check/gstcheck.h>
+#include "../client/relayprocess.h"
+
+/* Checksums of what passed an identity, in order. */
+typedef struct {
+  GMutex lock;
+  GCond cond;
+  GPtrArray *sums;
+} Flow;
+
+void flow_init (Flow *flow);
+void flow_clear (Flow *flow);
+/* Follows pipeline's identity of that name (signal-handoffs=true is set). */
+void flow_watch (Flow *flow, GstElement *pipeline, const gchar *identity);
+guint flow_count (Flow *flow);
+/* Until n passed; FALSE after the given seconds. */
+gboolean flow_wait (Flow *flow, guint n, guint seconds);
+/* Everything in received is in sent, in the same order without a gap, to the last; and at least n of it. */
+void flow_assert_suffix (Flow *received, Flow *sent, guint n);
+/* Waits until received has the last of sent. */
+gboolean flow_wait_last (Flow *received, Flow *sent, guint seconds);
+
+/* A pipeline from launch text. Errors on its bus fail the test unless expected. */
+GstElement *media_launch (const gchar *format, ...) G_GNUC_PRINTF (1, 2);
+void media_play (GstElement *pipeline);
+void media_stop (GstElement *pipeline); /* NULL, and unref */
+/* The next message of these types from element (NULL: any) within 20 s; fails the test on none. */
+GstMessage *media_wait (GstElement *pipeline, GstMessageType types, GstObject *from);
+/* The next element message of that name, or none within 20 s. */
+void media_wait_element (GstElement *pipeline, const gchar *name);
+void media_wait_eos (GstElement *pipeline);
+/* One error from the element of that name; its text contains says. No second one follows from it. */
+void media_assert_error (
+    GstElement *pipeline, const gchar *element, GQuark domain, gint code, const gchar *says);
+/* Until the element's property connection-state has that nick. */
+void media_wait_state (GstElement *element, const gchar *nick);
+guint64 media_stat (GstElement *element, const gchar *field);
+
+/* "natrelay://127.0.0.1:PORT/STREAM?tls-fingerprint=..." with the token for role in it. */
+gchar *media_uri (RelayProcess *relay, const gchar *stream, gboolean publish);
