@@ -14,9 +14,9 @@ typedef struct {
   NatChallenge *challenge;
   guint8 boot_id[NAT_BOOT_ID_SIZE];
   guint32 version;
-  gint64 unix_s;                /* the wall clock */
-  gboolean foreign_is_401;      /* refuses a nonce that it did not issue with 401 instead of 438 */
-  NatReason refuse;             /* not NONE: authenticated 403 to all */
+  gint64 unix_s;           /* the wall clock */
+  gboolean foreign_is_401; /* refuses a nonce that it did not issue with 401 instead of 438 */
+  NatReason refuse;        /* not NONE: authenticated 403 to all */
 
   NatAddress selected;          /* where media goes */
   gint64 selected_nonce_us;     /* of the selection; -1 = none */
