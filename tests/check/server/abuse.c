@@ -126,6 +126,8 @@ test_mutated_stun (Fixture *f, gconstpointer unused)
     memcpy (buf, good, len);
     for (guint k = 1 + below (f, 3); k > 0; k--)
       buf[20 + below (f, (guint)len - 28)] ^= (guint8)(1 + below (f, 255));
+    if (memcmp (buf, good, len) == 0)
+      continue; /* two changes that undid each other: that one is good */
     if (below (f, 2)) {
       n &= ~(gsize)3;
       buf[2] = (guint8)((n - 20) >> 8);
