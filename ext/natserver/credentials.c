@@ -85,6 +85,19 @@ addresses_of (const NatConfig *config)
   return (char **)g_ptr_array_free (g_steal_pointer (&out), FALSE);
 }
 
+/* A machine may call itself what no certificate can say. */
+static const char *
+name_for_certificate (void)
+{
+  const char *name = g_get_host_name ();
+
+  for (const char *p = name; *p != '\0'; p++) {
+    if (!g_ascii_isalnum (*p) && strchr ("-._", *p) == NULL)
+      return "localhost";
+  }
+  return *name ? name : "localhost";
+}
+
 static gboolean
 make_certificate (const NatConfig *config, const char *certificate, const char *key, GError **error)
 {
@@ -93,7 +106,7 @@ make_certificate (const NatConfig *config, const char *certificate, const char *
   char *key_pem = NULL;
   gboolean ok;
 
-  if (!nat_tls_make_self_signed (g_get_host_name (), (const char *const *)addresses,
+  if (!nat_tls_make_self_signed (name_for_certificate (), (const char *const *)addresses,
           g_get_real_time () / G_USEC_PER_SEC, &certificate_pem, &key_pem, error))
     return FALSE;
   ok = write_file (key, key_pem, 0600, error) &&

@@ -4,6 +4,7 @@
 
 #include "natserver/relay.h"
 
+#include <string.h>
 #include <unistd.h>
 #include <gio/gio.h>
 #include <glib-unix.h>
@@ -380,20 +381,28 @@ nat_relay_free (NatRelay *relay)
 
 /* ---- What people need to know ------------------------------------------ */
 
+/* What can be pasted on this machine and, where possible, on others. */
+static char *
+host_for_uri (NatRelay *relay)
+{
+  char text[NAT_ADDRESS_TEXT_MAX];
+
+  if (relay->config->n_public > 0 || nat_address_is_any (&relay->local[0]))
+    return nat_credentials_host (relay->config);
+  nat_address_to_text (&relay->local[0], text);
+  *strrchr (text, ':') = '\0';
+  return g_strdup (text);
+}
+
 static char *
 make_uri (NatRelay *relay, const char *token)
 {
-  g_autofree char *host = NULL;
+  g_autofree char *host = host_for_uri (relay);
   GString *uri = g_string_new ("natrelay://");
-  guint16 port = relay->local[0].port;
 
-  if (relay->config->open == NAT_OPEN_LOOPBACK)
-    host = g_strdup ("localhost");
-  else
-    host = nat_credentials_host (relay->config);
   g_string_append (uri, host);
-  if (port != NAT_DEFAULT_PORT)
-    g_string_append_printf (uri, ":%u", port);
+  if (relay->local[0].port != NAT_DEFAULT_PORT)
+    g_string_append_printf (uri, ":%u", relay->local[0].port);
   g_string_append_printf (
       uri, "/test?tls-fingerprint=%s", nat_tls_identity_fingerprint (relay->identity));
   if (token != NULL)

@@ -699,6 +699,7 @@ nat_api_handle (const NatHttpRequest *request, NatHttpResponse *response, gpoint
   call.now.s = g_get_real_time () / G_USEC_PER_SEC;
   nat_registry_poll (call.api->registry, call.now);
   dispatch (&call);
+  g_debug ("HTTPS request answered with %u", response->status);
   if (response->status == 0) /* cannot be; but a client shall have an answer */
     refuse (&call, NAT_PROBLEM_INTERNAL, "Please report this.");
   nat_caller_clear (&call.caller);

@@ -497,15 +497,17 @@ resume (gpointer user)
   return G_SOURCE_REMOVE;
 }
 
-/* No descriptor is left: the oldest connection gives up its own, and we take a breath, since the
- * one that waits keeps the listening socket readable. */
+/* No descriptor is left: the oldest connections give up theirs, and we take a breath, since whoever
+ * waits keeps the listening socket readable. */
 static void
 out_of_descriptors (NatHttpServer *server)
 {
+  guint n = server->conns.length / 8 + 1;
+
   g_warning (
       "the system gives no more descriptors (%s); raise LimitNOFILE or lower max-connections",
       g_strerror (errno));
-  if (server->conns.head != NULL) {
+  for (; n > 0 && server->conns.head != NULL; n--) {
     server->stats.refused++;
     conn_close (server->conns.head->data);
   }

@@ -211,6 +211,7 @@ stream_set_publisher (Stream *stream, NatRegistered *session)
   memcpy (stream->publisher_id, session->ticket.session_id, NAT_SESSION_ID_SIZE);
   stream->state = NAT_PUBLISHER_LIVE;
   stream->over = FALSE;
+  g_message ("stream %s is live", stream->name);
 }
 
 static void
@@ -220,6 +221,7 @@ stream_enter_grace (NatRegistry *r, Stream *stream, NatTime now, gboolean over)
   stream->state = NAT_PUBLISHER_GRACE;
   stream->over = over;
   stream->grace_until_us = now.us + NAT_GRACE_US;
+  g_message ("stream %s lost its publisher", stream->name);
   stream_changed (r, stream);
 }
 
@@ -493,7 +495,8 @@ void
 nat_registry_end (
     NatRegistry *r, NatTime now, NatRegistered *session, NatReason reason, gboolean ended)
 {
-  NatEnded e = {.reason = reason, .until_s = session->ticket.expires_s};
+  /* Whatever usernames it was given: none of them lives longer than this. */
+  NatEnded e = {.reason = reason, .until_s = now.s + NAT_TICKET_LIFETIME_S};
 
   memcpy (e.id, session->ticket.session_id, sizeof e.id);
   tell_ended (r, &e);
