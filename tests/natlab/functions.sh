@@ -49,7 +49,7 @@ wait_for ()
 {
   local end=$((SECONDS + $1 + 1))
   shift
-  until "$@"; do
+  until "$@" 2>/dev/null; do
     [ $SECONDS -lt $end ] || return 1
     sleep 0.05
   done
