@@ -61,8 +61,8 @@ rebind ()
 {
   local letter=A net=198.51.100 ns outermost
   case $1 in
-    camera | A) ;;
-    viewer | B) letter=B net=203.0.113 ;;
+    camera | a | A) ;;
+    viewer | b | B) letter=B net=203.0.113 ;;
     *) die "rebind: camera or viewer" ;;
   esac
   outermost=nat$letter
