@@ -50,6 +50,12 @@ nat_lifecycle_revive (NatWorker *w, const NatTicket *ticket)
   return s;
 }
 
+void
+nat_lifecycle_ended (NatWorker *w, NatDataSession *s)
+{
+  post (w, NAT_EVENT_GONE, s, NULL);
+}
+
 static void
 tell_moved (NatWorker *w, NatDataSession *s)
 {
