@@ -239,6 +239,16 @@ def test_a_session_belongs_to_its_subject():
         assert r.request("GET", d.fields["location"], mine).status == 200
         assert r.request("GET", GONE, mine).problem() == "session-unknown"
         assert r.request("GET", "/v1/sessions/../x", mine).status == 404
+        # without a subject a token owns what it made itself and nothing else
+        one = r.token(jti="1", subscribe=["**"])
+        two = r.token(jti="2", subscribe=["**"])
+        path = r.subscribe("a", one).fields["location"]
+        for token in (two, mine):
+            assert r.request("GET", path, token).problem() == "not-permitted"
+            assert r.request("PUT", path + "/token", token, {}).problem() == "not-permitted"
+            assert r.request("DELETE", path, token).problem() == "not-permitted"
+        assert r.request("PUT", path + "/token", one, {}).status == 200
+        assert r.request("DELETE", path, one).status == 204
         # two long subjects with the same beginning are two subjects
         one = r.token(sub="s" * 80 + "1", subscribe=["**"])
         two = r.token(sub="s" * 80 + "2", subscribe=["**"])
@@ -290,6 +300,8 @@ def test_another_publisher_is_busy_for_three_seconds():
             assert r.publish("a", strong).problem() == "stream-busy", "it did not ask"
             assert r.publish("a", strong, "?takeover=maybe").problem() == "query-invalid"
             assert r.publish("a", nameless).problem() == "stream-busy"
+            assert r.publish("c", nameless).status == 201
+            assert r.publish("c", nameless).problem() == "stream-busy", "nobody to be known by"
             assert r.publish("a", strong, "?takeover=true").status == 201
             assert s.bind()["reason"] == 5
         assert r.publish("a", two).problem() == "stream-busy", "the new one is young"
