@@ -5,8 +5,10 @@
 #include "natserver/credentials.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
+#include <sys/file.h>
 #include <glib/gstdio.h>
 
 #include "natproto/crypto.h"
@@ -45,6 +47,25 @@ nat_credentials_open_directory (const NatConfig *config, GError **error)
     g_warning (
         "others may look into the state directory; \"chmod 700 %s\" keeps its keys private", dir);
   return g_steal_pointer (&dir);
+}
+
+int
+nat_credentials_lock_directory (const char *dir, GError **error)
+{
+  int fd = open (dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int code;
+
+  /* Where locks do not work (some network file systems) the relay does without. */
+  if (fd >= 0 && (flock (fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK))
+    return fd;
+  code = errno;
+  if (fd >= 0)
+    close (fd);
+  g_set_error (error, NAT_ERROR, NAT_ERROR_ARGUMENT,
+      "The state directory %s cannot be used: %s. Each relay needs one of its own; choose another "
+      "one with --state-dir.",
+      dir, fd >= 0 ? "another natrelay-server is using it" : g_strerror (code));
+  return -1;
 }
 
 char *
