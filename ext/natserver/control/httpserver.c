@@ -68,6 +68,7 @@ typedef struct _Conn {
   gboolean late; /* the deadline passed once, 408 is on its way */
   NatAddress peer, local;
   GByteArray *in; /* head and body as they come */
+  guint room;     /* that in has without growing */
   gsize scanned, head_len;
   NatHttpRequest request;
   GString *out;
@@ -245,6 +246,22 @@ step_handshake (Conn *c)
   return status;
 }
 
+/* Growing by itself the array would leave what it holds, a token and keys, behind in freed memory. */
+static void
+make_room (Conn *c)
+{
+  guint wanted = MAX (2 * c->in->len, 2 * READ_CHUNK);
+  GByteArray *old = c->in;
+
+  if (old->len + READ_CHUNK <= c->room)
+    return;
+  c->in = g_byte_array_sized_new (wanted);
+  g_byte_array_append (c->in, old->data, old->len);
+  c->room = wanted;
+  nat_crypto_wipe (old->data, old->len);
+  g_byte_array_unref (old);
+}
+
 static NatTlsStatus
 read_more (Conn *c)
 {
@@ -252,6 +269,9 @@ read_more (Conn *c)
   gsize n;
   NatTlsStatus status = nat_tls_read (c->tls, chunk, sizeof chunk, &n);
 
+  if (n == 0)
+    return status;
+  make_room (c);
   g_byte_array_append (c->in, chunk, (guint)n);
   nat_crypto_wipe (chunk, n);
   return status;
