@@ -296,17 +296,24 @@ nat_roster_renew (NatDataSession *s, const NatTicket *ticket, gint64 now_us)
 }
 
 void
-nat_roster_sleep (NatRoster *r, NatDataSession *s)
+nat_roster_sleep (NatRoster *r, NatDataSession *s, gint64 now_us)
 {
   unlist (r, s);
   s->state = NAT_DATA_DORMANT;
+  r->n_dormant++;
   memset (&s->told_mapped, 0, sizeof s->told_mapped);
+  if (r->n_dormant <= NAT_DORMANT_MAX)
+    return;
+  /* Just forgotten, its SRTCP keys would be used again from their first index. */
+  nat_roster_end (r, s->id, NAT_REASON_EXPIRED, s->expires_s);
+  nat_roster_remove (r, s, now_us);
 }
 
 void
 nat_roster_wake (NatRoster *r, NatDataSession *s)
 {
   s->state = NAT_DATA_EXPECTED;
+  r->n_dormant--;
   s->told_silent = FALSE;
   enlist (r, s);
 }
@@ -317,6 +324,8 @@ nat_roster_remove (NatRoster *r, NatDataSession *s, gint64 now_us)
   NatDataStream *stream = s->stream;
 
   unlist (r, s);
+  if (s->state == NAT_DATA_DORMANT)
+    r->n_dormant--;
   g_hash_table_remove (r->sessions, s->id);
   if (s->next)
     s->next->prev = s->prev;

@@ -31,6 +31,10 @@ typedef struct _NatDataStream NatDataStream;
 
 #define NAT_PATHS_MAX 4
 
+/* Dormant sessions at a time, some 200 MB. They are not control's any more, so its limits do not hold
+ * them: whoever registers and leaves again and again would fill the memory. */
+#define NAT_DORMANT_MAX 65536
+
 typedef struct {
   NatPathKey key; /* first: what nat_table_find gives is a NatPath */
   NatDataSession *session;
@@ -140,7 +144,8 @@ struct _NatRoster {
   GHashTable *ended;    /* what ended before its tickets did, by id */
   GHashTable *ssrcs;    /* announced SSRC -> number of streams that announce it */
   GPtrArray *live;      /* NatDataSession, not dormant, in no order */
-  GQueue active;        /* NatDataStream */
+  guint n_dormant;
+  GQueue active; /* NatDataStream */
   NatDataStream *stale;
   NatReceivers *retired_receivers;
   NatDataSession *retired_sessions;
@@ -156,7 +161,9 @@ NatDataSession *nat_roster_add (
     NatRoster *r, const NatTicket *ticket, NatSessionCounters *counters, gint64 now_us);
 /* Adopts limits and a later end. */
 void nat_roster_renew (NatDataSession *s, const NatTicket *ticket, gint64 now_us);
-void nat_roster_sleep (NatRoster *r, NatDataSession *s);
+/* Dormant; or ended as expired, so that its client negotiates anew, if too many are. Then it is freed at
+ * the next settle. */
+void nat_roster_sleep (NatRoster *r, NatDataSession *s, gint64 now_us);
 void nat_roster_wake (NatRoster *r, NatDataSession *s);
 /* Freed at the next settle. */
 void nat_roster_remove (NatRoster *r, NatDataSession *s, gint64 now_us);

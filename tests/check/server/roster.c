@@ -66,7 +66,7 @@ test_prune (void)
   add (r, 3, NAT_ROLE_SUBSCRIBER, 100);
   registered->state = NAT_DATA_REGISTERED;
   dormant->state = NAT_DATA_REGISTERED;
-  nat_roster_sleep (r, dormant);
+  nat_roster_sleep (r, dormant, 2);
   nat_roster_end (r, gone, NAT_REASON_REVOKED, 100);
   nat_roster_prune (r, 2, 99);
   g_assert_cmpuint (g_hash_table_size (r->sessions), ==, 3);
@@ -77,6 +77,37 @@ test_prune (void)
   g_assert_true (nat_roster_find (r, registered->id) == registered);
   g_assert_cmpint (nat_roster_ended (r, gone), ==, NAT_REASON_NONE);
   g_assert_cmpuint (r->live->len, ==, 1);
+  nat_roster_free (r);
+}
+
+/* Whoever registers and leaves again and again fills no memory, and no key is used twice for it. */
+static void
+test_dormant_are_bounded (void)
+{
+  NatRoster *r = nat_roster_new ();
+  NatTicket t = ticket (1, NAT_ROLE_SUBSCRIBER, 100);
+  NatDataSession *first = NULL;
+
+  for (guint i = 0; i < NAT_DORMANT_MAX + 3; i++) {
+    NatSessionCounters *c = nat_session_counters_new ();
+    NatDataSession *s;
+
+    memcpy (t.session_id, &i, sizeof i);
+    s = nat_roster_add (r, &t, c, 1);
+    first = first ? first : s;
+    nat_session_counters_unref (c);
+    nat_roster_sleep (r, s, 1);
+    nat_roster_settle (r);
+    g_assert_cmpint (nat_roster_ended (r, t.session_id), ==,
+        i < NAT_DORMANT_MAX ? NAT_REASON_NONE : NAT_REASON_EXPIRED);
+  }
+  g_assert_cmpuint (g_hash_table_size (r->sessions), ==, NAT_DORMANT_MAX);
+  g_assert_cmpuint (r->n_dormant, ==, NAT_DORMANT_MAX);
+  nat_roster_wake (r, first);
+  g_assert_cmpuint (r->n_dormant, ==, NAT_DORMANT_MAX - 1);
+  nat_roster_prune (r, 2, 100);
+  g_assert_cmpuint (r->n_dormant, ==, 0);
+  g_assert_cmpuint (g_hash_table_size (r->ended), ==, 0);
   nat_roster_free (r);
 }
 
@@ -188,6 +219,7 @@ main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/roster/prune", test_prune);
+  g_test_add_func ("/roster/dormant-are-bounded", test_dormant_are_bounded);
   g_test_add_func ("/roster/empty-stream", test_empty_stream);
   g_test_add_func ("/roster/generations", test_generations);
   g_test_add_func ("/roster/describe", test_describe);
