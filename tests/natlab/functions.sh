@@ -67,14 +67,15 @@ rebind ()
   esac
   outermost=nat$letter
   [ ! -e "/run/netns/cgn$letter" ] || outermost=cgn$letter
-  if [ "${2:-}" = address ]; then
-    ip -n "$outermost" address flush dev outside scope global
-    ip -n "$outermost" address add "$net.$((RANDOM % 100 + 100))/24" dev outside
-    ip -n "$outermost" route replace default via "$net.1"
-  fi
+  # Without an address no new mapping can be made, so that the old ones go once and for all.
+  [ "${2:-}" != address ] || ip -n "$outermost" address flush dev outside scope global
   for ns in nat$letter cgn$letter; do
     [ ! -e "/run/netns/$ns" ] || on "$ns" conntrack -D -p udp >/dev/null 2>&1 || true
   done
+  if [ "${2:-}" = address ]; then
+    ip -n "$outermost" address add "$net.$((RANDOM % 100 + 100))/24" dev outside
+    ip -n "$outermost" route replace default via "$net.1"
+  fi
 }
 
 # lose SIDE PERCENT: UDP datagrams lost from now on, both ways, between that side and the
