@@ -520,7 +520,6 @@ sink_start (GstNatRelaySink *self)
   self->sdp_version = 1;
   g_mutex_unlock (&self->lock);
   sink_new_key (self);
-  gst_nat_relay_connection_start (&self->conn, FALSE);
   return TRUE;
 }
 
@@ -546,6 +545,8 @@ gst_nat_relay_sink_change_state (GstElement *element, GstStateChange transition)
     return GST_STATE_CHANGE_FAILURE;
   if (transition == GST_STATE_CHANGE_READY_TO_PAUSED && !sink_start (self))
     return GST_STATE_CHANGE_FAILURE;
+  if (transition == GST_STATE_CHANGE_PAUSED_TO_PLAYING)
+    gst_nat_relay_connection_play (&self->conn);
   ret = GST_ELEMENT_CLASS (parent_class)->change_state (element, transition);
   if (transition == GST_STATE_CHANGE_PAUSED_TO_READY ||
       (transition == GST_STATE_CHANGE_READY_TO_PAUSED && ret == GST_STATE_CHANGE_FAILURE))

@@ -345,6 +345,63 @@ GST_START_TEST (test_relay_comes_and_goes)
 }
 GST_END_TEST;
 
+/* ---- states -------------------------------------------------------------- */
+
+static GstMessage *
+next_progress (GstElement *pipeline, GstClockTime patience)
+{
+  GstBus *bus = gst_element_get_bus (pipeline);
+  GstMessage *message = gst_bus_timed_pop_filtered (bus, patience, GST_MESSAGE_PROGRESS);
+
+  gst_object_unref (bus);
+  return message;
+}
+
+static void
+wait_for_caps (GstElement *sink)
+{
+  gint64 until = g_get_monotonic_time () + 20 * G_TIME_SPAN_SECOND;
+  GstPad *pad = gst_element_get_static_pad (sink, "sink_0");
+
+  while (!gst_pad_has_current_caps (pad)) {
+    fail_unless (g_get_monotonic_time () < until, "no caps came");
+    g_usleep (1000);
+  }
+  gst_object_unref (pad);
+}
+
+/* A progress that began in PAUSED would make gst-launch-1.0 wait for the network before it plays, a file
+ * for a relay that is not there, or one branch for another. */
+GST_START_TEST (test_no_network_before_playing)
+{
+  gchar *uri = media_uri (&relay, "door", __i__);
+  GstElement *pipeline = __i__ ? media_launch ("audiotestsrc ! audioconvert ! rtpL16pay mtu=1200 ! "
+                                               "natrelaysink name=r uri=\"%s\"",
+                                     uri)
+                               : media_launch ("natrelaysrc name=r uri=\"%s\" ! fakesink", uri);
+  GstMessage *message;
+  GstProgressType type;
+
+  for (guint round = 0; round < 2; round++) {
+    gst_element_set_state (pipeline, GST_STATE_PAUSED);
+    if (__i__)
+      wait_for_caps (get (pipeline, "r"));
+    message = next_progress (pipeline, 200 * GST_MSECOND);
+    fail_unless (message == NULL, "a progress in PAUSED");
+    media_play (pipeline);
+    message = next_progress (pipeline, 20 * GST_SECOND);
+    fail_unless (message != NULL, "no progress in PLAYING");
+    gst_message_parse_progress (message, &type, NULL, NULL);
+    fail_unless_equals_int (type, GST_PROGRESS_TYPE_START);
+    gst_message_unref (message);
+    media_wait_element (pipeline, "natrelay-connected");
+    gst_element_set_state (pipeline, GST_STATE_READY);
+  }
+  media_stop (pipeline);
+  g_free (uri);
+}
+GST_END_TEST;
+
 static Suite *
 natrelayconnection_suite (void)
 {
@@ -365,6 +422,7 @@ natrelayconnection_suite (void)
   tcase_add_test (tc, test_messages);
   tcase_add_test (tc, test_stats);
   tcase_add_test (tc, test_relay_comes_and_goes);
+  tcase_add_loop_test (tc, test_no_network_before_playing, 1, 2);
   return s;
 }
 
