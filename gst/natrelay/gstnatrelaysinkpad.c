@@ -128,6 +128,29 @@ sink_pad_event (GstPad *pad, GstObject *parent, GstEvent *event)
 
 /* ---- packets ------------------------------------------------------------- */
 
+/* Sender reports, and all that the receivers make of them, need time stamps. */
+static gboolean
+sink_pad_has_time (GstNatRelaySinkPad *self, GstElement *element)
+{
+  GstEvent *event = gst_pad_get_sticky_event (GST_PAD (self), GST_EVENT_SEGMENT, 0);
+  const GstSegment *segment;
+  gboolean ok = TRUE;
+
+  if (event == NULL)
+    return TRUE;
+  gst_event_parse_segment (event, &segment);
+  if (segment->format != GST_FORMAT_TIME) {
+    input_error (self, element, GST_STREAM_ERROR_FORMAT,
+        "The packets on %s have a place in %s but none in time; where they come from an appsrc, "
+        "set "
+        "format=time there",
+        GST_PAD_NAME (self), gst_format_get_name (segment->format));
+    ok = FALSE;
+  }
+  gst_event_unref (event);
+  return ok;
+}
+
 /* A file must not be sent as fast as it can be read; what comes live is on time already, and
  * waiting would only add latency. */
 static void
@@ -171,8 +194,6 @@ sink_pad_take (GstNatRelaySinkPad *self, GstElement *element, GstBuffer **buffer
   GstNatRelayTrackStatus status;
   gsize size;
 
-  if (G_UNLIKELY (!self->started))
-    sink_pad_start (self, element);
   status = gst_nat_relay_track_take (&self->track, buffer, now);
   if (G_UNLIKELY (status == GST_NAT_RELAY_TRACK_NEW_SOURCE))
     status = sink_pad_adopt (self, element, buffer, now);
@@ -184,6 +205,13 @@ sink_pad_take (GstNatRelaySinkPad *self, GstElement *element, GstBuffer **buffer
     input_error (self, element, GST_STREAM_ERROR_WRONG_TYPE, "What comes on %s is not RTP",
         GST_PAD_NAME (self));
     return GST_FLOW_ERROR;
+  }
+  if (G_UNLIKELY (!self->started)) {
+    if (!sink_pad_has_time (self, element)) {
+      gst_clear_buffer (buffer);
+      return GST_FLOW_ERROR;
+    }
+    sink_pad_start (self, element);
   }
   size = gst_buffer_get_size (*buffer);
   if (G_UNLIKELY (size > PACKET_BUDGET))

@@ -218,10 +218,11 @@ static const struct {
   gint code;
   const gchar *says;
 } bad_input[] = {
-    {"fakesrc sizetype=fixed sizemax=100 num-buffers=50", GST_STREAM_ERROR_FORMAT, "without caps"},
-    {"fakesrc sizetype=fixed sizemax=100 num-buffers=50 ! application/x-rtp",
+    {"fakesrc sizetype=fixed sizemax=100 filltype=zero num-buffers=50", GST_STREAM_ERROR_FORMAT,
+        "without caps"},
+    {"fakesrc sizetype=fixed sizemax=100 filltype=zero num-buffers=50 ! application/x-rtp",
         GST_STREAM_ERROR_FORMAT, "\"media\""},
-    {"fakesrc sizetype=fixed sizemax=100 num-buffers=50 ! "
+    {"fakesrc sizetype=fixed sizemax=100 filltype=zero num-buffers=50 ! "
      "application/x-rtp,media=video,encoding-name=H264,clock-rate=90000",
         GST_STREAM_ERROR_WRONG_TYPE, "not RTP"},
 };
@@ -235,6 +236,25 @@ GST_START_TEST (test_bad_input)
   media_assert_error (
       pipeline, "s", GST_STREAM_ERROR, bad_input[__i__].code, bad_input[__i__].says);
   media_stop (pipeline);
+}
+GST_END_TEST;
+
+/* What appsrc is unless told otherwise. */
+GST_START_TEST (test_input_in_bytes)
+{
+  static const guint8 packet[] = {0x80, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 3, 4};
+  GstElement *pipeline = media_launch ("appsrc name=a caps=\"" H264 "\" ! natrelaysink name=s "
+                                       "uri=" NOWHERE);
+  GstElement *source = gst_bin_get_by_name (GST_BIN (pipeline), "a");
+  GstBuffer *buffer = gst_buffer_new_memdup (packet, sizeof packet);
+  GstFlowReturn ret;
+
+  media_play (pipeline);
+  g_signal_emit_by_name (source, "push-buffer", buffer, &ret);
+  media_assert_error (pipeline, "s", GST_STREAM_ERROR, GST_STREAM_ERROR_FORMAT, "format=time");
+  media_stop (pipeline);
+  gst_buffer_unref (buffer);
+  gst_object_unref (source);
 }
 GST_END_TEST;
 
@@ -446,6 +466,7 @@ natrelaysink_suite (void)
   tcase_add_test (tc, test_uri);
   tcase_add_test (tc, test_request_pads);
   tcase_add_loop_test (tc, test_bad_settings, 0, G_N_ELEMENTS (bad_settings));
+  tcase_add_test (tc, test_input_in_bytes);
   tcase_add_loop_test (tc, test_bad_input, 0, G_N_ELEMENTS (bad_input));
   tcase_add_test (tc, test_warns_about_size_once);
   tcase_add_test (tc, test_sync);
