@@ -262,8 +262,9 @@ nat_session_stop (NatSession *s, gboolean ended)
 
   g_rec_mutex_lock (&s->calling);
   running = s->started && !s->stopped;
+  if (!s->stopped)
+    s->ended = ended;
   s->stopped = TRUE;
-  s->ended = ended;
   g_rec_mutex_unlock (&s->calling);
   nat_sender_close (&s->sender);
   g_mutex_lock (&s->lock);

@@ -216,7 +216,7 @@ test_derivation (Fixture *f, gconstpointer data)
 static void
 test_odd_plaintext (Fixture *f, gconstpointer data)
 {
-  guint8 secret[32], ticket_key[32], sealed[400], plain[400];
+  guint8 secret[32], ticket_key[32], sealed[400], plain[400] = {0};
   g_autoptr (NatAead) aead = NULL;
   gsize len = (gsize)nat_base64url_decode (f->text, f->len, sealed, sizeof sealed) - 32;
   NatTicket back;
