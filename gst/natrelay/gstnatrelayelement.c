@@ -477,46 +477,57 @@ ask_for_token (GstNatRelayConnection *conn)
   return ask;
 }
 
-/* Answers the application's token, or goes on with the failure that the question delayed. */
+typedef struct {
+  GstNatRelayConnection *conn;
+  NatSession *session; /* that asks */
+  NatCause *cause;     /* of the failure that the question delays, or NULL */
+} TokenRequest;
+
+/* Answers the application's token, or goes on with the failure that the question delayed: not if the element
+ * was stopped meanwhile, and another session runs. */
 static void
 emit_request_auth_token (GstElement *element, gpointer user)
 {
-  GstNatRelayConnection *conn = ((gpointer *)user)[0];
-  NatCause *cause = ((gpointer *)user)[1];
+  const TokenRequest *request = user;
+  GstNatRelayConnection *conn = request->conn;
   gchar *token = NULL;
 
   g_signal_emit_by_name (element, "request-auth-token", &token);
   if (token != NULL) {
     set_auth_token (conn, token);
     wipe_string (token);
-  } else if (cause != NULL) {
+  } else if (request->cause != NULL) {
     NatSession *session = gst_nat_relay_connection_get_session (conn);
 
-    if (session != NULL) {
-      gst_nat_relay_report_state (&conn->report, session, NAT_SESSION_FAILED, cause);
+    if (session == request->session) {
+      gst_nat_relay_report_state (&conn->report, session, NAT_SESSION_FAILED, request->cause);
       if (conn->hooks->state != NULL)
         conn->hooks->state (element, NAT_SESSION_FAILED);
-      nat_session_unref (session);
     }
+    g_clear_pointer (&session, nat_session_unref);
   }
 }
 
 static void
-free_token_request (gpointer user)
+token_request_free (gpointer user)
 {
-  g_clear_pointer ((NatCause **)&((gpointer *)user)[1], nat_cause_free);
-  g_free (user);
+  TokenRequest *request = user;
+
+  nat_session_unref (request->session);
+  nat_cause_free (request->cause);
+  g_free (request);
 }
 
 /* The application may take its time, so it is not asked on the session's thread. */
 static void
-request_auth_token (GstNatRelayConnection *conn, const NatCause *cause)
+request_auth_token (GstNatRelayConnection *conn, NatSession *session, const NatCause *cause)
 {
-  gpointer *user = g_new0 (gpointer, 2);
+  TokenRequest *request = g_new0 (TokenRequest, 1);
 
-  user[0] = conn;
-  user[1] = cause != NULL ? nat_cause_copy (cause) : NULL;
-  gst_element_call_async (conn->element, emit_request_auth_token, user, free_token_request);
+  request->conn = conn;
+  request->session = nat_session_ref (session);
+  request->cause = nat_cause_copy (cause);
+  gst_element_call_async (conn->element, emit_request_auth_token, request, token_request_free);
 }
 
 static void
@@ -535,7 +546,7 @@ on_state (NatSession *session, NatSessionState state, const NatCause *cause, gpo
   GST_OBJECT_UNLOCK (conn->element);
   g_object_notify (G_OBJECT (conn->element), "connection-state");
   if (denied && ask_for_token (conn)) {
-    request_auth_token (conn, cause);
+    request_auth_token (conn, session, cause);
     return;
   }
   gst_nat_relay_report_state (&conn->report, session, state, cause);
@@ -592,7 +603,7 @@ on_token_expires (NatSession *session, guint seconds_left, gpointer user)
 
   GST_INFO_OBJECT (conn->element, "the permission ends in %u s", seconds_left);
   if (g_signal_has_handler_pending (conn->element, id, 0, FALSE))
-    request_auth_token (conn, NULL);
+    request_auth_token (conn, session, NULL);
 }
 
 static gboolean

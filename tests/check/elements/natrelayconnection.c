@@ -161,6 +161,66 @@ GST_START_TEST (test_request_auth_token_in_vain)
 }
 GST_END_TEST;
 
+typedef struct {
+  GMutex lock;
+  GCond cond;
+  gboolean asked, answer;
+} Dialog;
+
+static gchar *
+think_long (GstElement *element, Dialog *d)
+{
+  g_mutex_lock (&d->lock);
+  d->asked = TRUE;
+  g_cond_broadcast (&d->cond);
+  while (!d->answer)
+    g_cond_wait (&d->cond, &d->lock);
+  g_mutex_unlock (&d->lock);
+  return NULL;
+}
+
+/* A person closed the question after the pipeline was started anew with a good token: that is no failure. */
+GST_START_TEST (test_late_answer)
+{
+  GstElement *pipeline = media_launch (VIDEO
+      " ! natrelaysink name=r tls-fingerprint=%s auth-token=junk uri=natrelay://127.0.0.1:%u/door",
+      relay.fingerprint, relay.port);
+  GstElement *sink = get (pipeline, "r");
+  Dialog d = {0};
+  GstMessage *message;
+  GstBus *bus;
+
+  g_mutex_init (&d.lock);
+  g_cond_init (&d.cond);
+  g_signal_connect (sink, "request-auth-token", G_CALLBACK (think_long), &d);
+  media_play (pipeline);
+  g_mutex_lock (&d.lock);
+  while (!d.asked)
+    g_cond_wait (&d.cond, &d.lock);
+  g_mutex_unlock (&d.lock);
+  gst_element_set_state (pipeline, GST_STATE_READY);
+  g_object_set (sink, "auth-token", relay.publish_token, NULL);
+  media_play (pipeline);
+  media_wait_element (pipeline, "natrelay-connected");
+  g_mutex_lock (&d.lock);
+  d.answer = TRUE;
+  g_cond_broadcast (&d.cond);
+  g_mutex_unlock (&d.lock);
+  bus = gst_element_get_bus (pipeline);
+  /* The thread that asked lets go of the element when it is done. */
+  while (GST_OBJECT_REFCOUNT_VALUE (sink) > 1) {
+    message = gst_bus_timed_pop (bus, 10 * GST_MSECOND);
+    fail_if (message != NULL && GST_MESSAGE_TYPE (message) == GST_MESSAGE_ERROR,
+        "the old session's error came");
+    gst_clear_message (&message);
+  }
+  gst_object_unref (bus);
+  media_stop (pipeline);
+  g_mutex_clear (&d.lock);
+  g_cond_clear (&d.cond);
+}
+GST_END_TEST;
+
 /* A new token is taken while media flows, and nothing of it is lost. */
 GST_START_TEST (test_token_while_playing)
 {
@@ -416,6 +476,7 @@ natrelayconnection_suite (void)
   tcase_add_test (tc, test_token_of_environment);
   tcase_add_test (tc, test_request_auth_token);
   tcase_add_loop_test (tc, test_request_auth_token_in_vain, 0, 2);
+  tcase_add_test (tc, test_late_answer);
   tcase_add_test (tc, test_token_while_playing);
   tcase_add_loop_test (tc, test_accept_certificate, 0, 2);
   tcase_add_test (tc, test_ca_file);
