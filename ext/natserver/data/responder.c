@@ -171,8 +171,7 @@ recall (Request *q)
 {
   NatDataSession *s = q->path ? q->path->session : NULL;
 
-  if (!s || s->username_len != q->msg.username.len ||
-      memcmp (s->username, q->msg.username.data, s->username_len) != 0)
+  if (!s || !nat_roster_remembers (s, &q->msg.username))
     return FALSE;
   memcpy (q->ticket.session_id, s->id, sizeof s->id);
   memcpy (q->key, s->key, sizeof q->key);
@@ -243,23 +242,18 @@ selection_holds (const Request *q)
          q->issued_us > s->selection_us;
 }
 
+/* The contexts of the old epoch go; those of the new one are made when they are needed. */
 static void
 adopt_epoch (Request *q)
 {
   NatDataSession *s = q->session;
-  char password[NAT_PASSWORD_TEXT + 1];
 
   if (s->has_epoch && memcmp (s->epoch, q->msg.epoch.data, sizeof s->epoch) == 0)
     return;
-  if (!nat_ticket_password (q->w->secrets, s->password_secret, s->id, password))
-    return;
   s->has_epoch = TRUE;
   memcpy (s->epoch, q->msg.epoch.data, sizeof s->epoch);
-  nat_srtcp_free (s->from_client);
-  nat_srtcp_free (s->to_client);
-  s->from_client = nat_srtcp_new (password, NAT_SRTCP_CLIENT_TO_RELAY, q->w->boot_id, s->epoch);
-  s->to_client = nat_srtcp_new (password, NAT_SRTCP_RELAY_TO_CLIENT, q->w->boot_id, s->epoch);
-  nat_crypto_wipe (password, sizeof password);
+  g_clear_pointer (&s->from_client, nat_srtcp_free);
+  g_clear_pointer (&s->to_client, nat_srtcp_free);
 }
 
 static void
@@ -392,13 +386,16 @@ void
 nat_responder_indicate_session (NatWorker *w, NatDataSession *s, NatReason reason)
 {
   NatPath *path = s->selected;
+  NatUdpDest dest;
 
-  for (guint i = 0; i < NAT_PATHS_MAX && !s->selected; i++) {
-    if (s->paths[i].valid_us && (!path || s->paths[i].valid_us > path->valid_us))
-      path = &s->paths[i];
+  for (NatPath *p = s->paths; p && !s->selected; p = p->next) {
+    if (!path || p->valid_us > path->valid_us)
+      path = p;
   }
-  if (path)
-    nat_responder_indicate (w, &path->dest, reason);
+  if (!path)
+    return;
+  nat_roster_dest (path, &dest);
+  nat_responder_indicate (w, &dest, reason);
 }
 
 static gboolean

@@ -40,8 +40,12 @@ free_session (NatDataSession *s)
   nat_srtcp_free (s->from_client);
   nat_srtcp_free (s->to_client);
   nat_session_counters_unref (s->counters);
-  nat_crypto_wipe (s->username, s->username_len);
-  g_free (s->username);
+  while (s->paths) {
+    NatPath *next = s->paths->next;
+    g_free (s->paths);
+    s->paths = next;
+  }
+  g_free (s->rate);
   nat_crypto_wipe (s, sizeof *s);
   g_free (s);
 }
@@ -114,19 +118,27 @@ is_receiver (const NatDataSession *s)
   return s->role == NAT_ROLE_SUBSCRIBER && s->selected != NULL;
 }
 
+/* Grouped by socket: neighbours then share a system call. */
 static NatReceivers *
 build_receivers (const NatDataStream *stream)
 {
+  guint start[NAT_UDPIO_SOCKETS + 1] = {0};
   NatReceivers *new;
-  guint n = 0;
 
-  for (const NatDataSession *s = stream->sessions; s; s = s->next)
-    n += is_receiver (s);
-  new = g_malloc0 (sizeof *new + n * sizeof new->list[0]);
-  for (guint socket = 0; socket < NAT_UDPIO_SOCKETS && new->n < n; socket++) {
-    for (NatDataSession *s = stream->sessions; s; s = s->next) {
-      if (is_receiver (s) && s->selected->dest.socket == socket)
-        new->list[new->n++] = (NatReceiver){s->selected->dest, s, s->counters};
+  for (const NatDataSession *s = stream->sessions; s; s = s->next) {
+    if (is_receiver (s))
+      start[s->selected->socket + 1]++;
+  }
+  for (guint i = 0; i < NAT_UDPIO_SOCKETS; i++)
+    start[i + 1] += start[i];
+  new = g_malloc (sizeof *new + start[NAT_UDPIO_SOCKETS] * sizeof new->list[0]);
+  new->n = start[NAT_UDPIO_SOCKETS];
+  for (NatDataSession *s = stream->sessions; s; s = s->next) {
+    if (is_receiver (s)) {
+      NatReceiver *receiver = &new->list[start[s->selected->socket]++];
+      nat_roster_dest (s->selected, &receiver->dest);
+      receiver->session = s;
+      receiver->counters = s->counters;
     }
   }
   return new;
@@ -166,13 +178,25 @@ void
 nat_roster_drop_path (NatRoster *r, NatPath *path)
 {
   NatDataSession *s = path->session;
+  NatPath **link = &s->paths;
 
   nat_table_remove (r->paths, &path->key);
   if (s->selected == path) {
     s->selected = NULL;
     mark_stale (r, s->stream);
   }
-  memset (path, 0, sizeof *path);
+  while (*link != path)
+    link = &(*link)->next;
+  *link = path->next;
+  g_free (path);
+}
+
+void
+nat_roster_dest (const NatPath *path, NatUdpDest *dest)
+{
+  NatUdpSource source = {.key = path->key, .socket = path->socket, .interface = path->interface};
+
+  nat_udpio_dest_fill (dest, &source, path->many_locals);
 }
 
 void
@@ -184,30 +208,36 @@ nat_roster_select (NatRoster *r, NatPath *path)
   mark_stale (r, s->stream);
 }
 
-/* A free slot, or else the one that was valid longest ago and is not selected. */
-static NatPath *
-oldest_path (NatDataSession *s)
+/* Makes room for one more: the one goes that was valid longest ago and is not selected. */
+static void
+drop_oldest_path (NatRoster *r, NatDataSession *s)
 {
   NatPath *oldest = NULL;
+  guint n = 0;
 
-  for (guint i = 0; i < NAT_PATHS_MAX; i++) {
-    NatPath *p = &s->paths[i];
+  for (NatPath *p = s->paths; p; p = p->next) {
+    n++;
     if (p != s->selected && (!oldest || p->valid_us < oldest->valid_us))
       oldest = p;
   }
-  return oldest;
+  if (n >= NAT_PATHS_MAX)
+    nat_roster_drop_path (r, oldest);
 }
 
 static NatPath *
 new_path (NatRoster *r, NatDataSession *s, const NatUdpSource *source, const NatUdpio *io)
 {
-  NatPath *path = oldest_path (s);
+  NatPath *path;
 
-  if (path->valid_us)
-    nat_roster_drop_path (r, path);
+  drop_oldest_path (r, s);
+  path = g_new0 (NatPath, 1);
   path->key = source->key;
   path->session = s;
-  nat_udpio_dest_init (io, &path->dest, source);
+  path->socket = (guint8)source->socket;
+  path->interface = source->interface;
+  path->many_locals = nat_udpio_has_many_locals (io, source->socket);
+  path->next = s->paths;
+  s->paths = path;
   nat_table_insert (r->paths, &path->key);
   return path;
 }
@@ -249,10 +279,8 @@ enlist (NatRoster *r, NatDataSession *s)
 static void
 unlist (NatRoster *r, NatDataSession *s)
 {
-  for (guint i = 0; i < NAT_PATHS_MAX; i++) {
-    if (s->paths[i].valid_us)
-      nat_roster_drop_path (r, &s->paths[i]);
-  }
+  while (s->paths)
+    nat_roster_drop_path (r, s->paths);
   if (s->stream->publisher == s)
     s->stream->publisher = NULL;
   if (s->state == NAT_DATA_DORMANT)
@@ -290,9 +318,14 @@ nat_roster_renew (NatDataSession *s, const NatTicket *ticket, gint64 now_us)
   if (ticket->expires_s < s->expires_s)
     return;
   s->expires_s = ticket->expires_s;
+  if (rate == (s->rate ? s->rate->rate : 0))
+    return;
+  g_clear_pointer (&s->rate, g_free);
+  if (rate == 0)
+    return;
+  s->rate = g_new (NatLimiter, 1);
   /* A second's worth at once: pictures come in bursts. */
-  if (s->rate.rate != rate)
-    nat_limiter_init (&s->rate, rate, MAX (rate, NAT_DATAGRAM_MAX), now_us);
+  nat_limiter_init (s->rate, rate, MAX (rate, NAT_DATAGRAM_MAX), now_us);
 }
 
 void
@@ -330,14 +363,21 @@ nat_roster_remove (NatRoster *r, NatDataSession *s, gint64 now_us)
   r->retired_sessions = s;
 }
 
+gboolean
+nat_roster_remembers (const NatDataSession *s, const NatStunSlice *username)
+{
+  return s->username_len > 0 && s->username_len == username->len &&
+         memcmp (s->username_tail, username->data + username->len - NAT_USERNAME_TAIL,
+             NAT_USERNAME_TAIL) == 0;
+}
+
 void
 nat_roster_remember (NatDataSession *s, const NatStunSlice *username, gint64 expires_s,
     const guint8 key[NAT_STUN_KEY_SIZE])
 {
-  nat_crypto_wipe (s->username, s->username_len);
-  g_free (s->username);
-  s->username = g_memdup2 (username->data, username->len);
-  s->username_len = username->len;
+  g_return_if_fail (username->len >= NAT_USERNAME_TAIL);
+  s->username_len = (guint16)username->len;
+  memcpy (s->username_tail, username->data + username->len - NAT_USERNAME_TAIL, NAT_USERNAME_TAIL);
   s->username_expires_s = expires_s;
   memcpy (s->key, key, sizeof s->key);
 }

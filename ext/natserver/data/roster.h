@@ -31,12 +31,19 @@ typedef struct _NatDataStream NatDataStream;
 
 #define NAT_PATHS_MAX 4
 
-typedef struct {
+/* 72 bytes, of its own so that its key stays where it is. What a message to it looks like is made
+ * when one is sent (nat_roster_dest): receivers have theirs ready, the rest is rare. */
+typedef struct _NatPath NatPath;
+struct _NatPath {
   NatPathKey key; /* first: what nat_table_find gives is a NatPath */
   NatDataSession *session;
-  gint64 valid_us; /* last valid Binding; 0 = this slot is free */
-  NatUdpDest dest;
-} NatPath;
+  NatPath *next;   /* of the session */
+  gint64 valid_us; /* last valid Binding */
+  guint32 interface;
+  guint8 socket;
+  guint8 heard;       /* the worker whose socket hears it */
+  guint8 many_locals; /* the socket has many addresses: a message names its own */
+};
 
 typedef enum {
   NAT_DATA_EXPECTED, /* control made it, no Binding yet */
@@ -47,43 +54,53 @@ typedef enum {
   NAT_DATA_DORMANT,
 } NatDataState;
 
-/* 784 bytes on 64-bit, plus the username (about 180), the counters (192), two SRTCP contexts (848 each,
- * GnuTLS's handle included) once a client came, and 88 in its stream's receivers: 3 KiB. */
+/* The last characters of a username hold most of its ticket's tag. */
+#define NAT_USERNAME_TAIL 16
+
+/* Bytes on 64-bit, with the allocator's own: session 256, path 80, its place in the receivers 88, in the
+ * tables of paths and ids about 80: 500 for a mapping. (tests/check/server/roster.c measures it.) Besides, the
+ * counters (192, which control and observers share), and once RTCP came or went two SRTCP contexts (848
+ * each, GnuTLS's handle included). */
 struct _NatDataSession {
   guint8 id[NAT_SESSION_ID_SIZE];
-  NatRole role;
-  NatDataState state;
   NatDataStream *stream;
   NatDataSession *next,
-      *prev;        /* in the stream's list; next also in the roster's list of the retired */
-  guint live_index; /* in the roster's array; not of dormant ones */
+      *prev; /* in the stream's list; next also in the roster's list of the retired */
   NatSessionCounters *counters; /* a reference */
+  guint8 role;                  /* NatRole */
+  guint8 state;                 /* NatDataState */
+  gboolean has_epoch : 1;
+  gboolean told_silent : 1; /* like told_mapped */
+  guint16 username_len;     /* 0 = none yet */
+  guint32 password_secret;
+  guint live_index; /* in the roster's array; not of dormant ones */
 
   gint64 expires_s; /* Unix time: end of its newest ticket */
-  guint32 password_secret;
-  NatLimiter rate; /* bytes of RTP */
+  NatLimiter *rate; /* bytes of RTP; NULL = no limit */
 
-  /* Credentials that were right last time: saves opening the ticket and deriving the key. */
-  char *username; /* not terminated; NULL = none yet */
-  gsize username_len;
-  gint64 username_expires_s;
+  /* Credentials that were right last time: saves opening the ticket and deriving the key, which
+   * is bound to the whole username. */
+  char username_tail[NAT_USERNAME_TAIL];
   guint8 key[NAT_STUN_KEY_SIZE];
+  gint64 username_expires_s;
 
-  NatPath paths[NAT_PATHS_MAX];
+  NatPath *paths;      /* NAT_PATHS_MAX at most */
   NatPath *selected;   /* NULL = none */
   gint64 nonce_us;     /* latest nonce of an accepted Binding */
   gint64 selection_us; /* nonce of the last accepted selection */
   gint64 binding_us;   /* last valid Binding */
   gint64 active_us;    /* last valid datagram */
 
-  gboolean has_epoch;
+  /* The contexts of this epoch, made when the first RTCP comes or goes. Never a second of either for one
+   * epoch, so they go where the session goes. */
   guint8 epoch[NAT_EPOCH_SIZE];
   NatSrtcp *from_client, *to_client;
 
   /* What control was told last: events are posted when the facts differ from it. */
-  gboolean told_silent;
   NatAddress told_mapped;
 };
+G_STATIC_ASSERT (sizeof (gpointer) != 8 || sizeof (NatDataSession) <= 248);
+G_STATIC_ASSERT (sizeof (gpointer) != 8 || sizeof (NatPath) <= 72);
 
 typedef struct {
   NatTrack info;
@@ -161,6 +178,7 @@ void nat_roster_wake (NatRoster *r, NatDataSession *s);
 /* Freed at the next settle. */
 void nat_roster_remove (NatRoster *r, NatDataSession *s, gint64 now_us);
 /* Replaces the credentials that were right last time. */
+gboolean nat_roster_remembers (const NatDataSession *s, const NatStunSlice *username);
 void nat_roster_remember (NatDataSession *s, const NatStunSlice *username, gint64 expires_s,
     const guint8 key[NAT_STUN_KEY_SIZE]);
 
@@ -170,7 +188,9 @@ NatPath *nat_roster_find_path (NatRoster *r, const NatPathKey *key);
  * address from any session that had it before. */
 NatPath *nat_roster_validate_path (
     NatRoster *r, NatDataSession *s, const NatUdpSource *source, const NatUdpio *io, gint64 now_us);
-void nat_roster_drop_path (NatRoster *r, NatPath *path);
+void nat_roster_drop_path (NatRoster *r, NatPath *path); /* frees it */
+/* What to send to it looks like. */
+void nat_roster_dest (const NatPath *path, NatUdpDest *dest);
 void nat_roster_select (NatRoster *r, NatPath *path);
 
 /* ---- Streams ---- */

@@ -318,8 +318,20 @@ set_control (NatUdpDest *dest, int level, int type, gconstpointer data, gsize le
   dest->control_len = CMSG_SPACE (len);
 }
 
+gboolean
+nat_udpio_has_many_locals (const NatUdpio *io, guint socket)
+{
+  return io->sockets[socket].wildcard;
+}
+
 void
 nat_udpio_dest_init (const NatUdpio *io, NatUdpDest *dest, const NatUdpSource *source)
+{
+  nat_udpio_dest_fill (dest, source, io->sockets[source->socket].wildcard);
+}
+
+void
+nat_udpio_dest_fill (NatUdpDest *dest, const NatUdpSource *source, gboolean many_locals)
 {
   const NatAddress *local = &source->key.local;
 
@@ -328,7 +340,7 @@ nat_udpio_dest_init (const NatUdpio *io, NatUdpDest *dest, const NatUdpSource *s
   dest->name_len = (guint8)nat_address_to_sockaddr (&source->key.remote, &dest->name.any);
   if (local->family == 6)
     dest->name.in6.sin6_scope_id = source->interface;
-  if (!io->sockets[source->socket].wildcard || nat_address_is_any (local))
+  if (!many_locals || nat_address_is_any (local))
     return;
   if (local->family == 4) {
     struct in_pktinfo info = {0};

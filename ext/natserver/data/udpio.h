@@ -85,6 +85,10 @@ const NatAddress *nat_udpio_local (const NatUdpio *io, guint socket);
 guint nat_udpio_receive (NatUdpio *io, guint socket, NatUdpSuper **supers);
 
 void nat_udpio_dest_init (const NatUdpio *io, NatUdpDest *dest, const NatUdpSource *source);
+/* The same without the NatUdpio, for one that is kept: many_locals as below. */
+void nat_udpio_dest_fill (NatUdpDest *dest, const NatUdpSource *source, gboolean many_locals);
+/* Whether the socket is bound to a wildcard. */
+gboolean nat_udpio_has_many_locals (const NatUdpio *io, guint socket);
 /* Sends in order, as few system calls as can be; neighbours with the same socket share one. What the
  * system does not take at once is dropped and counted. */
 void nat_udpio_send (NatUdpio *io, NatUdpMessage *messages, guint n);

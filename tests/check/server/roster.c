@@ -6,6 +6,7 @@
 
 #include "natserver/data/roster.h"
 
+#include <malloc.h>
 #include <string.h>
 
 #define HOUR_US ((gint64)NAT_TICKET_LIFETIME_S * G_USEC_PER_SEC)
@@ -173,14 +174,73 @@ test_renew (void)
   t.max_kbps = 8;
   nat_roster_renew (s, &t, 1);
   g_assert_cmpint (s->expires_s, ==, 200);
-  g_assert_cmpint (s->rate.rate, ==, 1000);
+  g_assert_cmpint (s->rate->rate, ==, 1000);
   /* The older ticket is still good for a Binding, but does not take back what the newer said. */
   t.expires_s = 100;
   t.max_kbps = 0;
   nat_roster_renew (s, &t, 1);
   g_assert_cmpint (s->expires_s, ==, 200);
-  g_assert_cmpint (s->rate.rate, ==, 1000);
+  g_assert_cmpint (s->rate->rate, ==, 1000);
   nat_roster_free (r);
+}
+
+/* ---- Memory ------------------------------------------------------------ */
+
+#define MAPPINGS    100000u
+#define PER_STREAM  100u
+#define MAPPING_MAX 512 /* bytes, without counters and SRTCP */
+
+static gsize
+allocated (void)
+{
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 33)
+  struct mallinfo2 info = mallinfo2 ();
+
+  return info.uordblks + info.hblkhd;
+#else
+  return 0; /* the mappings are made all the same */
+#endif
+}
+
+static void
+register_one (NatRoster *r, NatUdpio *io, guint i, NatSessionCounters *c)
+{
+  NatTicket t = ticket (0, i % PER_STREAM ? NAT_ROLE_SUBSCRIBER : NAT_ROLE_PUBLISHER, 100);
+  NatUdpSource src = source ((guint16)(1024 + i % 60000));
+  NatDataSession *s;
+
+  memcpy (t.session_id, &i, sizeof i);
+  g_snprintf (t.stream, sizeof t.stream, "stream-%u", i / PER_STREAM);
+  src.key.remote.ip[3] = (guint8)(i / 60000);
+  s = nat_roster_add (r, &t, c, 1);
+  s->state = NAT_DATA_REGISTERED;
+  nat_roster_select (r, nat_roster_validate_path (r, s, &src, io, 1));
+  if (i % PER_STREAM == PER_STREAM - 1)
+    nat_roster_settle (r);
+}
+
+static void
+test_many (void)
+{
+  g_autoptr (NatUdpio) io = open_io ();
+  NatRoster *r = nat_roster_new ();
+  NatSessionCounters *c = nat_session_counters_new ();
+  NatUdpSource last = source (1024 + (MAPPINGS - 1) % 60000);
+  gsize before = allocated (), each;
+
+  for (guint i = 0; i < MAPPINGS; i++)
+    register_one (r, io, i, c);
+  each = (allocated () - before) / MAPPINGS;
+  g_test_message ("%" G_GSIZE_FORMAT " bytes for a mapping", each);
+  g_assert_cmpuint (r->live->len, ==, MAPPINGS);
+  g_assert_cmpuint (nat_table_size (r->paths), ==, MAPPINGS);
+  last.key.remote.ip[3] = (guint8)((MAPPINGS - 1) / 60000);
+  g_assert_nonnull (nat_roster_find_path (r, &last.key));
+  g_assert_cmpuint (
+      nat_roster_find_path (r, &last.key)->session->stream->receivers->n, ==, PER_STREAM - 1);
+  g_assert_cmpuint (each, <, MAPPING_MAX);
+  nat_roster_free (r);
+  nat_session_counters_unref (c);
 }
 
 int
@@ -192,5 +252,6 @@ main (int argc, char **argv)
   g_test_add_func ("/roster/generations", test_generations);
   g_test_add_func ("/roster/describe", test_describe);
   g_test_add_func ("/roster/renew", test_renew);
+  g_test_add_func ("/roster/many", test_many);
   return g_test_run ();
 }
