@@ -267,10 +267,24 @@ nat_roster_find (NatRoster *r, const guint8 id[NAT_SESSION_ID_SIZE])
 }
 
 static void
-enlist (NatRoster *r, NatDataSession *s)
+join_live (NatRoster *r, NatDataSession *s)
 {
   s->live_index = r->live->len;
   g_ptr_array_add (r->live, s);
+}
+
+static void
+leave_live (NatRoster *r, NatDataSession *s)
+{
+  g_ptr_array_remove_index_fast (r->live, s->live_index);
+  if (s->live_index < r->live->len)
+    ((NatDataSession *)r->live->pdata[s->live_index])->live_index = s->live_index;
+}
+
+static void
+enlist (NatRoster *r, NatDataSession *s)
+{
+  join_live (r, s);
   if (s->stream->has_publisher && id_equal (s->stream->publisher_id, s->id))
     s->stream->publisher = s;
 }
@@ -285,9 +299,7 @@ unlist (NatRoster *r, NatDataSession *s)
     s->stream->publisher = NULL;
   if (s->state == NAT_DATA_DORMANT)
     return;
-  g_ptr_array_remove_index_fast (r->live, s->live_index);
-  if (s->live_index < r->live->len)
-    ((NatDataSession *)r->live->pdata[s->live_index])->live_index = s->live_index;
+  leave_live (r, s);
 }
 
 NatDataSession *
@@ -426,14 +438,19 @@ announcements (NatRoster *r, guint32 ssrc)
 gboolean
 nat_roster_ssrc_announced (NatRoster *r, guint32 ssrc)
 {
-  return announcements (r, ssrc) > 0;
+  return r->all_ssrcs ? nat_ssrc_filter_has (r->all_ssrcs, ssrc) : announcements (r, ssrc) > 0;
 }
 
 static void
 announce (NatRoster *r, guint32 ssrc, gint change)
 {
-  guint n = announcements (r, ssrc) + (guint)change;
+  guint n;
 
+  if (r->all_ssrcs) {
+    nat_ssrc_filter_change (r->all_ssrcs, ssrc, change);
+    return;
+  }
+  n = announcements (r, ssrc) + (guint)change;
   if (n > 0)
     g_hash_table_insert (r->ssrcs, GUINT_TO_POINTER (ssrc), GUINT_TO_POINTER (n));
   else
@@ -508,6 +525,61 @@ nat_roster_deactivate (NatRoster *r, NatDataStream *stream)
   g_queue_unlink (&r->active, &stream->active_link);
 }
 
+/* ---- From roster to roster --------------------------------------------- */
+
+gboolean
+nat_roster_has_stream (NatRoster *r, const char *name)
+{
+  return g_hash_table_contains (r->streams, name);
+}
+
+void
+nat_roster_detach (NatRoster *r, NatDataStream *stream)
+{
+  g_assert (!stream->stale && stream->first_pending < 0);
+  for (NatDataSession *s = stream->sessions; s; s = s->next) {
+    for (NatPath *p = s->paths; p; p = p->next)
+      nat_table_remove (r->paths, &p->key);
+    g_hash_table_remove (r->sessions, s->id);
+    if (s->state != NAT_DATA_DORMANT)
+      leave_live (r, s);
+  }
+  if (stream->active)
+    g_queue_unlink (&r->active, &stream->active_link);
+  g_hash_table_steal (r->streams, stream->name);
+}
+
+static void
+attach_path (NatRoster *r, NatPath *path)
+{
+  NatPath *here = nat_roster_find_path (r, &path->key);
+
+  if (here && here->valid_us > path->valid_us) {
+    nat_roster_drop_path (r, path);
+    return;
+  }
+  if (here)
+    nat_roster_drop_path (r, here);
+  nat_table_insert (r->paths, &path->key);
+}
+
+void
+nat_roster_attach (NatRoster *r, NatDataStream *stream)
+{
+  for (NatDataSession *s = stream->sessions; s; s = s->next) {
+    g_hash_table_insert (r->sessions, s->id, s);
+    if (s->state != NAT_DATA_DORMANT)
+      join_live (r, s);
+    for (NatPath *p = s->paths, *next; p; p = next) {
+      next = p->next;
+      attach_path (r, p);
+    }
+  }
+  if (stream->active)
+    g_queue_push_tail_link (&r->active, &stream->active_link);
+  g_hash_table_insert (r->streams, stream->name, stream);
+}
+
 /* ---- Ended ids, and what has run out ----------------------------------- */
 
 void
@@ -565,7 +637,8 @@ prune_streams (NatRoster *r, gint64 now_us)
   while (g_hash_table_iter_next (&it, NULL, &value)) {
     NatDataStream *stream = value;
 
-    if (stream->sessions || now_us - stream->empty_us < STREAM_KEPT_US)
+    if (stream->sessions || now_us - stream->empty_us < STREAM_KEPT_US ||
+        (r->may_forget && !r->may_forget (r->user, stream->name)))
       continue;
     nat_roster_describe (r, stream, &none);
     nat_roster_deactivate (r, stream);

@@ -4,14 +4,13 @@
 #pragma once
 
 /* Who takes part: sessions with their paths, streams with their tracks and receivers. It is one
- * worker's memory, changed in place by that worker alone.
+ * worker's memory, changed in place by that worker alone; a stream goes to another roster as a whole.
  *
- * The exception is what a stream's packets are sent to, its receivers: an immutable generation that
- * is replaced as a whole. A change only marks the stream; nat_roster_settle, called at the quiescent
- * point after each batch, when no packet is under way, builds the new generation and frees the
- * old one, and sessions that left, with it. With more workers, they would read the pointer, and the
- * freeing wait until each has passed its own such point; the packet path would not change. A lock
- * around a shared list was refused: it would be taken for every packet. */
+ * What a stream's packets are sent to, its receivers, is an immutable generation that is replaced
+ * as a whole. A change only marks the stream; nat_roster_settle, called at the quiescent point after
+ * each batch, when no packet is under way, builds the new generation and frees the old one, and
+ * sessions that left, with it. A lock around a shared list was refused: it would be taken for every
+ * packet. */
 
 #include "natproto/negotiation.h"
 #include "natproto/srtcp.h"
@@ -20,6 +19,7 @@
 #include "natserver/counters.h"
 #include "natserver/data/limiter.h"
 #include "natserver/data/reception.h"
+#include "natserver/data/ssrcfilter.h"
 #include "natserver/data/table.h"
 #include "natserver/data/udpio.h"
 
@@ -137,7 +137,7 @@ struct _NatDataStream {
   NatReceivers *receivers; /* never NULL */
   guint turn;              /* who is served first: moves on, so that a full buffer hits all alike */
   gboolean stale;          /* receivers are to be rebuilt */
-  NatDataStream *next_stale;
+  NatDataStream *next_stale; /* also in the mesh's list of those that change owners */
 
   guint32 relay_ssrc; /* of what the relay itself says */
   char cname[32];
@@ -146,18 +146,26 @@ struct _NatDataStream {
   gboolean rtp_arrived; /* since the last receiver report */
   gint64 report_us;     /* when that was sent */
 
+  /* Another worker hears the publisher: which, since when; 0 = the owner hears it. */
+  gint64 steered_us;
+  guint steered_to;
+
   /* Packets of the batch under way, as indices of forward.c; -1 = none. */
   gint first_pending, last_pending;
 };
 
 struct _NatRoster {
-  NatTable *paths;      /* NatPath by NatPathKey */
-  GHashTable *sessions; /* NatDataSession by id */
-  GHashTable *streams;  /* NatDataStream by name */
-  GHashTable *ended;    /* what ended before its tickets did, by id */
-  GHashTable *ssrcs;    /* announced SSRC -> number of streams that announce it */
-  GPtrArray *live;      /* NatDataSession, not dormant, in no order */
-  GQueue active;        /* NatDataStream */
+  NatTable *paths;          /* NatPath by NatPathKey */
+  GHashTable *sessions;     /* NatDataSession by id */
+  GHashTable *streams;      /* NatDataStream by name */
+  GHashTable *ended;        /* what ended before its tickets did, by id */
+  GHashTable *ssrcs;        /* announced SSRC -> number of streams that announce it */
+  GPtrArray *live;          /* NatDataSession, not dormant, in no order */
+  GQueue active;            /* NatDataStream */
+  NatSsrcFilter *all_ssrcs; /* of all workers; NULL = this one is alone */
+  /* Asked before a stream that has no sessions is forgotten; NULL = yes. */
+  gboolean (*may_forget) (gpointer user, const char *name);
+  gpointer user;
   NatDataStream *stale;
   NatReceivers *retired_receivers;
   NatDataSession *retired_sessions;
@@ -202,6 +210,11 @@ void nat_roster_describe (NatRoster *r, NatDataStream *stream, const NatTracks *
 void nat_roster_set_publisher (
     NatRoster *r, NatDataStream *stream, const guint8 id[NAT_SESSION_ID_SIZE]);
 gboolean nat_roster_ssrc_announced (NatRoster *r, guint32 ssrc);
+gboolean nat_roster_has_stream (NatRoster *r, const char *name);
+/* Takes the stream out with all that belongs to it, as it is, for another roster. Quiescent. */
+void nat_roster_detach (NatRoster *r, NatDataStream *stream);
+/* Where two claim one address, the path that was valid last stays. */
+void nat_roster_attach (NatRoster *r, NatDataStream *stream);
 /* Puts the stream into the queue of those that have timers. */
 void nat_roster_activate (NatRoster *r, NatDataStream *stream);
 void nat_roster_deactivate (NatRoster *r, NatDataStream *stream);

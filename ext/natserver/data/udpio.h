@@ -28,6 +28,8 @@ typedef struct {
   NatPathKey key;    /* the sender, and which address of ours it chose */
   guint socket;      /* index */
   guint32 interface; /* link-local senders only, else 0 */
+  guint8 worker;     /* whose socket heard it */
+  guint8 hops;       /* how often one worker gave it to another since */
 } NatUdpSource;
 
 /* Datagrams that arrived back to back from one source: each is segment bytes long, only the last
@@ -74,6 +76,10 @@ typedef struct {
  * person, or NULL; allocated. The counters outlive the NatUdpio. */
 NatUdpio *nat_udpio_new (const NatAddress *listen, guint n_listen, gsize buffer,
     NatWorkerCounters *counters, char **hints, GError **error);
+/* Sockets of its own on the addresses of first: the kernel gives each 5-tuple to one of them, always the
+ * same. Before packets flow. Until then nobody else can have bound the ports. */
+NatUdpio *nat_udpio_new_sibling (
+    NatUdpio *first, gsize buffer, NatWorkerCounters *counters, GError **error);
 void nat_udpio_free (NatUdpio *io);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatUdpio, nat_udpio_free)
 guint nat_udpio_n_sockets (const NatUdpio *io);
