@@ -15,8 +15,8 @@
  * a route only a genuine ticket helps, which names the stream; the mesh knows its owner.
  *
  * The owner hands a stream over, between two batches, to the worker that hears its publisher: at once
- * while no media came yet, else after that has held for a second, so that a storm of rebinds moves
- * nothing. The stream changes rosters under the mesh's lock, and only when no command of control waits
+ * while no media came yet, else after that has held for a second, and never twice in a second, so that
+ * a storm of rebinds moves nothing. The stream changes rosters under the mesh's lock, and only when no command of control waits
  * for the old owner and control has read all of its events: both then stay in order. */
 
 #include "natserver/data/exchange.h"
@@ -42,6 +42,7 @@ typedef struct {
   guint8 data[NAT_DATAGRAM_MAX];
 } Letter;
 
+/* 64 bytes with the allocator's own, and about 50 in the table and the list. */
 typedef struct {
   NatPathKey key; /* first: what nat_table_find gives is a Route */
   gint64 time_us; /* when its owner said so */
@@ -414,6 +415,7 @@ hand_over (NatWorker *w, NatDataStream *stream, guint to)
     leave_routes (w, stream, to);
     nat_roster_detach (w->roster, stream);
     stream->steered_us = 0;
+    stream->moved_us = w->now_us;
     nat_mesh_hand_over (x->mesh, stream, to);
   }
   nat_mesh_unlock (x->mesh);
@@ -438,6 +440,7 @@ static void
 consider (NatWorker *w, NatDataStream *stream)
 {
   const NatPath *path = stream->publisher ? stream->publisher->selected : NULL;
+  gboolean rested;
 
   if (!path || path->heard == w->exchange->index) {
     stream->steered_us = 0;
@@ -447,7 +450,8 @@ consider (NatWorker *w, NatDataStream *stream)
     stream->steered_us = w->now_us;
     stream->steered_to = path->heard;
   }
-  if (is_fresh (stream) || w->now_us - stream->steered_us >= w->times.move_us)
+  rested = stream->moved_us == 0 || w->now_us - stream->moved_us >= w->times.move_us;
+  if (rested && (is_fresh (stream) || w->now_us - stream->steered_us >= w->times.move_us))
     hand_over (w, stream, path->heard);
 }
 

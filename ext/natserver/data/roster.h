@@ -58,7 +58,8 @@ typedef enum {
 #define NAT_USERNAME_TAIL 16
 
 /* Bytes on 64-bit, with the allocator's own: session 256, path 80, its place in the receivers 88, in the
- * tables of paths and ids about 80: 500 for a mapping. (tests/check/server/roster.c measures it.) Besides, the
+ * tables of paths and ids about 80: 500 for a mapping (tests/check/server/roster.c measures it), and a
+ * route of 114 at the worker that hears it, if that is not the owner. Besides, the
  * counters (192, which control and observers share), and once RTCP came or went two SRTCP contexts (848
  * each, GnuTLS's handle included). */
 struct _NatDataSession {
@@ -149,6 +150,7 @@ struct _NatDataStream {
   /* Another worker hears the publisher: which, since when; 0 = the owner hears it. */
   gint64 steered_us;
   guint steered_to;
+  gint64 moved_us; /* when it last changed owners; 0 = never */
 
   /* Packets of the batch under way, as indices of forward.c; -1 = none. */
   gint first_pending, last_pending;

@@ -366,8 +366,10 @@ tick (NatWorker *w)
   if (w->now_us - w->tick_us < TICK_US)
     return;
   w->tick_us = w->now_us;
-  if (w->exchange)
+  if (w->exchange) {
+    nat_roster_settle (w->roster);
     nat_exchange_tick (w);
+  }
   nat_rtcpagg_tick (w);
   scan_sessions (w);
   nat_roster_settle (w->roster);

@@ -343,7 +343,7 @@ test_ended_everywhere (void)
 {
   g_autoptr (DataRelay) r = data_relay_new ("127.0.0.1", FALSE, NULL);
   NatTicket t = data_relay_ticket (r, NAT_ROLE_SUBSCRIBER);
-  g_autoptr (NatProbe) first = join_at (r, &t, 0, NULL);
+  NatProbe *first = join_at (r, &t, 0, NULL);
 
   g_assert_true (nat_dataplane_end_session (r->dp, t.session_id, NAT_REASON_REVOKED, t.expires_s));
   for (guint i = 0; i < workers (); i++) {
@@ -354,6 +354,7 @@ test_ended_everywhere (void)
     g_assert_cmpint (p->reason, ==, NAT_REASON_REVOKED);
   }
   data_relay_no_event (r);
+  nat_probe_free (first);
 }
 
 static void
