@@ -240,7 +240,7 @@ describe_until_moved (DataRelay *r, guint64 moved, guint32 version)
 
   do {
     drain_events (r);
-    g_usleep (500);
+    g_usleep (2000); /* each is an indication that waits in the clients' buffers */
     data_relay_describe (r, ++version, NULL);
   } while (DATA_RELAY_COUNT (r, streams_moved) == moved && g_get_monotonic_time () < end);
   return version;
@@ -298,6 +298,7 @@ test_commands_follow (void)
     g_assert_cmpint (nat_probe_receive (subscriber, NAT_PACKET_RTP, rtp, NAT_PROBE_WAIT_MS), >, 0);
   }
   g_assert_cmpuint (DATA_RELAY_COUNT (r, streams_moved), >, MOVES / 2);
+  g_assert_cmpuint (DATA_RELAY_COUNT (r, passed_lost), ==, 0);
 }
 
 /* Events of a session come in order though it changes workers: the last that control hears is true. */
