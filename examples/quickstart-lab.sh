@@ -57,12 +57,14 @@ sleep 1
 stop "$viewer" INT || true
 cp "$work/camera.log" "$out/camera.log"
 cp "$work/viewer.log" "$out/viewer.log"
-[ -s "$out/sent.png" ] && [ -s "$out/seen.png" ] || fail "no pictures were kept"
+if [ ! -s "$out/sent.png" ] || [ ! -s "$out/seen.png" ]; then
+  fail "no pictures were kept"
+fi
 
 side ()
 {
   echo "filesrc location=$1 ! pngdec ! videoconvert ! video/x-raw,format=RGBA ! textoverlay text=\"$2\" \
-valignment=bottom halignment=right font-desc=\"Sans 16\" shaded-background=true"
+valignment=bottom halignment=right ypad=40 font-desc=\"Sans 16\" shaded-background=true"
 }
 eval "gst-launch-1.0 -q compositor name=both sink_1::xpos=648 background=white ! videoconvert ! \
 video/x-raw,format=RGB ! pngenc ! filesink location=\"$out/quickstart.png\" \
@@ -76,7 +78,7 @@ cat <<REPORT
    picture    frame $picture_frame as sent and as seen: out/quickstart.png
    frames     $(value viewer frames) shown, $missing missing between the first and the last shown
    sound      $(value viewer sound-buffers) buffers played
-   packets    $sent sent, $(value viewer packets-received) received
+   packets    $sent sent, $(value viewer packets-received) received, $(value viewer packets-received-lost) lost
    latency    $(value viewer latency-ms-median) ms from birth to screen (median), $(value viewer latency-ms-95th) ms for 95 % of all frames;
               200 ms of that are natrelaysrc's own "latency", its time for repairs
 

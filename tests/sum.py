@@ -14,7 +14,7 @@ import os
 import re
 import sys
 
-TAP = re.compile(r"^(not )?ok\b[ \t]*\d*[ \t]*-?[ \t]*([^#\n]*)(#[ \t]*(SKIP|TODO)\b.*)?", re.I | re.M)
+TAP = re.compile(r"^(not )?ok\b[ \t]*\d*[ \t]*-?[ \t]*([^#\n]*)(#[ \t]*(SKIP)\b.*)?", re.I | re.M)
 CHECK = re.compile(r"^\d+%: Checks: (\d+), Failures: (\d+), Errors: (\d+)", re.M)
 # Lines that nobody needs to see of a failing test.
 TAIL = 40

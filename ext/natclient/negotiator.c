@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "natclient/cause.h"
+#include "natclient/trust.h"
 #include "natproto/crypto.h"
 
 #define RETRY_AFTER_MAX_S 300 /* no relay may send us to sleep for a day */
@@ -30,8 +31,7 @@ struct _NatNegotiator {
   char *where; /* "host:port" for people */
   guint16 port;
   gboolean takeover;
-  gboolean pinned;
-  guint8 pin[NAT_SHA256_SIZE];
+  NatTrust *trust;
   GTlsCertificateFlags validation;
   NatAcceptFunc accept;
   gpointer user;
@@ -62,68 +62,7 @@ struct _NatRequest {
   gpointer user;
 };
 
-/* ---- Pinning ----------------------------------------------------------- */
-
-/* A database in which nothing verifies, so that every certificate comes to accept-certificate, one
- * of a known authority too: GIO asks there about failures only. */
-#define NAT_TYPE_PIN_DATABASE (nat_pin_database_get_type ())
-G_DECLARE_FINAL_TYPE (NatPinDatabase, nat_pin_database, NAT, PIN_DATABASE, GTlsDatabase)
-struct _NatPinDatabase {
-  GTlsDatabase parent;
-};
-G_DEFINE_FINAL_TYPE (NatPinDatabase, nat_pin_database, G_TYPE_TLS_DATABASE)
-
-static GTlsCertificateFlags
-verify_nothing (GTlsDatabase *database, GTlsCertificate *chain, const gchar *purpose,
-    GSocketConnectable *identity, GTlsInteraction *interaction, GTlsDatabaseVerifyFlags flags,
-    GCancellable *cancellable, GError **error)
-{
-  return G_TLS_CERTIFICATE_UNKNOWN_CA;
-}
-
-static void
-nat_pin_database_class_init (NatPinDatabaseClass *klass)
-{
-  G_TLS_DATABASE_CLASS (klass)->verify_chain = verify_nothing;
-}
-
-static void
-nat_pin_database_init (NatPinDatabase *self)
-{
-}
-
-static gboolean
-parse_fingerprint (const char *text, guint8 out[NAT_SHA256_SIZE])
-{
-  guint n = 0;
-
-  for (; *text != '\0'; text++) {
-    int high, low;
-
-    if (*text == ':' || g_ascii_isspace (*text))
-      continue;
-    high = g_ascii_xdigit_value (text[0]);
-    low = high < 0 ? -1 : g_ascii_xdigit_value (text[1]);
-    if (low < 0 || n == NAT_SHA256_SIZE)
-      return FALSE;
-    out[n++] = (guint8)(high << 4 | low);
-    text++;
-  }
-  return n == NAT_SHA256_SIZE;
-}
-
-static gboolean
-certificate_digest (GTlsCertificate *certificate, guint8 out[NAT_SHA256_SIZE])
-{
-  GByteArray *der = NULL;
-
-  g_object_get (certificate, "certificate", &der, NULL);
-  if (der == NULL)
-    return FALSE;
-  nat_crypto_sha256 (der->data, der->len, out);
-  g_byte_array_unref (der);
-  return TRUE;
-}
+/* ---- Trust ------------------------------------------------------------- */
 
 /* On the negotiator's thread: GIO brings the question back from its handshake thread. */
 static gboolean
@@ -135,13 +74,13 @@ on_accept_certificate (
   guint8 digest[NAT_SHA256_SIZE];
   gboolean good;
 
-  if (r->cancelled || !certificate_digest (certificate, digest))
+  if (r->cancelled || !nat_trust_digest (certificate, digest))
     return FALSE;
   for (guint i = 0; i < NAT_SHA256_SIZE; i++)
     g_snprintf (r->fingerprint + 2 * i, 3, "%02x", digest[i]);
   r->certificate_errors = errors;
-  if (n->pinned)
-    good = nat_crypto_equal (digest, n->pin, sizeof digest);
+  if (nat_trust_is_pinned (n->trust))
+    good = nat_trust_is_pin (n->trust, digest);
   else
     good = (errors & n->validation) == 0 ||
            (n->accepted && nat_crypto_equal (digest, n->accepted_digest, sizeof digest)) ||
@@ -155,40 +94,6 @@ on_accept_certificate (
 }
 
 /* ---- Settings ---------------------------------------------------------- */
-
-static gboolean
-set_trust (NatNegotiator *n, const NatSessionConfig *config, NatCause **cause)
-{
-  g_autoptr (GTlsDatabase) database = NULL;
-  g_autofree char *path = NULL;
-  GError *error = NULL;
-
-  if (config->tls_fingerprint != NULL && *config->tls_fingerprint != '\0') {
-    if (!parse_fingerprint (config->tls_fingerprint, n->pin)) {
-      *cause = nat_cause_new (NAT_CAUSE_TLS,
-          "tls-fingerprint is not a SHA-256 fingerprint: give the 64 hexadecimal digits that "
-          "natrelay-server printed when it started.");
-      return FALSE;
-    }
-    n->pinned = TRUE;
-    database = g_object_new (NAT_TYPE_PIN_DATABASE, NULL);
-  } else if (config->tls_ca_file != NULL && *config->tls_ca_file != '\0') {
-    /* GIO takes absolute paths only; with another it warns, and then nothing verifies. */
-    path = g_canonicalize_filename (config->tls_ca_file, NULL);
-    database = g_tls_file_database_new (path, &error);
-    if (database == NULL) {
-      *cause = nat_cause_new (NAT_CAUSE_TLS,
-          "The file of trusted certificates \"%s\" cannot be used: %s", path, error->message);
-      g_error_free (error);
-      return FALSE;
-    }
-  } else if (config->tls_database != NULL) {
-    database = g_object_ref (config->tls_database);
-  }
-  if (database != NULL)
-    soup_session_set_tls_database (n->soup, database);
-  return TRUE;
-}
 
 static gboolean
 set_proxy (NatNegotiator *n, const NatSessionConfig *config, NatCause **cause)
@@ -213,6 +118,7 @@ negotiator_unref (NatNegotiator *n)
   if (--n->refs > 0)
     return;
   g_object_unref (n->soup);
+  g_clear_object (&n->trust);
   g_free (n->host);
   g_free (n->stream);
   g_free (n->where);
@@ -239,8 +145,12 @@ nat_negotiator_new (
   n->soup = soup_session_new_with_options ("timeout", MAX (config->timeout_ms / 1000, 1),
       "user-agent", "natrelay/" PACKAGE_VERSION, NULL);
   soup_session_remove_feature_by_type (n->soup, SOUP_TYPE_CONTENT_DECODER);
-  if (set_trust (n, config, cause) && set_proxy (n, config, cause))
-    return n;
+  n->trust = nat_trust_new (config, cause);
+  if (n->trust != NULL) {
+    soup_session_set_tls_database (n->soup, nat_trust_database (n->trust));
+    if (set_proxy (n, config, cause))
+      return n;
+  }
   (*cause)->final = TRUE;
   negotiator_unref (n);
   return NULL;
@@ -318,7 +228,7 @@ cause_of_certificate (const NatRequest *r)
 {
   NatCause *cause;
 
-  if (r->n->pinned)
+  if (nat_trust_is_pinned (r->n->trust))
     cause = nat_cause_new (NAT_CAUSE_TLS,
         "%s is not the relay that tls-fingerprint names: it shows a certificate with the "
         "fingerprint %s. If the relay has a new certificate, take the fingerprint that "
@@ -630,7 +540,10 @@ on_network_event (
   case G_SOCKET_CLIENT_CONNECTING: r->stage = STAGE_CONNECTING; break;
   case G_SOCKET_CLIENT_CONNECTED: r->stage = STAGE_ANSWER; break;
   case G_SOCKET_CLIENT_PROXY_NEGOTIATING: r->via_proxy = TRUE; return;
-  case G_SOCKET_CLIENT_TLS_HANDSHAKING: r->stage = STAGE_TLS; return;
+  case G_SOCKET_CLIENT_TLS_HANDSHAKING:
+    r->stage = STAGE_TLS;
+    nat_trust_hide_literal (r->n->trust, connection);
+    return;
   case G_SOCKET_CLIENT_TLS_HANDSHAKED: r->stage = STAGE_ANSWER; return;
   default: return;
   }

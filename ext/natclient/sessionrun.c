@@ -580,7 +580,6 @@ settle (NatSession *s)
     s->stats.reconnects++;
   g_mutex_unlock (&s->lock);
   s->ever_connected = TRUE;
-  nat_session_sync_run (s);
 }
 
 static void
@@ -623,6 +622,8 @@ act_before (NatSession *s, guint actions, NatCause *cause)
     forget (s);
   if (actions & NAT_DO_ARM_RETRY)
     arm_retry (s, cause);
+  if (actions & NAT_DO_SETTLE)
+    settle (s);
 }
 
 static void
@@ -633,7 +634,7 @@ act_after (NatSession *s, guint actions)
   if (actions & NAT_DO_CHALLENGE)
     challenge (s);
   if (actions & NAT_DO_SETTLE)
-    settle (s);
+    nat_session_sync_run (s);
 }
 
 static void

@@ -80,8 +80,8 @@ close_port (Port *p)
     g_source_destroy (p->source);
     g_clear_pointer (&p->source, g_source_unref);
   }
-  /* A streaming thread may still hold a reference and be in a send: closing first makes that fail,
-   * and the descriptor is not used for anything else before the last reference goes. */
+  /* No streaming thread is in a send: the sender lets go of the socket first, under its lock. Else the
+   * descriptor could be another file's by then. */
   if (p->socket != NULL)
     g_socket_close (p->socket, NULL);
   g_clear_object (&p->socket);

@@ -14,10 +14,10 @@ G_BEGIN_DECLS
 struct sockaddr;
 
 typedef struct {
-  guint8 ip[16];        /* network order; IPv4 in the first four bytes, the rest zero */
-  guint16 port;         /* host order */
-  guint8 family;        /* 4, 6, or 0 for "none" */
-  guint8 transport;     /* NatTransport; part of the identity of a path */
+  guint8 ip[16];    /* network order; IPv4 in the first four bytes, the rest zero */
+  guint16 port;     /* host order */
+  guint8 family;    /* 4, 6, or 0 for "none" */
+  guint8 transport; /* NatTransport; part of the identity of a path */
 } NatAddress;
 
 typedef enum {
@@ -25,7 +25,7 @@ typedef enum {
   NAT_TRANSPORT_WEBSOCKET = 1,
 } NatTransport;
 
-#define NAT_ADDRESS_TEXT_MAX 64         /* bytes with the closing zero */
+#define NAT_ADDRESS_TEXT_MAX 64 /* bytes with the closing zero */
 
 /* FALSE, and *out is "none", for a family other than AF_INET and AF_INET6 or a short len. */
 gboolean nat_address_from_sockaddr (NatAddress *out, const struct sockaddr *sa, gsize len);

@@ -12,9 +12,9 @@
 
 G_BEGIN_DECLS
 
-#define NAT_NONCE_LEN 45                /* chars: 9 of cookie, 4 of feature bits, 32 of ours */
+#define NAT_NONCE_LEN 45 /* chars: 9 of cookie, 4 of feature bits, 32 of ours */
 
-typedef struct _NatChallenge NatChallenge;      /* one thread at a time */
+typedef struct _NatChallenge NatChallenge; /* one thread at a time */
 
 /* key: drawn at each start, so that old nonces are refused after a restart. */
 NatChallenge *nat_challenge_new (const guint8 key[32]);
@@ -27,12 +27,11 @@ void nat_challenge_issue (NatChallenge *c, gint64 now_us, const NatAddress *remo
 
 typedef enum {
   NAT_CHALLENGE_GOOD,
-  NAT_CHALLENGE_STALE,          /* genuine for this path but older than NAT_NONCE_LIFETIME_US, or of the future */
-  NAT_CHALLENGE_FOREIGN,        /* not issued by us for this path */
+  NAT_CHALLENGE_STALE, /* genuine for this path but older than NAT_NONCE_LIFETIME_US, or of the future */
+  NAT_CHALLENGE_FOREIGN, /* not issued by us for this path */
 } NatChallengeStatus;
 /* *issued_us is set for GOOD and STALE. */
-NatChallengeStatus nat_challenge_check (NatChallenge *c, gint64 now_us,
-    const NatAddress *remote, const NatAddress *local, const guint8 *nonce, gsize len,
-    gint64 *issued_us);
+NatChallengeStatus nat_challenge_check (NatChallenge *c, gint64 now_us, const NatAddress *remote,
+    const NatAddress *local, const guint8 *nonce, gsize len, gint64 *issued_us);
 
 G_END_DECLS

@@ -10,8 +10,8 @@
 
 G_BEGIN_DECLS
 
-#define NAT_SHA256_SIZE 32
-#define NAT_AEAD_TAG_SIZE 16
+#define NAT_SHA256_SIZE     32
+#define NAT_AEAD_TAG_SIZE   16
 #define NAT_AEAD_NONCE_SIZE 12
 
 /* Fills out with key-grade random bytes; aborts the process if the system has none. */
@@ -23,8 +23,8 @@ gboolean nat_crypto_equal (gconstpointer a, gconstpointer b, gsize len);
 void nat_crypto_wipe (gpointer data, gsize len);
 
 /* HMAC-SHA256. One call, or pieces over a kept handle (as fast as it gets per packet). */
-void nat_crypto_hmac (gconstpointer key, gsize key_len, gconstpointer data, gsize len,
-    guint8 out[NAT_SHA256_SIZE]);
+void nat_crypto_hmac (
+    gconstpointer key, gsize key_len, gconstpointer data, gsize len, guint8 out[NAT_SHA256_SIZE]);
 typedef struct _NatHmac NatHmac;
 NatHmac *nat_hmac_new (gconstpointer key, gsize key_len);
 void nat_hmac_update (NatHmac *hmac, gconstpointer data, gsize len);
@@ -40,10 +40,10 @@ typedef enum {
   NAT_HASH_SHA256,
   NAT_HASH_SHA512,
 } NatHash;
-void nat_crypto_hkdf_extract (NatHash hash, gconstpointer salt, gsize salt_len,
-    gconstpointer ikm, gsize ikm_len, guint8 *prk);     /* prk: 32 or 64 bytes */
-void nat_crypto_hkdf_expand (NatHash hash, const guint8 *prk, gconstpointer info,
-    gsize info_len, guint8 *out, gsize out_len);
+void nat_crypto_hkdf_extract (NatHash hash, gconstpointer salt, gsize salt_len, gconstpointer ikm,
+    gsize ikm_len, guint8 *prk); /* prk: 32 or 64 bytes */
+void nat_crypto_hkdf_expand (NatHash hash, const guint8 *prk, gconstpointer info, gsize info_len,
+    guint8 *out, gsize out_len);
 /* RFC 8018 PBKDF2-HMAC-SHA256. Slow on purpose: never on a streaming or network thread. */
 void nat_crypto_pbkdf2 (gconstpointer password, gsize password_len, gconstpointer salt,
     gsize salt_len, guint rounds, guint8 *out, gsize out_len);
@@ -52,12 +52,12 @@ void nat_crypto_pbkdf2 (gconstpointer password, gsize password_len, gconstpointe
 typedef struct _NatAead NatAead;
 NatAead *nat_aead_new (gconstpointer key, gsize key_len);
 /* out: len + 16 bytes; may be the same buffer as in. */
-gboolean nat_aead_seal (NatAead *aead, const guint8 nonce[NAT_AEAD_NONCE_SIZE],
-    gconstpointer aad, gsize aad_len, gconstpointer in, gsize len, guint8 *out);
+gboolean nat_aead_seal (NatAead *aead, const guint8 nonce[NAT_AEAD_NONCE_SIZE], gconstpointer aad,
+    gsize aad_len, gconstpointer in, gsize len, guint8 *out);
 /* len includes the tag; out: len - 16 bytes, may be the same buffer as in.
  * FALSE: not genuine; out is then undefined. */
-gboolean nat_aead_open (NatAead *aead, const guint8 nonce[NAT_AEAD_NONCE_SIZE],
-    gconstpointer aad, gsize aad_len, gconstpointer in, gsize len, guint8 *out);
+gboolean nat_aead_open (NatAead *aead, const guint8 nonce[NAT_AEAD_NONCE_SIZE], gconstpointer aad,
+    gsize aad_len, gconstpointer in, gsize len, guint8 *out);
 void nat_aead_free (NatAead *aead);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatAead, nat_aead_free)
 
@@ -67,7 +67,7 @@ void nat_crypto_aes128_block (const guint8 key[16], const guint8 in[16], guint8 
 /* base64url without padding (RFC 4648 section 5). Encoding writes a closing zero and
  * returns the length without it; out holds NAT_BASE64URL_LEN (len) + 1 bytes. Decoding is
  * strict: -1 for padding, other bytes, stray bits, or more than out_cap; out is then undefined. */
-#define NAT_BASE64URL_LEN(n) (((n) * 4 + 2) / 3)
+#define NAT_BASE64URL_LEN(n) (((n)*4 + 2) / 3)
 gsize nat_base64url_encode (gconstpointer data, gsize len, char *out);
 gssize nat_base64url_decode (const char *text, gsize text_len, guint8 *out, gsize out_cap);
 
@@ -75,9 +75,9 @@ gssize nat_base64url_decode (const char *text, gsize text_len, guint8 *out, gsiz
 typedef enum {
   NAT_SIGN_HS256,
   NAT_SIGN_ES256,
-  NAT_SIGN_EDDSA,       /* Ed25519 */
+  NAT_SIGN_EDDSA, /* Ed25519 */
 } NatSignAlgorithm;
-typedef struct _NatSignKey NatSignKey;          /* immutable; shared between threads */
+typedef struct _NatSignKey NatSignKey; /* immutable; shared between threads */
 /* secret: at least 32 bytes */
 NatSignKey *nat_sign_key_new_hmac (gconstpointer secret, gsize len, GError **error);
 /* A public or (PKCS#8) private key in PEM: EC P-256 or Ed25519, anything else is refused. */
@@ -88,10 +88,10 @@ char *nat_sign_key_to_pem (NatSignKey *key, gboolean private_part, GError **erro
 NatSignAlgorithm nat_sign_key_algorithm (NatSignKey *key);
 gboolean nat_sign_key_can_sign (NatSignKey *key);
 /* JWS signatures: 32 bytes (HS256) or 64 bytes (ES256 as r||s, EdDSA). sig holds 64 bytes. */
-gboolean nat_sign_key_sign (NatSignKey *key, gconstpointer data, gsize len, guint8 *sig,
-    gsize *sig_len, GError **error);
-gboolean nat_sign_key_verify (NatSignKey *key, gconstpointer data, gsize len,
-    const guint8 *sig, gsize sig_len);
+gboolean nat_sign_key_sign (
+    NatSignKey *key, gconstpointer data, gsize len, guint8 *sig, gsize *sig_len, GError **error);
+gboolean nat_sign_key_verify (
+    NatSignKey *key, gconstpointer data, gsize len, const guint8 *sig, gsize sig_len);
 NatSignKey *nat_sign_key_ref (NatSignKey *key);
 void nat_sign_key_unref (NatSignKey *key);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatSignKey, nat_sign_key_unref)

@@ -13,13 +13,13 @@ G_BEGIN_DECLS
 GQuark nat_error_quark (void);
 
 typedef enum {
-  NAT_ERROR_ARGUMENT,           /* the caller asked for something that cannot be */
-  NAT_ERROR_MALFORMED,          /* the bytes are not of the promised format */
-  NAT_ERROR_PROTOCOL,           /* well-formed, but against the rules */
-  NAT_ERROR_AUTHENTICATION,     /* signature, integrity or key does not fit */
-  NAT_ERROR_EXPIRED,            /* was good once, or is not good yet */
-  NAT_ERROR_NOT_PERMITTED,      /* genuine, but does not allow this */
-  NAT_ERROR_CRYPTO,             /* the library refused; should not happen */
+  NAT_ERROR_ARGUMENT,       /* the caller asked for something that cannot be */
+  NAT_ERROR_MALFORMED,      /* the bytes are not of the promised format */
+  NAT_ERROR_PROTOCOL,       /* well-formed, but against the rules */
+  NAT_ERROR_AUTHENTICATION, /* signature, integrity or key does not fit */
+  NAT_ERROR_EXPIRED,        /* was good once, or is not good yet */
+  NAT_ERROR_NOT_PERMITTED,  /* genuine, but does not allow this */
+  NAT_ERROR_CRYPTO,         /* the library refused; should not happen */
 } NatError;
 
 G_END_DECLS

@@ -28,6 +28,14 @@ nat_media_key_generate (NatMediaKey *key, NatSframeSuite suite)
   nat_crypto_random (key->key, sizeof key->key);
 }
 
+void
+nat_media_key_generate_next (NatMediaKey *key, const NatMediaKey *current)
+{
+  do
+    nat_media_key_generate (key, current->suite);
+  while (key->kid == current->kid);
+}
+
 /* The formula stands in the header. */
 static NatSframeKey *
 ssrc_key_new (const NatMediaKey *media, guint32 ssrc)

@@ -30,8 +30,10 @@ typedef struct {
 } NatMediaKey;
 
 /* Draws key bytes and a KID of 16 random bits (so that a restarted publisher's packets are not
- * taken for the old one's). Two KIDs may come out equal: whoever holds others draws again. */
+ * taken for the old one's). Two KIDs may come out equal: for a roll-over, draw the next of current. */
 void nat_media_key_generate (NatMediaKey *key, NatSframeSuite suite);
+/* The key to roll over to: of the same suite, under another KID. */
+void nat_media_key_generate_next (NatMediaKey *key, const NatMediaKey *current);
 
 /* The publisher's side: one media key in use, counters per SSRC. One thread at a time. */
 typedef struct _NatSframeSealer NatSframeSealer;

@@ -14,33 +14,33 @@
 G_BEGIN_DECLS
 
 typedef struct {
-  const guint8 *data;   /* NULL: the attribute is absent */
-  guint16 len;          /* bytes, without padding */
+  const guint8 *data; /* NULL: the attribute is absent */
+  guint16 len;        /* bytes, without padding */
 } NatStunSlice;
 
 typedef struct {
-  const guint8 *bytes;  /* the whole message; must outlive this struct */
+  const guint8 *bytes; /* the whole message; must outlive this struct */
   gsize len;
-  guint16 type;         /* method and class, as on the wire; see NatStunType */
+  guint16 type;                 /* method and class, as on the wire; see NatStunType */
   const guint8 *transaction_id; /* 12 bytes */
   /* First occurrence counts (RFC 8489 section 14). */
   NatStunSlice username, realm, nonce, software, userhash;
   NatStunSlice password_algorithm, password_algorithms;
   NatStunSlice error_code, xor_mapped_address, unknown_attributes;
   NatStunSlice boot_id, epoch, version, reason;
-  NatStunSlice integrity;               /* MESSAGE-INTEGRITY (SHA-1), never accepted, known for tools */
+  NatStunSlice integrity; /* MESSAGE-INTEGRITY (SHA-1), never accepted, known for tools */
   NatStunSlice integrity_sha256;
   gboolean use_candidate;
-  gboolean has_fingerprint;             /* present and, as parse succeeded, right */
-  guint16 unknown_required[8];          /* comprehension-required attributes that we do not know */
-  guint n_unknown_required;             /* how many were seen, at most 8 counted */
+  gboolean has_fingerprint;    /* present and, as parse succeeded, right */
+  guint16 unknown_required[8]; /* comprehension-required attributes that we do not know */
+  guint n_unknown_required;    /* how many were seen, at most 8 counted */
 } NatStunMessage;
 
 typedef enum {
   NAT_STUN_OK,
-  NAT_STUN_NOT_STUN,            /* too short, no cookie, high bits set, length not of 4 or not the datagram's */
-  NAT_STUN_BAD_ATTRIBUTE,       /* an attribute runs over the end, or has an impossible size */
-  NAT_STUN_BAD_FINGERPRINT,     /* present but wrong */
+  NAT_STUN_NOT_STUN, /* too short, no cookie, high bits set, length not of 4 or not the datagram's */
+  NAT_STUN_BAD_ATTRIBUTE,   /* an attribute runs over the end, or has an impossible size */
+  NAT_STUN_BAD_FINGERPRINT, /* present but wrong */
 } NatStunStatus;
 
 /* Cheap look at a datagram: right header and cookie, and length equal to len. */
@@ -61,8 +61,8 @@ typedef struct {
   gboolean overflow;
 } NatStunWriter;
 
-void nat_stun_writer_init (NatStunWriter *w, guint8 *buf, gsize cap, guint16 type,
-    const guint8 transaction_id[12]);
+void nat_stun_writer_init (
+    NatStunWriter *w, guint8 *buf, gsize cap, guint16 type, const guint8 transaction_id[12]);
 void nat_stun_writer_add (NatStunWriter *w, guint16 attribute, gconstpointer data, gsize len);
 void nat_stun_writer_add_text (NatStunWriter *w, guint16 attribute, const char *text);
 void nat_stun_writer_add_u32 (NatStunWriter *w, guint16 attribute, guint32 value);
@@ -77,7 +77,7 @@ void nat_stun_writer_pad_to (NatStunWriter *w, gsize total, gsize tail_len);
 /* FINGERPRINT, and the end. Returns the message's length, or 0 when it did not fit. */
 gsize nat_stun_writer_finish (NatStunWriter *w);
 
-#define NAT_STUN_INTEGRITY_SIZE 36      /* bytes that add_integrity adds */
-#define NAT_STUN_FINGERPRINT_SIZE 8     /* bytes that finish adds */
+#define NAT_STUN_INTEGRITY_SIZE   36 /* bytes that add_integrity adds */
+#define NAT_STUN_FINGERPRINT_SIZE 8  /* bytes that finish adds */
 
 G_END_DECLS

@@ -25,9 +25,9 @@ gboolean nat_stun_verify (const NatStunMessage *msg, gconstpointer key, gsize ke
 
 /* The relay's side: does a request hold what an answer to the challenge must hold? */
 typedef enum {
-  NAT_STUNAUTH_COMPLETE,        /* USERNAME, REALM (ours), NONCE, PASSWORD-ALGORITHM(S), 32 bytes of integrity */
-  NAT_STUNAUTH_NONE,            /* no integrity at all: to be challenged with 401 */
-  NAT_STUNAUTH_INCOMPLETE,      /* integrity, but something is missing or not of our profile: 400 */
+  NAT_STUNAUTH_COMPLETE, /* USERNAME, REALM (ours), NONCE, PASSWORD-ALGORITHM(S), 32 bytes of integrity */
+  NAT_STUNAUTH_NONE,       /* no integrity at all: to be challenged with 401 */
+  NAT_STUNAUTH_INCOMPLETE, /* integrity, but something is missing or not of our profile: 400 */
 } NatStunAuthStatus;
 NatStunAuthStatus nat_stunauth_inspect (const NatStunMessage *msg);
 
@@ -41,8 +41,8 @@ gboolean nat_stunauth_challenge (const NatStunMessage *msg, NatStunAuthChallenge
 
 /* What the client must add to answer: USERNAME, REALM, NONCE, PASSWORD-ALGORITHMS as received,
  * PASSWORD-ALGORITHM. add_integrity comes after the caller's own attributes. */
-void nat_stunauth_add_answer (NatStunWriter *w, const char *username,
-    const NatStunAuthChallenge *challenge);
+void nat_stunauth_add_answer (
+    NatStunWriter *w, const char *username, const NatStunAuthChallenge *challenge);
 /* What the relay adds to a 401 or 438: REALM, NONCE, PASSWORD-ALGORITHMS. */
 void nat_stunauth_add_challenge (NatStunWriter *w, const char *nonce);
 

@@ -12,17 +12,17 @@
 
 G_BEGIN_DECLS
 
-#define NAT_TICKET_TEXT_MAX 508         /* bytes: RFC 8489's limit on USERNAME */
+#define NAT_TICKET_TEXT_MAX 508 /* bytes: RFC 8489's limit on USERNAME */
 
 typedef struct {
   guint8 session_id[NAT_SESSION_ID_SIZE];
   NatRole role;
-  guint32 password_secret;      /* number of the secret that the password is derived from */
-  gint64 expires_s;             /* Unix time: the ticket's end, never after token_expires_s */
-  gint64 token_expires_s;       /* Unix time: the permission's end; G_MAXINT64 = never */
-  guint32 max_kbps;             /* 0 = no limit */
-  guint8 takeover;              /* the token allowed to take a stream over */
-  char subject[65];             /* the token's subject, cut; "" = none */
+  guint32 password_secret; /* number of the secret that the password is derived from */
+  gint64 expires_s;        /* Unix time: the ticket's end, never after token_expires_s */
+  gint64 token_expires_s;  /* Unix time: the permission's end; G_MAXINT64 = never */
+  guint32 max_kbps;        /* 0 = no limit */
+  guint8 takeover;         /* the token allowed to take a stream over */
+  char subject[65];        /* the token's subject, cut; "" = none */
   char stream[NAT_STREAM_NAME_MAX + 1];
 } NatTicket;
 
@@ -31,7 +31,7 @@ typedef struct {
 typedef struct _NatSecrets NatSecrets;
 NatSecrets *nat_secrets_new (void);
 void nat_secrets_add (NatSecrets *s, guint32 number, const guint8 secret[32]);
-guint32 nat_secrets_current (NatSecrets *s);    /* 0 = none yet; numbers start at 1 */
+guint32 nat_secrets_current (NatSecrets *s); /* 0 = none yet; numbers start at 1 */
 void nat_secrets_free (NatSecrets *s);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatSecrets, nat_secrets_free)
 
@@ -40,18 +40,18 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatSecrets, nat_secrets_free)
 gsize nat_ticket_seal (NatSecrets *s, const NatTicket *ticket, const guint8 iv[12], char *text);
 typedef enum {
   NAT_TICKET_GOOD,
-  NAT_TICKET_EXPIRED,           /* genuine; *ticket is filled */
-  NAT_TICKET_FOREIGN,           /* not ours, cut, changed, or its secret is gone */
+  NAT_TICKET_EXPIRED, /* genuine; *ticket is filled */
+  NAT_TICKET_FOREIGN, /* not ours, cut, changed, or its secret is gone */
 } NatTicketStatus;
 /* now_s: Unix time. Allocates nothing but a short-lived cipher handle inside GnuTLS. */
-NatTicketStatus nat_ticket_open (NatSecrets *s, const char *text, gsize len, gint64 now_s,
-    NatTicket *ticket);
+NatTicketStatus nat_ticket_open (
+    NatSecrets *s, const char *text, gsize len, gint64 now_s, NatTicket *ticket);
 /* The session's password as text, from secret number and session id. FALSE: no such secret. */
 gboolean nat_ticket_password (NatSecrets *s, guint32 number,
     const guint8 session_id[NAT_SESSION_ID_SIZE], char password[NAT_PASSWORD_TEXT + 1]);
 
-void nat_session_id_to_text (const guint8 id[NAT_SESSION_ID_SIZE],
-    char text[NAT_SESSION_ID_TEXT + 1]);
+void nat_session_id_to_text (
+    const guint8 id[NAT_SESSION_ID_SIZE], char text[NAT_SESSION_ID_TEXT + 1]);
 gboolean nat_session_id_from_text (const char *text, gssize len, guint8 id[NAT_SESSION_ID_SIZE]);
 
 G_END_DECLS

@@ -11,9 +11,9 @@
 
 G_BEGIN_DECLS
 
-#define NAT_TOKEN_MAX      4096 /* bytes of text */
-#define NAT_TOKEN_AUDIENCE "natrelay"   /* what "aud" holds, if it is there */
-#define NAT_TOKEN_LEEWAY_S 30   /* clocks differ: allowed on nbf and exp */
+#define NAT_TOKEN_MAX      4096       /* bytes of text */
+#define NAT_TOKEN_AUDIENCE "natrelay" /* what "aud" holds, if it is there */
+#define NAT_TOKEN_LEEWAY_S 30         /* clocks differ: allowed on nbf and exp */
 
 typedef struct {
   char *subject;                  /* "sub"; NULL = none */

@@ -316,6 +316,23 @@ read_addresses (
   return TRUE;
 }
 
+/* The system would say that another program has the port. */
+static gboolean
+check_repeated (const NatConfig *config, GError **error)
+{
+  for (guint i = 0; i < config->n_listen; i++) {
+    for (guint k = 0; k < i; k++) {
+      char text[NAT_ADDRESS_TEXT_MAX];
+
+      if (config->listen_addresses[i].port != 0 &&
+          nat_address_equal (&config->listen_addresses[i], &config->listen_addresses[k]))
+        return fail (error, "%s is given twice with listen.",
+            nat_address_to_text (&config->listen_addresses[i], text));
+    }
+  }
+  return TRUE;
+}
+
 static gboolean
 check_listen (NatConfig *config, GError **error)
 {
@@ -341,7 +358,7 @@ check_listen (NatConfig *config, GError **error)
           "is what you want, write --open=anyone; else listen at 127.0.0.1 or leave --open away.",
           nat_address_to_text (&config->listen_addresses[i], text));
   }
-  return TRUE;
+  return check_repeated (config, error);
 }
 
 static gboolean

@@ -5,8 +5,10 @@
 #include "natserver/credentials.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
+#include <sys/file.h>
 #include <glib/gstdio.h>
 
 #include "natproto/crypto.h"
@@ -47,6 +49,25 @@ nat_credentials_open_directory (const NatConfig *config, GError **error)
   return g_steal_pointer (&dir);
 }
 
+int
+nat_credentials_lock_directory (const char *dir, GError **error)
+{
+  int fd = open (dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int code;
+
+  /* Where locks do not work (some network file systems) the relay does without. */
+  if (fd >= 0 && (flock (fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK))
+    return fd;
+  code = errno;
+  if (fd >= 0)
+    close (fd);
+  g_set_error (error, NAT_ERROR, NAT_ERROR_ARGUMENT,
+      "The state directory %s cannot be used: %s. Each relay needs one of its own; choose another "
+      "one with --state-dir.",
+      dir, fd >= 0 ? "another natrelay-server is using it" : g_strerror (code));
+  return -1;
+}
+
 char *
 nat_credentials_host (const NatConfig *config)
 {
@@ -85,6 +106,19 @@ addresses_of (const NatConfig *config)
   return (char **)g_ptr_array_free (g_steal_pointer (&out), FALSE);
 }
 
+/* A machine may call itself what no certificate can say. */
+static const char *
+name_for_certificate (void)
+{
+  const char *name = g_get_host_name ();
+
+  for (const char *p = name; *p != '\0'; p++) {
+    if (!g_ascii_isalnum (*p) && strchr ("-._", *p) == NULL)
+      return "localhost";
+  }
+  return *name ? name : "localhost";
+}
+
 static gboolean
 make_certificate (const NatConfig *config, const char *certificate, const char *key, GError **error)
 {
@@ -93,7 +127,7 @@ make_certificate (const NatConfig *config, const char *certificate, const char *
   char *key_pem = NULL;
   gboolean ok;
 
-  if (!nat_tls_make_self_signed (g_get_host_name (), (const char *const *)addresses,
+  if (!nat_tls_make_self_signed (name_for_certificate (), (const char *const *)addresses,
           g_get_real_time () / G_USEC_PER_SEC, &certificate_pem, &key_pem, error))
     return FALSE;
   ok = write_file (key, key_pem, 0600, error) &&

@@ -15,6 +15,9 @@ G_BEGIN_DECLS
 
 /* Makes the directory (0700) if need be. Returns its path; the GError says what to do. */
 char *nat_credentials_open_directory (const NatConfig *config, GError **error);
+/* One relay at a time: two would write over each other's files. Returns a descriptor that holds the
+ * directory until it is closed, -1 if another process does. */
+int nat_credentials_lock_directory (const char *dir, GError **error);
 /* A host name that clients may know this machine by: its public address, or its name. */
 char *nat_credentials_host (const NatConfig *config);
 

@@ -4,6 +4,7 @@
 
 #include "natserver/relay.h"
 
+#include <string.h>
 #include <unistd.h>
 #include <gio/gio.h>
 #include <glib-unix.h>
@@ -27,6 +28,7 @@
 struct _NatRelay {
   const NatConfig *config;
   char *dir;
+  int dir_lock;
   NatTlsIdentity *identity;
   NatSignKey *token_key;
   NatSecrets *secrets;
@@ -218,6 +220,9 @@ load (NatRelay *relay, GError **error)
   relay->dir = nat_credentials_open_directory (relay->config, error);
   if (relay->dir == NULL)
     return FALSE;
+  relay->dir_lock = nat_credentials_lock_directory (relay->dir, error);
+  if (relay->dir_lock < 0)
+    return FALSE;
   relay->identity = nat_credentials_identity (relay->config, relay->dir, error);
   if (relay->identity == NULL)
     return FALSE;
@@ -256,11 +261,14 @@ http_limits (NatRelay *relay)
   NatHttpLimits limits = {config->max_connections, config->max_connections_per_address,
       config->max_handshakes, config->request_timeout * 1000};
   struct rlimit files;
+  rlim_t before;
 
   if (getrlimit (RLIMIT_NOFILE, &files) != 0)
     return limits;
+  before = files.rlim_cur;
   files.rlim_cur = files.rlim_max;
-  setrlimit (RLIMIT_NOFILE, &files);
+  if (setrlimit (RLIMIT_NOFILE, &files) != 0)
+    files.rlim_cur = before;
   if (files.rlim_cur < limits.connections + spare) {
     limits.connections = (guint)MAX (4, (gint64)files.rlim_cur - spare);
     g_warning ("the system allows %" G_GUINT64_FORMAT " descriptors only (LimitNOFILE, ulimit -n): "
@@ -314,6 +322,7 @@ nat_relay_new (const NatConfig *config, GError **error)
   NatRelay *relay = g_new0 (NatRelay, 1);
 
   relay->config = config;
+  relay->dir_lock = -1;
   relay->started_s = time_now ().s;
   relay->auth = nat_auth_new (config->open != NAT_OPEN_NO);
   relay->admission = make_admission (config);
@@ -375,26 +384,48 @@ nat_relay_free (NatRelay *relay)
   g_clear_pointer (&relay->secrets, nat_secrets_free);
   g_clear_pointer (&relay->token_key, nat_sign_key_unref);
   g_clear_pointer (&relay->identity, nat_tls_identity_unref);
+  if (relay->dir_lock >= 0)
+    close (relay->dir_lock);
   g_free (relay->dir);
   g_free (relay);
 }
 
 /* ---- What people need to know ------------------------------------------ */
 
+/* The first that others can reach too, if there is one. */
+static const NatAddress *
+address_for_uri (NatRelay *relay)
+{
+  for (guint i = 0; i < relay->n_listen; i++) {
+    if (!nat_address_is_loopback (&relay->local[i]))
+      return &relay->local[i];
+  }
+  return &relay->local[0];
+}
+
+/* What can be pasted on this machine and, where possible, on others. */
+static char *
+host_for_uri (NatRelay *relay, const NatAddress *address)
+{
+  char text[NAT_ADDRESS_TEXT_MAX];
+
+  if (relay->config->n_public > 0 || nat_address_is_any (address))
+    return nat_credentials_host (relay->config);
+  nat_address_to_text (address, text);
+  *strrchr (text, ':') = '\0';
+  return g_strdup (text);
+}
+
 static char *
 make_uri (NatRelay *relay, const char *token)
 {
-  g_autofree char *host = NULL;
+  const NatAddress *address = address_for_uri (relay);
+  g_autofree char *host = host_for_uri (relay, address);
   GString *uri = g_string_new ("natrelay://");
-  guint16 port = relay->local[0].port;
 
-  if (relay->config->open == NAT_OPEN_LOOPBACK)
-    host = g_strdup ("localhost");
-  else
-    host = nat_credentials_host (relay->config);
   g_string_append (uri, host);
-  if (port != NAT_DEFAULT_PORT)
-    g_string_append_printf (uri, ":%u", port);
+  if (address->port != NAT_DEFAULT_PORT)
+    g_string_append_printf (uri, ":%u", address->port);
   g_string_append_printf (
       uri, "/test?tls-fingerprint=%s", nat_tls_identity_fingerprint (relay->identity));
   if (token != NULL)

@@ -201,7 +201,8 @@ command_create (int argc, char **argv)
       {"subject", 0, 0, G_OPTION_ARG_STRING, &o.subject,
           "who holds it, such as a camera's name; a publisher that comes back with the same "
           "subject "
-          "takes its own place at once",
+          "takes its own place at once. Needed if a fresh token is to follow this one in a session "
+          "that goes on",
           "NAME"},
       {"takeover", 0, 0, G_OPTION_ARG_NONE, &o.takeover,
           "allow to take a stream over from another publisher that is still sending", NULL},

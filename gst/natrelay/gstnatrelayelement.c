@@ -682,17 +682,24 @@ gst_nat_relay_connection_prepare (GstNatRelayConnection *conn)
     conn->token_asked = FALSE;
   }
   GST_OBJECT_UNLOCK (conn->element);
-  if (complaint == NULL)
+  if (complaint == NULL) {
+    gst_nat_relay_report_start (&conn->report);
     return TRUE;
+  }
   GST_ELEMENT_ERROR (conn->element, RESOURCE, SETTINGS, ("%s", complaint), (NULL));
   g_free (complaint);
   return FALSE;
 }
 
 void
+gst_nat_relay_connection_play (GstNatRelayConnection *conn)
+{
+  nat_session_start (conn->session);
+}
+
+void
 gst_nat_relay_connection_start (GstNatRelayConnection *conn, gboolean ready)
 {
-  gst_nat_relay_report_start (&conn->report, ready);
   nat_session_start (conn->session);
 }
 

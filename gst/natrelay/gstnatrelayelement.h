@@ -55,7 +55,10 @@ gboolean gst_nat_relay_connection_get_property (
 
 /* READY->PAUSED, before chaining up: makes the session. FALSE: an error was posted. */
 gboolean gst_nat_relay_connection_prepare (GstNatRelayConnection *conn);
-/* Lets it run. ready: the session can negotiate at once. */
+/* PAUSED->PLAYING, each time; the first lets the session run. Not before: nothing can flow, and applications
+ * (gst-launch-1.0 is one) hold PLAYING back while a progress is under way that began in PAUSED. */
+void gst_nat_relay_connection_play (GstNatRelayConnection *conn);
+/* The same at READY->PAUSED. */
 void gst_nat_relay_connection_start (GstNatRelayConnection *conn, gboolean ready);
 /* PAUSED->READY, after chaining up. */
 void gst_nat_relay_connection_stop (GstNatRelayConnection *conn, gboolean ended);

@@ -121,19 +121,18 @@ open_progress (GstNatRelayReport *report, const gchar *code, const gchar *text)
 }
 
 void
-gst_nat_relay_report_start (GstNatRelayReport *report, gboolean ready)
+gst_nat_relay_report_start (GstNatRelayReport *report)
 {
   g_mutex_lock (&report->lock);
   report->state = NAT_SESSION_DISCONNECTED;
-  report->ready = ready;
+  report->ready = report->role == NAT_ROLE_SUBSCRIBER;
   report->progress = NULL;
   report->warned = 0;
   report->connected = FALSE;
   g_mutex_unlock (&report->lock);
 }
 
-/* Applications hold PLAYING back while a progress is under way, but a description may only come with
- * the first data in PLAYING: so none is announced before. */
+/* While it has no description, the session of a publisher only waits for one: that is no progress. */
 void
 gst_nat_relay_report_set_ready (GstNatRelayReport *report)
 {

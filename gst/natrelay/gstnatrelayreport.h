@@ -25,8 +25,9 @@ typedef struct {
 void gst_nat_relay_report_init (GstNatRelayReport *report, GstElement *element, NatRole role);
 void gst_nat_relay_report_clear (GstNatRelayReport *report);
 
-/* A session starts. ready: no description must come first. */
-void gst_nat_relay_report_start (GstNatRelayReport *report, gboolean ready);
+/* A session is about to start. */
+void gst_nat_relay_report_start (GstNatRelayReport *report);
+/* A publisher has a description to offer. */
 void gst_nat_relay_report_set_ready (GstNatRelayReport *report);
 void gst_nat_relay_report_state (
     GstNatRelayReport *report, NatSession *session, NatSessionState state, const NatCause *cause);

@@ -31,24 +31,33 @@ process_chain (GstPad *srcpad, GstObject *element, GstBuffer *buffer, ProcessBuf
   return buffer != NULL ? gst_pad_push (srcpad, buffer) : GST_FLOW_OK;
 }
 
+typedef struct {
+  GstObject *element;
+  ProcessBuffer process;
+} ProcessList;
+
+static gboolean
+process_list_item (GstBuffer **buffer, guint index, gpointer user)
+{
+  const ProcessList *p = user;
+
+  *buffer = p->process (p->element, *buffer);
+  return TRUE;
+}
+
+/* In place: nobody else holds the buffers then, and opening one need not copy it. */
 static GstFlowReturn
 process_chain_list (GstPad *srcpad, GstObject *element, GstBufferList *list, ProcessBuffer process)
 {
-  guint n = gst_buffer_list_length (list);
-  GstBufferList *out = gst_buffer_list_new_sized (n);
+  ProcessList p = {element, process};
 
-  for (guint i = 0; i < n; i++) {
-    GstBuffer *buffer = process (element, gst_buffer_ref (gst_buffer_list_get (list, i)));
-
-    if (buffer != NULL)
-      gst_buffer_list_insert (out, -1, buffer);
-  }
-  gst_buffer_list_unref (list);
-  if (gst_buffer_list_length (out) == 0) {
-    gst_buffer_list_unref (out);
+  list = gst_buffer_list_make_writable (list);
+  gst_buffer_list_foreach (list, process_list_item, &p);
+  if (gst_buffer_list_length (list) == 0) {
+    gst_buffer_list_unref (list);
     return GST_FLOW_OK;
   }
-  return gst_pad_push_list (srcpad, out);
+  return gst_pad_push_list (srcpad, list);
 }
 
 static GstPad *

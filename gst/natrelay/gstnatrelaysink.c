@@ -93,7 +93,8 @@ struct _GstNatRelaySink {
   guint n_keys;
   gchar *cname;
   guint64 sdp_id, sdp_version;
-  gchar *sdp; /* as offered, or NULL */
+  gchar *sdp;   /* as offered, or NULL */
+  guint offers; /* counts up with each description built */
   GstClockID patience;
   gboolean patience_over;
 
@@ -219,8 +220,9 @@ sink_build_sdp (GstNatRelaySink *self, GError **error)
   return sdp;
 }
 
+/* Two tracks may describe at once: what the session hears last must be what was built last. */
 static void
-sink_offer (GstNatRelaySink *self, const NatDescription *description)
+sink_offer (GstNatRelaySink *self, const NatDescription *description, guint serial)
 {
   NatSession *session = gst_nat_relay_connection_get_session (&self->conn);
 
@@ -228,7 +230,10 @@ sink_offer (GstNatRelaySink *self, const NatDescription *description)
     return;
   GST_DEBUG_OBJECT (self, "offering\n%s", description->sdp);
   gst_nat_relay_report_set_ready (&self->conn.report);
-  nat_session_set_description (session, description);
+  g_mutex_lock (&self->lock);
+  if (serial == self->offers)
+    nat_session_set_description (session, description);
+  g_mutex_unlock (&self->lock);
   nat_session_unref (session);
 }
 
@@ -240,6 +245,7 @@ sink_describe (GstNatRelaySink *self, gboolean force)
   NatDescription description = {0};
   GstClockID wait = NULL;
   GError *error = NULL;
+  guint serial = 0;
 
   g_mutex_lock (&self->lock);
   if (sink_may_describe (self)) {
@@ -252,6 +258,8 @@ sink_describe (GstNatRelaySink *self, gboolean force)
     }
     memcpy (description.media_keys, self->keys, sizeof self->keys);
     description.n_media_keys = self->n_keys;
+    if (description.sdp != NULL)
+      serial = ++self->offers;
   } else {
     wait = sink_arm_patience (self);
   }
@@ -266,7 +274,7 @@ sink_describe (GstNatRelaySink *self, gboolean force)
     g_error_free (error);
   }
   if (description.sdp != NULL)
-    sink_offer (self, &description);
+    sink_offer (self, &description, serial);
   nat_description_clear (&description);
 }
 
@@ -298,7 +306,7 @@ sink_roll_key (gpointer user)
   g_mutex_lock (&self->lock);
   if (self->n_keys == 2)
     self->keys[0] = self->keys[1];
-  nat_media_key_generate (&self->keys[1], self->keys[0].suite);
+  nat_media_key_generate_next (&self->keys[1], &self->keys[0]);
   self->n_keys = 2;
   gst_nat_relay_seal_roll_to (self->rtp.seal, &self->keys[1], KEY_ROLL_DELAY);
   g_mutex_unlock (&self->lock);
@@ -512,7 +520,6 @@ sink_start (GstNatRelaySink *self)
   self->sdp_version = 1;
   g_mutex_unlock (&self->lock);
   sink_new_key (self);
-  gst_nat_relay_connection_start (&self->conn, FALSE);
   return TRUE;
 }
 
@@ -538,6 +545,8 @@ gst_nat_relay_sink_change_state (GstElement *element, GstStateChange transition)
     return GST_STATE_CHANGE_FAILURE;
   if (transition == GST_STATE_CHANGE_READY_TO_PAUSED && !sink_start (self))
     return GST_STATE_CHANGE_FAILURE;
+  if (transition == GST_STATE_CHANGE_PAUSED_TO_PLAYING)
+    gst_nat_relay_connection_play (&self->conn);
   ret = GST_ELEMENT_CLASS (parent_class)->change_state (element, transition);
   if (transition == GST_STATE_CHANGE_PAUSED_TO_READY ||
       (transition == GST_STATE_CHANGE_READY_TO_PAUSED && ret == GST_STATE_CHANGE_FAILURE))

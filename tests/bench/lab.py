@@ -34,14 +34,14 @@ def cores():
     return free[0], free[1] if len(free) > 1 else free[0]
 
 
-def _dies_with_us():
+def dies_with_us():
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def start(command, cpu=None, **more):
     """A process that ends with this one, whatever happens."""
     def prepare():
-        _dies_with_us()
+        dies_with_us()
         if cpu is not None:
             os.sched_setaffinity(0, {cpu})
     more.setdefault("stdin", subprocess.DEVNULL)
@@ -112,7 +112,7 @@ def enter(argv, buffers=None):
             if subprocess.run(way + ["ip", "link", "set", "lo", "up"], env={**os.environ, "PATH": PATH},
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                               check=False).returncode == 0:
-                inside = subprocess.Popen(way + argv, preexec_fn=_dies_with_us,
+                inside = subprocess.Popen(way + argv, preexec_fn=dies_with_us,
                                           env={**os.environ, INSIDE: "private", "PATH": PATH})
                 sys.exit(_wait(inside))
         os.environ[INSIDE] = ""

@@ -232,6 +232,8 @@ def markdown(facts, plots):
 
 def write(directory, facts):
     directory.mkdir(parents=True, exist_ok=True)
+    for old in directory.glob("cpu-*.svg"):
+        old.unlink()
     plots = {}
     for network in NETWORKS:
         panels = []

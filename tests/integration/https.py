@@ -5,6 +5,7 @@
 
 import json
 import os
+import resource
 import ssl
 import tempfile
 import threading
@@ -238,6 +239,16 @@ def test_a_session_belongs_to_its_subject():
         assert r.request("GET", d.fields["location"], mine).status == 200
         assert r.request("GET", GONE, mine).problem() == "session-unknown"
         assert r.request("GET", "/v1/sessions/../x", mine).status == 404
+        # without a subject a token owns what it made itself and nothing else
+        one = r.token(jti="1", subscribe=["**"])
+        two = r.token(jti="2", subscribe=["**"])
+        path = r.subscribe("a", one).fields["location"]
+        for token in (two, mine):
+            assert r.request("GET", path, token).problem() == "not-permitted"
+            assert r.request("PUT", path + "/token", token, {}).problem() == "not-permitted"
+            assert r.request("DELETE", path, token).problem() == "not-permitted"
+        assert r.request("PUT", path + "/token", one, {}).status == 200
+        assert r.request("DELETE", path, one).status == 204
         # two long subjects with the same beginning are two subjects
         one = r.token(sub="s" * 80 + "1", subscribe=["**"])
         two = r.token(sub="s" * 80 + "2", subscribe=["**"])
@@ -289,6 +300,8 @@ def test_another_publisher_is_busy_for_three_seconds():
             assert r.publish("a", strong).problem() == "stream-busy", "it did not ask"
             assert r.publish("a", strong, "?takeover=maybe").problem() == "query-invalid"
             assert r.publish("a", nameless).problem() == "stream-busy"
+            assert r.publish("c", nameless).status == 201
+            assert r.publish("c", nameless).problem() == "stream-busy", "nobody to be known by"
             assert r.publish("a", strong, "?takeover=true").status == 201
             assert s.bind()["reason"] == 5
         assert r.publish("a", two).problem() == "stream-busy", "the new one is young"
@@ -574,7 +587,7 @@ def test_stalled_handshakes_hold_nobody_up():
         finally:
             for s in stalled:
                 s.close()
-        wait_until(lambda: r.descriptors() == before)
+        wait_until(lambda: r.descriptors() <= before)
 
 
 def test_connection_limits():
@@ -605,10 +618,7 @@ def try_request(r):
 
 
 def test_running_out_of_descriptors():
-    import resource
-
     limit = 120
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     program = os.environ["NATRELAY_SERVER"]
     with tempfile.TemporaryDirectory() as d:
         wrapper = os.path.join(d, "few")
@@ -628,6 +638,18 @@ def test_running_out_of_descriptors():
             wait_until(lambda: try_request(r))
 
 
+def test_losing_descriptors_while_running():
+    with Relay(max_connections_per_address=1000, max_handshakes=1000) as r:
+        few = r.descriptors() + 20
+        resource.prlimit(r.process.pid, resource.RLIMIT_NOFILE, (few, few))
+        held = [r.connect() for _ in range(100)]
+        wait_until(lambda: any("no more descriptors" in line for line in r.log))
+        assert r.request("GET", "/healthz").status == 200, "the oldest make room"
+        for s in held:
+            s.close()
+        wait_until(lambda: r.descriptors() <= few - 20)
+
+
 def test_descriptors_stay_flat():
     with Relay(max_posts_burst=10000) as r:
         for _ in range(5):
@@ -645,7 +667,7 @@ def test_descriptors_stay_flat():
             s = r.connect()
             s.sendall(b"\x16garbage that is no TLS at all")
             s.close()
-        wait_until(lambda: r.descriptors() == before)
+        wait_until(lambda: r.descriptors() <= before)
 
 
 def test_quotas():

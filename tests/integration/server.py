@@ -210,6 +210,15 @@ def test_udp_addresses_of_wildcards():
         assert "natrelay://203.0.113.7:" in "\n".join(r.lines)
 
 
+def test_lines_to_paste_name_an_address_that_is_listened_at():
+    for listen in (("127.0.0.1:0",), ("127.0.0.1:0", "127.0.0.2:0")):
+        with Relay(listen=listen) as r:
+            assert sum("uri='natrelay://127.0.0.1:%d/" % r.port in line for line in r.lines) == 2
+    with Relay(listen=("127.0.0.1:0", "0.0.0.0:0")) as r:
+        uri = "uri='natrelay://%s:%d/" % (socket.gethostname(), r.ports[1])
+        assert sum(uri in line for line in r.lines) == 2, r.lines
+
+
 def test_ipv6():
     try:
         with socket.socket(socket.AF_INET6) as s:
@@ -238,6 +247,23 @@ def test_port_taken():
         assert "127.0.0.1:%d" % r.port in refused(listen=("127.0.0.1:%d" % r.port,))
 
 
+def test_one_relay_in_a_state_directory():
+    with Relay() as r:
+        text = refused(state=r.state)
+        assert r.state in text and "another natrelay-server" in text, text
+        r.process.kill()
+        r.process.wait()
+        with Relay(state=r.state) as again:
+            assert again.values == r.values
+
+
+def test_a_message_does_not_steer_the_terminal():
+    for word in (b"a\x1b[31mb", b"a\nb", b"a\xc2\x9b31mb", b"a\x9b31mb"):
+        done = subprocess.run([os.environ["NATRELAY_SERVER"], b"--listen", word], capture_output=True)
+        assert done.returncode == 1 and done.stderr.endswith(b"\n")
+        assert not any(c in done.stderr[:-1] for c in b"\x1b\x9b\n"), done.stderr
+
+
 def test_settings_that_cannot_be():
     for args, words in (
         (("--listne", "x"), "--listen"),
@@ -258,6 +284,7 @@ def test_settings_that_cannot_be():
         assert words in text, (args, text)
     assert "Did you mean max-sessions?" in refused(max_sesions=1)
     assert "max-sessions" in refused(max_sessions="lots")
+    assert "given twice" in refused(listen=("127.0.0.1:7443", "127.0.0.1:7443"))
     assert "/proc/none" in refused(state="/proc/none")
     assert "198.51.100.77" in refused(listen=("198.51.100.77:0",))
 

@@ -6,7 +6,7 @@
 Each must have come whole (same hash), once and in order; what came before the sender began to
 count is no matter. Prints a line a track and fails if one has missing or strange units.
 
-  --lost N     up to N units of each track may be missing (an outage), but none be strange
+  --lost N     up to N units of each track may be missing (an outage), or torn where it began
   --tail N     the last N of each track must all have come
   --tracks N   so many tracks there must be (default 2)
 """
@@ -29,14 +29,18 @@ def judge(kind, sent, came, lost, tail):
     known = [place.get(unit) for unit in came]
     while known and known[0] is None:
         known.pop(0)
-    strange = known.count(None)
+    # A unit that lost packets has its time, but another hash: it is torn, which is a way of missing.
+    times = {unit.split()[0] for unit in sent}
+    torn = sum(unit.split()[0] in times for unit in came[len(came) - len(known):]
+               if unit not in place)
+    strange = known.count(None) - torn
     order = [index for index in known if index is not None]
     disordered = sum(b <= a for a, b in zip(order, order[1:]))
     missing = sorted(set(range(len(sent))) - set(order))
     late = [index for index in missing if index >= len(sent) - tail]
     good = (len(sent) > 0 and not strange and not disordered and len(missing) <= lost and not late)
-    print("%s: %d of %d access units, %d strange, %d out of order%s"
-          % (kind, len(set(order)), len(sent), strange, disordered,
+    print("%s: %d of %d access units, %d torn, %d strange, %d out of order%s"
+          % (kind, len(set(order)), len(sent), torn, strange, disordered,
              ", missing " + ", ".join(map(str, missing[:20])) if missing else ""))
     return good
 

@@ -49,7 +49,7 @@ wait_for ()
 {
   local end=$((SECONDS + $1 + 1))
   shift
-  until "$@"; do
+  until "$@" 2>/dev/null; do
     [ $SECONDS -lt $end ] || return 1
     sleep 0.05
   done
@@ -61,20 +61,21 @@ rebind ()
 {
   local letter=A net=198.51.100 ns outermost
   case $1 in
-    camera | A) ;;
-    viewer | B) letter=B net=203.0.113 ;;
+    camera | a | A) ;;
+    viewer | b | B) letter=B net=203.0.113 ;;
     *) die "rebind: camera or viewer" ;;
   esac
   outermost=nat$letter
   [ ! -e "/run/netns/cgn$letter" ] || outermost=cgn$letter
-  if [ "${2:-}" = address ]; then
-    ip -n "$outermost" address flush dev outside scope global
-    ip -n "$outermost" address add "$net.$((RANDOM % 100 + 100))/24" dev outside
-    ip -n "$outermost" route replace default via "$net.1"
-  fi
+  # Without an address no new mapping can be made, so that the old ones go once and for all.
+  [ "${2:-}" != address ] || ip -n "$outermost" address flush dev outside scope global
   for ns in nat$letter cgn$letter; do
     [ ! -e "/run/netns/$ns" ] || on "$ns" conntrack -D -p udp >/dev/null 2>&1 || true
   done
+  if [ "${2:-}" = address ]; then
+    ip -n "$outermost" address add "$net.$((RANDOM % 100 + 100))/24" dev outside
+    ip -n "$outermost" route replace default via "$net.1"
+  fi
 }
 
 # lose SIDE PERCENT: UDP datagrams lost from now on, both ways, between that side and the

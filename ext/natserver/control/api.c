@@ -373,8 +373,10 @@ find_session (Call *call, gboolean admin_may)
   if (call->caller.open || (admin_may && call->caller.token.admin))
     return TRUE;
   if (strcmp (call->caller.subject, ticket->subject) != 0)
-    return refuse (
-        call, NAT_PROBLEM_NOT_PERMITTED, "The session belongs to another token subject.");
+    return refuse (call, NAT_PROBLEM_NOT_PERMITTED,
+        nat_caller_is_named (&call->caller) ? "The session belongs to another token subject."
+                                            : "The session belongs to another token; one that is "
+                                              "to follow it needs the same \"sub\".");
   return permit (call, ticket->role, ticket->stream);
 }
 
@@ -699,6 +701,7 @@ nat_api_handle (const NatHttpRequest *request, NatHttpResponse *response, gpoint
   call.now.s = g_get_real_time () / G_USEC_PER_SEC;
   nat_registry_poll (call.api->registry, call.now);
   dispatch (&call);
+  g_debug ("HTTPS request answered with %u", response->status);
   if (response->status == 0) /* cannot be; but a client shall have an answer */
     refuse (&call, NAT_PROBLEM_INTERNAL, "Please report this.");
   nat_caller_clear (&call.caller);

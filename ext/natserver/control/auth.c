@@ -9,6 +9,9 @@
 #include "natproto/crypto.h"
 #include "natproto/error.h"
 
+#define HASHED_SUBJECT "sha-256:"
+#define HASHED_TOKEN   "token:"
+
 struct _NatAuth {
   gboolean open;
   NatTokenKeys *keys;
@@ -64,22 +67,38 @@ nat_caller_expires_s (const NatCaller *caller)
   return caller->token.expires_s + NAT_TOKEN_LEEWAY_S;
 }
 
-/* Cut at the limit, two long subjects with the same beginning would own each other's sessions. */
+gboolean
+nat_caller_is_named (const NatCaller *caller)
+{
+  return caller->token.subject != NULL && *caller->token.subject != '\0';
+}
+
 static void
-set_subject (NatCaller *caller, const char *subject)
+set_hashed (NatCaller *caller, const char *prefix, const char *text)
 {
   guint8 hash[NAT_SHA256_SIZE];
-  char text[NAT_BASE64URL_LEN (NAT_SHA256_SIZE) + 1];
+  char encoded[NAT_BASE64URL_LEN (NAT_SHA256_SIZE) + 1];
 
-  if (subject == NULL)
-    return;
-  if (strlen (subject) <= NAT_SUBJECT_MAX) {
+  nat_crypto_sha256 (text, strlen (text), hash);
+  nat_base64url_encode (hash, sizeof hash, encoded);
+  g_snprintf (caller->subject, sizeof caller->subject, "%s%s", prefix, encoded);
+}
+
+/* Cut at the limit, two long subjects with the same beginning would own each other's sessions. The
+ * same goes for tokens without a subject, all of which would be one, and for a subject that looks like
+ * a hash of ours. */
+static void
+set_subject (NatCaller *caller, const char *token)
+{
+  const char *subject = caller->token.subject;
+
+  if (!nat_caller_is_named (caller))
+    set_hashed (caller, HASHED_TOKEN, token);
+  else if (strlen (subject) > NAT_SUBJECT_MAX || g_str_has_prefix (subject, HASHED_SUBJECT) ||
+           g_str_has_prefix (subject, HASHED_TOKEN))
+    set_hashed (caller, HASHED_SUBJECT, subject);
+  else
     g_strlcpy (caller->subject, subject, sizeof caller->subject);
-    return;
-  }
-  nat_crypto_sha256 (subject, strlen (subject), hash);
-  nat_base64url_encode (hash, sizeof hash, text);
-  g_snprintf (caller->subject, sizeof caller->subject, "sha-256:%s", text);
 }
 
 /* ---- Checking ---------------------------------------------------------- */
@@ -128,6 +147,6 @@ nat_auth_check (
     memset (caller, 0, sizeof *caller);
     return refuse (kind, detail, error->message);
   }
-  set_subject (caller, caller->token.subject);
+  set_subject (caller, text);
   return NAT_PROBLEM_NONE;
 }

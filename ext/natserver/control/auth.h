@@ -18,9 +18,13 @@ G_BEGIN_DECLS
 typedef struct {
   gboolean open; /* no tokens here; token is empty then */
   NatToken token;
-  char subject[NAT_SUBJECT_MAX +
-               1]; /* of the token; a longer one is shortened by a hash; "" = none */
+  /* Who owns what this token makes, and counts as one for limits: the token's subject; a hash of it if
+   * it is too long; without a subject a hash of the token, which so owns what it made itself and
+   * nothing else. "" where there are no tokens. */
+  char subject[NAT_SUBJECT_MAX + 1];
 } NatCaller;
+/* Whether the token names somebody, who may come back with another token. */
+gboolean nat_caller_is_named (const NatCaller *caller);
 void nat_caller_clear (NatCaller *caller);
 gboolean nat_caller_may (const NatCaller *caller, NatRole role, const char *stream);
 /* Unix time when this permission ends, leeway included; G_MAXINT64 = never. */

@@ -12,13 +12,15 @@
 
 #include "natproto/ticket.h"
 
-#define COMPACT_LINES 4096 /* and at least half of them past: written anew */
+#define COMPACT_LINES 4096 /* at least, and twice what was left last time: written anew */
 
 struct _NatEndedFile {
   char *path;
   int fd;
   GArray *entries;
-  guint lines; /* in the file */
+  guint lines, compact_lines; /* in the file; when it is written anew */
+  gboolean behind;            /* a line failed to be written, or only a part of it was */
+  gboolean dirty;             /* the disk may not have it all yet */
 };
 
 static const struct {
@@ -94,6 +96,8 @@ write_anew (NatEndedFile *file, gint64 now_s, GError **error)
     close (file->fd);
   file->fd = fd;
   file->lines = file->entries->len;
+  file->compact_lines = MAX (COMPACT_LINES, 2 * file->lines);
+  file->behind = FALSE;
   return TRUE;
 }
 
@@ -144,22 +148,47 @@ nat_ended_file_entries (NatEndedFile *file, guint *n)
   return (const NatEnded *)(gpointer)file->entries->data;
 }
 
+static gboolean
+append (NatEndedFile *file, const NatEnded *ended, GError **error)
+{
+  g_autoptr (GString) line = g_string_new (NULL);
+  gssize n;
+
+  append_line (line, ended);
+  /* One write: another start of the relay never sees half a line of ours, except after a crash. */
+  n = write (file->fd, line->str, line->len);
+  if (n == (gssize)line->len) {
+    file->lines++;
+    file->dirty = TRUE;
+    return TRUE;
+  }
+  /* A line behind half a line would be lost as well. */
+  file->behind = TRUE;
+  g_set_error (error, G_IO_ERROR, g_io_error_from_errno (n < 0 ? errno : ENOSPC),
+      "%s cannot be written: %s", file->path, g_strerror (n < 0 ? errno : ENOSPC));
+  return FALSE;
+}
+
 gboolean
 nat_ended_file_add (NatEndedFile *file, const NatEnded *ended, gint64 now_s, GError **error)
 {
-  g_autoptr (GString) line = g_string_new (NULL);
-
   g_array_append_val (file->entries, *ended);
-  append_line (line, ended);
-  /* One write: another start of the relay never sees half a line of ours, except after a crash. */
-  if (write (file->fd, line->str, line->len) != (gssize)line->len) {
-    g_set_error (error, G_IO_ERROR, g_io_error_from_errno (errno), "%s cannot be written: %s",
-        file->path, g_strerror (errno));
-    return FALSE;
-  }
-  file->lines++;
-  if (file->lines < COMPACT_LINES)
+  if (file->behind || file->lines >= file->compact_lines)
+    return write_anew (file, now_s, error);
+  return append (file, ended, error);
+}
+
+gboolean
+nat_ended_file_sync (NatEndedFile *file, gint64 now_s, GError **error)
+{
+  if (file->behind)
+    return write_anew (file, now_s, error);
+  if (!file->dirty)
     return TRUE;
-  drop_past (file, now_s);
-  return file->lines < 2 * file->entries->len || write_anew (file, now_s, error);
+  file->dirty = FALSE;
+  if (fdatasync (file->fd) == 0)
+    return TRUE;
+  g_set_error (error, G_IO_ERROR, g_io_error_from_errno (errno), "%s cannot be written: %s",
+      file->path, g_strerror (errno));
+  return FALSE;
 }

@@ -26,8 +26,12 @@ NatEndedFile *nat_ended_file_open (const char *path, gint64 now_s, GError **erro
 void nat_ended_file_free (NatEndedFile *file);
 /* All that are not past, in order. */
 const NatEnded *nat_ended_file_entries (NatEndedFile *file, guint *n);
-/* FALSE: could not be written (full disk ...); it is remembered in memory all the same. */
+/* FALSE: could not be written (full disk ...); it is remembered in memory all the same, and the next add
+ * or sync tries again. */
 gboolean nat_ended_file_add (
     NatEndedFile *file, const NatEnded *ended, gint64 now_s, GError **error);
+/* Waits until the disk has it, for the machine that loses its power; about once a second, not for
+ * every line. */
+gboolean nat_ended_file_sync (NatEndedFile *file, gint64 now_s, GError **error);
 
 G_END_DECLS

@@ -68,6 +68,7 @@ typedef struct _Conn {
   gboolean late; /* the deadline passed once, 408 is on its way */
   NatAddress peer, local;
   GByteArray *in; /* head and body as they come */
+  guint room;     /* that in has without growing */
   gsize scanned, head_len;
   NatHttpRequest request;
   GString *out;
@@ -245,6 +246,22 @@ step_handshake (Conn *c)
   return status;
 }
 
+/* Growing by itself the array would leave what it holds, a token and keys, behind in freed memory. */
+static void
+make_room (Conn *c)
+{
+  guint wanted = MAX (2 * c->in->len, 2 * READ_CHUNK);
+  GByteArray *old = c->in;
+
+  if (old->len + READ_CHUNK <= c->room)
+    return;
+  c->in = g_byte_array_sized_new (wanted);
+  g_byte_array_append (c->in, old->data, old->len);
+  c->room = wanted;
+  nat_crypto_wipe (old->data, old->len);
+  g_byte_array_unref (old);
+}
+
 static NatTlsStatus
 read_more (Conn *c)
 {
@@ -252,6 +269,9 @@ read_more (Conn *c)
   gsize n;
   NatTlsStatus status = nat_tls_read (c->tls, chunk, sizeof chunk, &n);
 
+  if (n == 0)
+    return status;
+  make_room (c);
   g_byte_array_append (c->in, chunk, (guint)n);
   nat_crypto_wipe (chunk, n);
   return status;
@@ -497,15 +517,17 @@ resume (gpointer user)
   return G_SOURCE_REMOVE;
 }
 
-/* No descriptor is left: the oldest connection gives up its own, and we take a breath, since the
- * one that waits keeps the listening socket readable. */
+/* No descriptor is left: the oldest connections give up theirs, and we take a breath, since whoever
+ * waits keeps the listening socket readable. */
 static void
 out_of_descriptors (NatHttpServer *server)
 {
+  guint n = server->conns.length / 8 + 1;
+
   g_warning (
       "the system gives no more descriptors (%s); raise LimitNOFILE or lower max-connections",
       g_strerror (errno));
-  if (server->conns.head != NULL) {
+  for (; n > 0 && server->conns.head != NULL; n--) {
     server->stats.refused++;
     conn_close (server->conns.head->data);
   }

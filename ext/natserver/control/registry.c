@@ -131,10 +131,17 @@ stream_tell (NatRegistry *r, Stream *stream)
       stream->publisher ? stream->publisher->ticket.session_id : NULL);
 }
 
+/* 0 says that there is no description. */
+static guint32
+version_after (guint32 version)
+{
+  return version == G_MAXUINT32 ? 1 : version + 1;
+}
+
 static void
 stream_changed (NatRegistry *r, Stream *stream)
 {
-  stream->version++;
+  stream->version = version_after (stream->version);
   stream->unknown = FALSE;
   stream_tell (r, stream);
 }
@@ -171,7 +178,7 @@ stream_get (NatRegistry *r, const char *name)
     return stream;
   stream = g_new0 (Stream, 1);
   stream->name = g_strdup (name);
-  stream->version = r->version_floor + 1;
+  stream->version = version_after (r->version_floor);
   stream->past = nat_session_counters_new ();
   g_hash_table_insert (r->streams, stream->name, stream);
   return stream;
@@ -211,6 +218,7 @@ stream_set_publisher (Stream *stream, NatRegistered *session)
   memcpy (stream->publisher_id, session->ticket.session_id, NAT_SESSION_ID_SIZE);
   stream->state = NAT_PUBLISHER_LIVE;
   stream->over = FALSE;
+  g_message ("stream %s is live", stream->name);
 }
 
 static void
@@ -220,6 +228,7 @@ stream_enter_grace (NatRegistry *r, Stream *stream, NatTime now, gboolean over)
   stream->state = NAT_PUBLISHER_GRACE;
   stream->over = over;
   stream->grace_until_us = now.us + NAT_GRACE_US;
+  g_message ("stream %s lost its publisher", stream->name);
   stream_changed (r, stream);
 }
 
@@ -342,7 +351,7 @@ may_replace (NatTime now, NatRegistered *old, const NatAsk *ask)
   const NatCaller *caller = ask->caller;
 
   /* The same camera, started again. */
-  if (*caller->subject != '\0' && strcmp (caller->subject, old->ticket.subject) == 0)
+  if (nat_caller_is_named (caller) && strcmp (caller->subject, old->ticket.subject) == 0)
     return TRUE;
   if (now.us - last_life_us (old) >= NAT_TAKEOVER_SILENCE_US)
     return TRUE;
@@ -493,16 +502,14 @@ void
 nat_registry_end (
     NatRegistry *r, NatTime now, NatRegistered *session, NatReason reason, gboolean ended)
 {
-  NatEnded e = {.reason = reason, .until_s = session->ticket.expires_s};
+  /* Whatever usernames it was given: none of them lives longer than this. */
+  NatEnded e = {.reason = reason, .until_s = now.s + NAT_TICKET_LIFETIME_S};
+  g_autoptr (GError) error = NULL;
 
   memcpy (e.id, session->ticket.session_id, sizeof e.id);
   tell_ended (r, &e);
-  if (r->config.ended != NULL) {
-    g_autoptr (GError) error = NULL;
-
-    if (!nat_ended_file_add (r->config.ended, &e, now.s, &error))
-      g_warning ("an ended session could come back after a restart: %s", error->message);
-  }
+  if (r->config.ended != NULL && !nat_ended_file_add (r->config.ended, &e, now.s, &error))
+    g_warning ("an ended session could come back after a restart: %s", error->message);
   session_remove (r, now, session, ended);
 }
 
@@ -614,6 +621,15 @@ check_session (NatRegistry *r, NatTime now, NatRegistered *session)
     drop_unregistered (r, now, session);
 }
 
+static void
+sync_ended (NatRegistry *r, NatTime now)
+{
+  g_autoptr (GError) error = NULL;
+
+  if (r->config.ended != NULL && !nat_ended_file_sync (r->config.ended, now.s, &error))
+    g_warning ("ended sessions could come back after a restart: %s", error->message);
+}
+
 static gboolean
 is_due (NatTime now, NatRegistered *session)
 {
@@ -630,6 +646,7 @@ nat_registry_tick (NatRegistry *r, NatTime now)
 
   nat_registry_poll (r, now);
   nat_registry_flush (r);
+  sync_ended (r, now);
   g_hash_table_iter_init (&iter, r->sessions);
   while (g_hash_table_iter_next (&iter, NULL, &value)) {
     if (is_due (now, value))

@@ -74,7 +74,7 @@ typedef enum {
   NAT_EVENT_SILENT,     /* publisher: no datagram for NAT_TAKEOVER_SILENCE_US */
   NAT_EVENT_ACTIVE,     /* publisher: datagrams again after SILENT */
   NAT_EVENT_GONE,       /* consent ran out (30 s without a valid Binding); the session was removed;
-                                 * its ticket can still revive it */
+                                 * its ticket can still revive it. Or control ended it */
 } NatEventType;
 
 typedef struct {

@@ -50,6 +50,12 @@ nat_lifecycle_revive (NatWorker *w, const NatTicket *ticket)
   return s;
 }
 
+void
+nat_lifecycle_ended (NatWorker *w, NatDataSession *s)
+{
+  post (w, NAT_EVENT_GONE, s, NULL);
+}
+
 static void
 tell_moved (NatWorker *w, NatDataSession *s)
 {
@@ -115,5 +121,5 @@ nat_lifecycle_check (NatWorker *w, NatDataSession *s)
   check_silence (w, s);
   tell_moved (w, s);
   if (w->now_us - s->binding_us > w->times.consent_us && post (w, NAT_EVENT_GONE, s, NULL))
-    nat_roster_sleep (w->roster, s);
+    nat_roster_sleep (w->roster, s, w->now_us);
 }

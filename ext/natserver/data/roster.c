@@ -10,11 +10,24 @@
 
 #define STREAM_KEPT_US ((gint64)NAT_TICKET_LIFETIME_S * G_USEC_PER_SEC)
 
-typedef struct {
+struct _NatDataEnded {
   guint8 id[NAT_SESSION_ID_SIZE]; /* first: it is the hash key */
   NatReason reason;
   gint64 until_s;
-} Ended;
+  const NatDataStream *stream; /* of the forgotten; only to be compared */
+  NatDataEnded *next;          /* between two rosters */
+};
+
+static NatDataEnded *
+new_ended (const guint8 id[NAT_SESSION_ID_SIZE], NatReason reason, gint64 until_s)
+{
+  NatDataEnded *e = g_new0 (NatDataEnded, 1);
+
+  memcpy (e->id, id, sizeof e->id);
+  e->reason = reason;
+  e->until_s = until_s;
+  return e;
+}
 
 /* ---- The whole --------------------------------------------------------- */
 
@@ -73,6 +86,7 @@ nat_roster_new (void)
   r->sessions = g_hash_table_new (id_hash, id_equal);
   r->streams = g_hash_table_new_full (g_str_hash, g_str_equal, NULL, free_stream);
   r->ended = g_hash_table_new_full (id_hash, id_equal, g_free, NULL);
+  r->forgotten = g_hash_table_new_full (id_hash, id_equal, g_free, NULL);
   r->ssrcs = g_hash_table_new (NULL, NULL);
   r->live = g_ptr_array_new ();
   g_queue_init (&r->active);
@@ -94,6 +108,7 @@ nat_roster_free (NatRoster *r)
   g_hash_table_unref (r->sessions);
   g_hash_table_unref (r->streams);
   g_hash_table_unref (r->ended);
+  g_hash_table_unref (r->forgotten);
   g_hash_table_unref (r->ssrcs);
   g_ptr_array_unref (r->live);
   nat_table_free (r->paths);
@@ -340,18 +355,34 @@ nat_roster_renew (NatDataSession *s, const NatTicket *ticket, gint64 now_us)
   nat_limiter_init (s->rate, rate, MAX (rate, NAT_DATAGRAM_MAX), now_us);
 }
 
+static void
+remember_forgotten (NatRoster *r, const NatDataSession *s)
+{
+  NatDataEnded *e = new_ended (s->id, NAT_REASON_EXPIRED, s->expires_s);
+
+  e->stream = s->stream;
+  g_hash_table_replace (r->forgotten, e, e);
+}
+
 void
-nat_roster_sleep (NatRoster *r, NatDataSession *s)
+nat_roster_sleep (NatRoster *r, NatDataSession *s, gint64 now_us)
 {
   unlist (r, s);
   s->state = NAT_DATA_DORMANT;
+  r->n_dormant++;
   memset (&s->told_mapped, 0, sizeof s->told_mapped);
+  if (r->n_dormant <= NAT_DORMANT_MAX)
+    return;
+  /* Just forgotten, its SRTCP keys would be used again from their first index. */
+  remember_forgotten (r, s);
+  nat_roster_remove (r, s, now_us);
 }
 
 void
 nat_roster_wake (NatRoster *r, NatDataSession *s)
 {
   s->state = NAT_DATA_EXPECTED;
+  r->n_dormant--;
   s->told_silent = FALSE;
   enlist (r, s);
 }
@@ -362,6 +393,8 @@ nat_roster_remove (NatRoster *r, NatDataSession *s, gint64 now_us)
   NatDataStream *stream = s->stream;
 
   unlist (r, s);
+  if (s->state == NAT_DATA_DORMANT)
+    r->n_dormant--;
   g_hash_table_remove (r->sessions, s->id);
   if (s->next)
     s->next->prev = s->prev;
@@ -533,6 +566,35 @@ nat_roster_has_stream (NatRoster *r, const char *name)
   return g_hash_table_contains (r->streams, name);
 }
 
+static void
+detach_forgotten (NatRoster *r, NatDataStream *stream)
+{
+  GHashTableIter it;
+  gpointer value;
+
+  g_hash_table_iter_init (&it, r->forgotten);
+  while (g_hash_table_iter_next (&it, NULL, &value)) {
+    NatDataEnded *e = value;
+
+    if (e->stream != stream)
+      continue;
+    g_hash_table_iter_steal (&it);
+    e->next = stream->forgotten;
+    stream->forgotten = e;
+  }
+}
+
+static void
+attach_forgotten (NatRoster *r, NatDataStream *stream)
+{
+  while (stream->forgotten) {
+    NatDataEnded *e = stream->forgotten;
+
+    stream->forgotten = e->next;
+    g_hash_table_replace (r->forgotten, e, e);
+  }
+}
+
 void
 nat_roster_detach (NatRoster *r, NatDataStream *stream)
 {
@@ -541,9 +603,12 @@ nat_roster_detach (NatRoster *r, NatDataStream *stream)
     for (NatPath *p = s->paths; p; p = p->next)
       nat_table_remove (r->paths, &p->key);
     g_hash_table_remove (r->sessions, s->id);
-    if (s->state != NAT_DATA_DORMANT)
+    if (s->state == NAT_DATA_DORMANT)
+      r->n_dormant--;
+    else
       leave_live (r, s);
   }
+  detach_forgotten (r, stream);
   if (stream->active)
     g_queue_unlink (&r->active, &stream->active_link);
   g_hash_table_steal (r->streams, stream->name);
@@ -568,7 +633,9 @@ nat_roster_attach (NatRoster *r, NatDataStream *stream)
 {
   for (NatDataSession *s = stream->sessions; s; s = s->next) {
     g_hash_table_insert (r->sessions, s->id, s);
-    if (s->state != NAT_DATA_DORMANT)
+    if (s->state == NAT_DATA_DORMANT)
+      r->n_dormant++;
+    else
       join_live (r, s);
     for (NatPath *p = s->paths, *next; p; p = next) {
       next = p->next;
@@ -577,6 +644,7 @@ nat_roster_attach (NatRoster *r, NatDataStream *stream)
   }
   if (stream->active)
     g_queue_push_tail_link (&r->active, &stream->active_link);
+  attach_forgotten (r, stream);
   g_hash_table_insert (r->streams, stream->name, stream);
 }
 
@@ -586,26 +654,25 @@ void
 nat_roster_end (
     NatRoster *r, const guint8 id[NAT_SESSION_ID_SIZE], NatReason reason, gint64 until_s)
 {
-  Ended *e = g_new0 (Ended, 1);
+  NatDataEnded *e = new_ended (id, reason, until_s);
 
-  memcpy (e->id, id, sizeof e->id);
-  e->reason = reason;
-  e->until_s = until_s;
   g_hash_table_replace (r->ended, e, e);
 }
 
 NatReason
 nat_roster_ended (NatRoster *r, const guint8 id[NAT_SESSION_ID_SIZE])
 {
-  const Ended *e = g_hash_table_lookup (r->ended, id);
+  const NatDataEnded *e = g_hash_table_lookup (r->ended, id);
 
+  if (!e)
+    e = g_hash_table_lookup (r->forgotten, id);
   return e ? e->reason : NAT_REASON_NONE;
 }
 
 static gboolean
 ended_is_over (gpointer key, gpointer value, gpointer now_s)
 {
-  return ((Ended *)key)->until_s <= *(gint64 *)now_s;
+  return ((NatDataEnded *)key)->until_s <= *(gint64 *)now_s;
 }
 
 static void
@@ -650,6 +717,7 @@ void
 nat_roster_prune (NatRoster *r, gint64 now_us, gint64 now_s)
 {
   g_hash_table_foreach_remove (r->ended, ended_is_over, &now_s);
+  g_hash_table_foreach_remove (r->forgotten, ended_is_over, &now_s);
   prune_sessions (r, now_us, now_s);
   nat_roster_settle (r); /* no stream that goes is still in the list of the stale */
   prune_streams (r, now_us);

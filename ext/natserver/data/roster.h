@@ -28,8 +28,13 @@ G_BEGIN_DECLS
 typedef struct _NatRoster NatRoster;
 typedef struct _NatDataSession NatDataSession;
 typedef struct _NatDataStream NatDataStream;
+typedef struct _NatDataEnded NatDataEnded;
 
 #define NAT_PATHS_MAX 4
+
+/* Dormant sessions at a time, some 200 MB. They are not control's any more, so its limits do not hold
+ * them: whoever registers and leaves again and again would fill the memory. */
+#define NAT_DORMANT_MAX 65536
 
 /* 72 bytes, of its own so that its key stays where it is. What a message to it looks like is made
  * when one is sent (nat_roster_dest): receivers have theirs ready, the rest is rare. */
@@ -152,17 +157,23 @@ struct _NatDataStream {
   guint steered_to;
   gint64 moved_us; /* when it last changed owners; 0 = never */
 
+  NatDataEnded *forgotten; /* while it is between two rosters */
+
   /* Packets of the batch under way, as indices of forward.c; -1 = none. */
   gint first_pending, last_pending;
 };
 
 struct _NatRoster {
-  NatTable *paths;          /* NatPath by NatPathKey */
-  GHashTable *sessions;     /* NatDataSession by id */
-  GHashTable *streams;      /* NatDataStream by name */
-  GHashTable *ended;        /* what ended before its tickets did, by id */
-  GHashTable *ssrcs;        /* announced SSRC -> number of streams that announce it */
-  GPtrArray *live;          /* NatDataSession, not dormant, in no order */
+  NatTable *paths;      /* NatPath by NatPathKey */
+  GHashTable *sessions; /* NatDataSession by id */
+  GHashTable *streams;  /* NatDataStream by name */
+  GHashTable *ended;    /* what ended before its tickets did, by id */
+  /* The same, but dormant sessions that were one too many: known to their stream's owner only, and
+   * they go with it. */
+  GHashTable *forgotten;
+  GHashTable *ssrcs; /* announced SSRC -> number of streams that announce it */
+  GPtrArray *live;   /* NatDataSession, not dormant, in no order */
+  guint n_dormant;
   GQueue active;            /* NatDataStream */
   NatSsrcFilter *all_ssrcs; /* of all workers; NULL = this one is alone */
   /* Asked before a stream that has no sessions is forgotten; NULL = yes. */
@@ -183,7 +194,9 @@ NatDataSession *nat_roster_add (
     NatRoster *r, const NatTicket *ticket, NatSessionCounters *counters, gint64 now_us);
 /* Adopts limits and a later end. */
 void nat_roster_renew (NatDataSession *s, const NatTicket *ticket, gint64 now_us);
-void nat_roster_sleep (NatRoster *r, NatDataSession *s);
+/* Dormant; or ended as expired, so that its client negotiates anew, if too many are. Then it is freed at
+ * the next settle. */
+void nat_roster_sleep (NatRoster *r, NatDataSession *s, gint64 now_us);
 void nat_roster_wake (NatRoster *r, NatDataSession *s);
 /* Freed at the next settle. */
 void nat_roster_remove (NatRoster *r, NatDataSession *s, gint64 now_us);

@@ -186,6 +186,7 @@ apply_end (NatWorker *w, const guint8 *id, NatReason reason, gint64 until_s)
   if (!s)
     return;
   nat_responder_indicate_session (w, s, reason);
+  nat_lifecycle_ended (w, s);
   nat_roster_remove (w->roster, s, w->now_us);
 }
 

@@ -129,6 +129,9 @@ void nat_dataplane_get_times (NatDataplane *dp, NatDataTimes *times);
 gboolean nat_lifecycle_has_room (NatWorker *w);
 /* A ticket named a session that is not known, or dormant. */
 NatDataSession *nat_lifecycle_revive (NatWorker *w, const NatTicket *ticket);
+/* Control ended it. Its ticket may have revived it while the command was on its way, which control then
+ * hears too late: so it hears that it is gone as well. */
+void nat_lifecycle_ended (NatWorker *w, NatDataSession *s);
 /* A good Binding came on the path. */
 void nat_lifecycle_bound (NatWorker *w, NatPath *path);
 /* Any valid datagram came. */

@@ -50,13 +50,21 @@ nat_log_gate_allows (NatLogGate *g, const char *text, gint64 now_us, guint *held
 }
 
 /* A stranger's bytes may stand in a message: nothing may start a line of its own or steer a
- * terminal. */
+ * terminal. Terminals also obey the controls behind ASCII's, as a byte or as UTF-8. */
 static void
 make_printable (char *text)
 {
+  const char *end;
+
+  while (!g_utf8_validate (text, -1, &end))
+    text[end - text] = '?';
   for (; *text != '\0'; text++) {
-    if (g_ascii_iscntrl (*text))
+    gboolean beyond = text[0] == '\xc2' && (guchar)text[1] < 0xa0;
+
+    if (g_ascii_iscntrl (*text) || beyond)
       *text = '?';
+    if (beyond)
+      *++text = '?';
   }
 }
 

@@ -37,6 +37,7 @@ static const char style[] =
     "th{font-size:12px;font-weight:600;color:var(--dim)}"
     "td.n,th.n{text-align:right}"
     "td.name{font-weight:600;white-space:normal;overflow-wrap:anywhere;min-width:12em}"
+    "td.who{max-width:16em;overflow:hidden;text-overflow:ellipsis}"
     ".mono{font-family:ui-monospace,'Cascadia Mono','DejaVu Sans Mono',monospace;font-size:13px}"
     ".tag{display:inline-block;padding:1px 10px;border-radius:99px;font-size:13px;"
     "background:var(--idle-bg);color:var(--dim)}"
@@ -308,7 +309,7 @@ append_session (
   g_string_append_printf (
       out, "</td><td>%s</td>", session->role == NAT_ROLE_PUBLISHER ? "publisher" : "subscriber");
   append_mapping (out, session, addresses);
-  g_string_append (out, "<td>");
+  g_string_append (out, "<td class=who>");
   append_escaped (out, addresses ? session->subject : "");
   g_string_append (out, "</td>");
   append_traffic (out, nat_counter_get (&c->bytes_received));

@@ -72,10 +72,41 @@ test_frozen_relay (void)
   relay_process_clear (&relay);
 }
 
+/* Silent for less: the client tries from another port after 5 s, and nothing is negotiated. */
+static void
+test_another_port (void)
+{
+  RelayProcess relay;
+  Watcher w;
+  NatSessionStats before, after;
+
+  relay_process_start (&relay);
+  watcher_init (&w, NAT_ROLE_SUBSCRIBER, &relay);
+  watcher_start (&w);
+  g_assert_true (watcher_wait_state (&w, NAT_SESSION_CONNECTED, SOON));
+  nat_session_get_stats (w.session, &before);
+  signal_relay (&relay, SIGSTOP);
+  g_assert_true (watcher_wait_state (&w, NAT_SESSION_SUSPECT, SOON));
+  g_usleep (6 * G_USEC_PER_SEC);
+  signal_relay (&relay, SIGCONT);
+  g_assert_true (watcher_wait_state (&w, NAT_SESSION_CONNECTED, SOON));
+  nat_session_get_stats (w.session, &after);
+  g_assert_cmpuint (after.local.port, !=, before.local.port);
+  g_assert_true (nat_address_equal (&after.local, &after.mapped));
+  g_assert_cmpuint (after.attempts, ==, 1);
+  g_assert_cmpuint (after.rebinds, ==, 0);
+  g_assert_cmpuint (after.reconnects, ==, 1);
+  nat_session_stats_clear (&before);
+  nat_session_stats_clear (&after);
+  watcher_clear (&w);
+  relay_process_clear (&relay);
+}
+
 int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/consent/frozen-relay", test_frozen_relay);
+  g_test_add_func ("/consent/another-port", test_another_port);
   return g_test_run ();
 }

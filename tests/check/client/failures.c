@@ -15,6 +15,8 @@
 
 #define SOON 10000 /* ms */
 
+static const char *program; /* this one */
+
 static void
 point_at (Watcher *w, const char *host, guint16 port)
 {
@@ -258,6 +260,13 @@ udp_socket (guint16 *port)
   return socket;
 }
 
+static gboolean
+challenges_again (Watcher *w)
+{
+  return g_str_has_prefix (
+      w->states->str, "negotiating challenging waiting negotiating challenging ");
+}
+
 static void
 test_no_udp (void)
 {
@@ -270,11 +279,12 @@ test_no_udp (void)
   watcher_init (&w, NAT_ROLE_SUBSCRIBER, NULL);
   point_at (&w, "127.0.0.1", https_server_port (server));
   w.config.tls_fingerprint = g_strdup (https_server_fingerprint (server));
-  w.config.timeout_ms = 400;
+  w.config.timeout_ms = 1500;
   watcher_start (&w);
   g_assert_true (watcher_wait_cause (&w, NAT_CAUSE_NO_UDP, SOON));
   g_assert_nonnull (strstr (w.cause->text, "UDP port"));
-  assert_goes_on (&w, NAT_CAUSE_NO_UDP);
+  g_assert_false (w.cause->final);
+  g_assert_true (watcher_wait (&w, challenges_again, SOON));
   watcher_clear (&w);
   https_server_free (server);
   g_object_unref (hole);
@@ -441,8 +451,8 @@ run_leaver (const char *host, guint16 port, const char *fingerprint, const char 
   g_autoptr (GSubprocess) child = NULL;
   GError *error = NULL;
 
-  child = g_subprocess_new (G_SUBPROCESS_FLAGS_NONE, &error, "/proc/self/exe", "leave", host, text,
-      fingerprint, token, NULL);
+  child = g_subprocess_new (
+      G_SUBPROCESS_FLAGS_NONE, &error, program, "leave", host, text, fingerprint, token, NULL);
   g_assert_no_error (error);
   g_subprocess_wait_check (child, NULL, &error);
   g_assert_no_error (error);
@@ -494,6 +504,7 @@ main (int argc, char **argv)
 {
   if (argc == 6 && strcmp (argv[1], "leave") == 0)
     return leave (argv);
+  program = argv[0];
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/failures/unknown-host", test_unknown_host);
   g_test_add_func ("/failures/refused-port", test_refused_port);

@@ -33,6 +33,7 @@ static void
 set_fields (gnutls_x509_crt_t crt, gboolean expired)
 {
   static const unsigned char ip[4] = {127, 0, 0, 1};
+  static const unsigned char ip6[16] = {[15] = 1};
   time_t now = time (NULL);
 
   gnutls_x509_crt_set_version (crt, 3);
@@ -42,6 +43,7 @@ set_fields (gnutls_x509_crt_t crt, gboolean expired)
   gnutls_x509_crt_set_dn (crt, "CN=relay of a test", NULL);
   gnutls_x509_crt_set_subject_alt_name (crt, GNUTLS_SAN_DNSNAME, "localhost", 9, GNUTLS_FSAN_SET);
   gnutls_x509_crt_set_subject_alt_name (crt, GNUTLS_SAN_IPADDRESS, ip, 4, GNUTLS_FSAN_APPEND);
+  gnutls_x509_crt_set_subject_alt_name (crt, GNUTLS_SAN_IPADDRESS, ip6, 16, GNUTLS_FSAN_APPEND);
   gnutls_x509_crt_set_basic_constraints (crt, 0, -1);
 }
 
@@ -261,8 +263,14 @@ accept_all (gpointer data)
 HttpsServer *
 https_server_new (HttpsManner manner, const char *text, const char *pem)
 {
+  return https_server_new_at ("127.0.0.1", manner, text, pem);
+}
+
+HttpsServer *
+https_server_new_at (const char *ip, HttpsManner manner, const char *text, const char *pem)
+{
   HttpsServer *s = g_new0 (HttpsServer, 1);
-  g_autoptr (GSocketAddress) any = g_inet_socket_address_new_from_string ("127.0.0.1", 0);
+  g_autoptr (GSocketAddress) any = g_inet_socket_address_new_from_string (ip, 0);
   g_autoptr (GSocketAddress) got = NULL;
   g_autofree char *made = pem == NULL ? https_make_certificate (FALSE) : NULL;
 
@@ -273,8 +281,8 @@ https_server_new (HttpsManner manner, const char *text, const char *pem)
   s->certificate = g_tls_certificate_new_from_pem (pem != NULL ? pem : made, -1, NULL);
   g_assert_nonnull (s->certificate);
   read_fingerprint (s);
-  s->listener =
-      g_socket_new (G_SOCKET_FAMILY_IPV4, G_SOCKET_TYPE_STREAM, G_SOCKET_PROTOCOL_TCP, NULL);
+  s->listener = g_socket_new (
+      g_socket_address_get_family (any), G_SOCKET_TYPE_STREAM, G_SOCKET_PROTOCOL_TCP, NULL);
   g_assert_true (g_socket_bind (s->listener, any, TRUE, NULL));
   g_assert_true (g_socket_listen (s->listener, NULL));
   got = g_socket_get_local_address (s->listener, NULL);

@@ -22,6 +22,9 @@ typedef struct _HttpsServer HttpsServer;
 
 /* pem: certificate and key; NULL makes a new one. answer may be NULL. */
 HttpsServer *https_server_new (HttpsManner manner, const char *answer, const char *pem);
+/* At another address than 127.0.0.1. */
+HttpsServer *https_server_new_at (
+    const char *ip, HttpsManner manner, const char *answer, const char *pem);
 guint16 https_server_port (HttpsServer *s);
 const char *https_server_fingerprint (HttpsServer *s);
 guint https_server_n_requests (HttpsServer *s);
@@ -29,5 +32,5 @@ guint https_server_n_requests (HttpsServer *s);
 char *https_server_dup_request (HttpsServer *s);
 void https_server_free (HttpsServer *s);
 
-/* A self-signed certificate with its key, for 127.0.0.1 and localhost; or with expired for 1970. */
+/* A self-signed certificate with its key, for 127.0.0.1, ::1 and localhost; or with expired for 1970. */
 char *https_make_certificate (gboolean expired);

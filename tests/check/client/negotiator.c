@@ -309,6 +309,16 @@ test_fingerprint_mismatch (void)
   https_server_free (server);
 }
 
+static gboolean
+has_ipv6 (void)
+{
+  g_autoptr (GSocket) socket =
+      g_socket_new (G_SOCKET_FAMILY_IPV6, G_SOCKET_TYPE_STREAM, G_SOCKET_PROTOCOL_TCP, NULL);
+  g_autoptr (GSocketAddress) address = g_inet_socket_address_new_from_string ("::1", 0);
+
+  return socket != NULL && g_socket_bind (socket, address, FALSE, NULL);
+}
+
 static char *
 write_file (const char *text)
 {
@@ -351,6 +361,48 @@ test_ca_file (void)
   g_assert_cmpint (chdir (cwd), ==, 0);
   g_assert_cmpint (unlink (path), ==, 0);
   https_server_free (server);
+}
+
+/* Who vouches for the certificate must vouch for this host; also where the host is an address. */
+static void
+test_identity (void)
+{
+  static const struct {
+    const char *ip, *host;
+    gboolean good;
+  } rows[] = {
+      {"127.0.0.1", "127.0.0.1", TRUE},
+      {"127.0.0.1", "localhost", TRUE},
+      {"127.0.0.2", "127.0.0.2", FALSE},
+      {"::1", "::1", TRUE},
+      {"::", "::ffff:127.0.0.2", FALSE},
+  };
+  g_autofree char *pem = https_make_certificate (FALSE);
+  g_autofree char *path = write_file (pem);
+  g_autofree char *text = document ();
+
+  for (guint i = 0; i < G_N_ELEMENTS (rows); i++) {
+    HttpsServer *server;
+    Question q;
+
+    g_test_message ("row %u", i);
+    if (strchr (rows[i].ip, ':') != NULL && !has_ipv6 ())
+      continue;
+    server = https_server_new_at (rows[i].ip, HTTPS_ANSWERS, text, pem);
+    question_init (&q, https_server_port (server));
+    g_free (q.config.host);
+    q.config.host = g_strdup (rows[i].host);
+    q.config.tls_ca_file = g_strdup (path);
+    ask (&q);
+    if (rows[i].good)
+      g_assert_null (q.cause);
+    else
+      assert_cause (&q, NAT_CAUSE_TLS, TRUE, "another name");
+    g_assert_cmpuint (https_server_n_requests (server), ==, rows[i].good);
+    question_clear (&q);
+    https_server_free (server);
+  }
+  g_assert_cmpint (unlink (path), ==, 0);
 }
 
 static void
@@ -692,6 +744,7 @@ main (int argc, char **argv)
   g_test_add_func ("/negotiator/fingerprint-nonsense", test_fingerprint_nonsense);
   g_test_add_func ("/negotiator/fingerprint-mismatch", test_fingerprint_mismatch);
   g_test_add_func ("/negotiator/ca-file", test_ca_file);
+  g_test_add_func ("/negotiator/identity", test_identity);
   g_test_add_func ("/negotiator/ca-file-missing", test_ca_file_missing);
   g_test_add_func ("/negotiator/untrusted", test_untrusted);
   g_test_add_func ("/negotiator/expired", test_expired);

@@ -5,6 +5,7 @@
 
 #include <glib/gstdio.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/prctl.h>
 
 static void
@@ -19,8 +20,14 @@ take_line (RelayProcess *r, const char *line)
     char *colon = strrchr (line, ':');
 
     g_free (r->host);
+    g_free (r->listen);
     r->host = g_strndup (value + 1, (gsize)(colon - value - 1));
+    r->listen = g_strdup (value + 1);
     r->port = (guint16)g_ascii_strtoull (colon + 1, NULL, 10);
+    if (*r->host == '[') { /* IPv6 without its brackets */
+      memmove (r->host, r->host + 1, strlen (r->host));
+      r->host[strlen (r->host) - 1] = '\0';
+    }
   } else if (g_str_has_prefix (line, "tls-fingerprint="))
     target = &r->fingerprint;
   else if (g_str_has_prefix (line, "publish-token="))
@@ -43,7 +50,6 @@ end_with_test (gpointer user)
 static void
 spawn (RelayProcess *r)
 {
-  g_autofree char *listen = g_strdup_printf ("127.0.0.1:%u", r->port);
   g_autoptr (GSubprocessLauncher) launcher = g_subprocess_launcher_new (
       G_SUBPROCESS_FLAGS_STDOUT_PIPE | G_SUBPROCESS_FLAGS_STDERR_SILENCE);
   GError *error = NULL;
@@ -51,7 +57,7 @@ spawn (RelayProcess *r)
 
   g_subprocess_launcher_set_child_setup (launcher, end_with_test, NULL, NULL);
   r->process = g_subprocess_launcher_spawn (launcher, &error, g_getenv ("NATRELAY_SERVER"),
-      "--listen", listen, "--state-dir", r->state_dir, NULL);
+      "--listen", r->listen, "--state-dir", r->state_dir, NULL);
   g_assert_no_error (error);
   r->out = g_data_input_stream_new (g_subprocess_get_stdout_pipe (r->process));
   do {
@@ -70,9 +76,16 @@ spawn (RelayProcess *r)
 void
 relay_process_start (RelayProcess *r)
 {
+  relay_process_start_at (r, "127.0.0.1:0");
+}
+
+void
+relay_process_start_at (RelayProcess *r, const char *listen)
+{
   GError *error = NULL;
 
   memset (r, 0, sizeof *r);
+  r->listen = g_strdup (listen);
   g_assert_nonnull (g_getenv ("NATRELAY_SERVER"));
   r->state_dir = g_dir_make_tmp ("natrelay-client-XXXXXX", &error);
   g_assert_no_error (error);
@@ -137,6 +150,7 @@ relay_process_clear (RelayProcess *r)
     relay_process_kill (r);
   remove_tree (r->state_dir);
   g_free (r->state_dir);
+  g_free (r->listen);
   g_free (r->host);
   g_free (r->fingerprint);
   g_free (r->publish_token);

@@ -118,6 +118,63 @@ test_media (void)
 }
 
 static gboolean
+has_ipv6 (void)
+{
+  g_autoptr (GSocket) socket =
+      g_socket_new (G_SOCKET_FAMILY_IPV6, G_SOCKET_TYPE_DATAGRAM, G_SOCKET_PROTOCOL_UDP, NULL);
+  g_autoptr (GSocketAddress) address = g_inet_socket_address_new_from_string ("::1", 0);
+
+  return socket != NULL && g_socket_bind (socket, address, FALSE, NULL);
+}
+
+static void
+connect_two (Pair *p)
+{
+  pair_connect (p);
+  g_assert_true (flow (&p->publisher, &p->subscriber, 10, SOON));
+}
+
+static void
+test_ipv6 (void)
+{
+  Pair p;
+  NatSessionStats stats;
+
+  if (!has_ipv6 ()) {
+    g_test_skip ("this machine has no IPv6 loopback");
+    return;
+  }
+  relay_process_start_at (&p.relay, "[::1]:0");
+  watcher_init (&p.publisher, NAT_ROLE_PUBLISHER, &p.relay);
+  watcher_init (&p.subscriber, NAT_ROLE_SUBSCRIBER, &p.relay);
+  connect_two (&p);
+  nat_session_get_stats (p.subscriber.session, &stats);
+  g_assert_cmpuint (stats.mapped.family, ==, 6);
+  g_assert_true (nat_address_equal (&stats.local, &stats.mapped));
+  nat_session_stats_clear (&stats);
+  pair_clear (&p);
+}
+
+/* A name that may stand for two families, of which the relay has one. */
+static void
+test_by_name (void)
+{
+  Pair p;
+
+  pair_init (&p);
+  for (guint i = 0; i < 2; i++) {
+    Watcher *w = i == 0 ? &p.publisher : &p.subscriber;
+
+    g_free (w->config.host);
+    w->config.host = g_strdup ("localhost");
+    w->config.qos_dscp = 46;
+    w->config.buffer_size = 1 << 20;
+  }
+  connect_two (&p);
+  pair_clear (&p);
+}
+
+static gboolean
 has_rtcp (Watcher *w)
 {
   return w->n_rtcp > 0;
@@ -495,6 +552,46 @@ test_stop_at_any_moment (void)
   relay_process_clear (&relay);
 }
 
+typedef struct {
+  gint inside, left;
+} Slow;
+
+static void
+slow_callback (NatSession *s, NatSessionState state, const NatCause *cause, gpointer user)
+{
+  Slow *slow = user;
+
+  g_atomic_int_set (&slow->inside, 1);
+  g_usleep (100000);
+  g_atomic_int_set (&slow->left, 1);
+}
+
+/* Whoever frees what a callback uses stops first, and may then free it. */
+static void
+test_stop_waits_for_callback (void)
+{
+  NatSessionCallbacks callbacks = {slow_callback};
+  RelayProcess relay;
+  Watcher w;
+  NatSession *s;
+  Slow slow = {0, 0};
+
+  relay_process_start (&relay);
+  watcher_init (&w, NAT_ROLE_SUBSCRIBER, &relay);
+  s = nat_session_new (&w.config, &callbacks, &slow);
+  nat_session_start (s);
+  while (!g_atomic_int_get (&slow.inside))
+    g_usleep (100);
+  nat_session_stop (s, FALSE);
+  g_assert_true (g_atomic_int_get (&slow.left));
+  slow.inside = 0;
+  g_usleep (200000);
+  g_assert_false (g_atomic_int_get (&slow.inside));
+  nat_session_unref (s);
+  watcher_clear (&w);
+  relay_process_clear (&relay);
+}
+
 static void
 stop_in_callback (NatSession *s, NatSessionState state, const NatCause *cause, gpointer user)
 {
@@ -551,6 +648,8 @@ main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/session/media", test_media);
+  g_test_add_func ("/session/ipv6", test_ipv6);
+  g_test_add_func ("/session/by-name", test_by_name);
   g_test_add_func ("/session/rtcp", test_rtcp);
   g_test_add_func ("/session/drops", test_drops_unregistered);
   g_test_add_func ("/session/description-changes", test_description_changes);
@@ -563,6 +662,7 @@ main (int argc, char **argv)
   g_test_add_func ("/session/bad-token", test_bad_token);
   g_test_add_func ("/session/token-while-live", test_token_while_live);
   g_test_add_func ("/session/stop", test_stop_at_any_moment);
+  g_test_add_func ("/session/stop-waits", test_stop_waits_for_callback);
   g_test_add_func ("/session/stop-from-callback", test_stop_from_callback);
   g_test_add_func ("/session/never-started", test_never_started);
   return g_test_run ();

@@ -13,6 +13,8 @@ typedef struct {
   GMutex lock;
   GCond cond;
   GPtrArray *sums;
+  guint nal_codec; /* 264, 265: all NAL units but parameter sets and delimiters, which payloader and
+                    * depayloader add and take as they think fit; 0: every byte */
 } Flow;
 
 void flow_init (Flow *flow);

@@ -146,6 +146,51 @@ GST_START_TEST (test_lists_stay_lists)
 }
 GST_END_TEST;
 
+static const guint8 *
+bytes_of (GstBuffer *buffer)
+{
+  GstMapInfo map;
+
+  fail_unless (gst_buffer_map (buffer, &map, GST_MAP_READ));
+  gst_buffer_unmap (buffer, &map);
+  return map.data;
+}
+
+/* What comes in lists is opened where it lies, as what comes alone is. */
+GST_START_TEST (test_lists_are_opened_in_place)
+{
+  GstHarness *seal = harness_new (GST_TYPE_NAT_RELAY_SEAL),
+             *open = harness_new (GST_TYPE_NAT_RELAY_OPEN);
+  GstBufferList *list = gst_buffer_list_new ();
+  const guint8 *bytes[8];
+  NatMediaKey key;
+
+  nat_media_key_generate (&key, NAT_SFRAME_AES_128_GCM_SHA256_128);
+  gst_nat_relay_seal_set_key (seal_of (seal), &key);
+  admit (open, &key, 1);
+  for (guint i = 0; i < G_N_ELEMENTS (bytes); i++) {
+    GstBuffer *sealed = gst_harness_push_and_pull (seal, packet ((guint16)i, SSRC, 100));
+
+    bytes[i] = bytes_of (sealed);
+    gst_buffer_list_insert (list, -1, sealed);
+  }
+  /* One that cannot be opened is left out. */
+  gst_buffer_list_insert (list, 3, packet (8, SSRC, 100));
+  fail_unless_equals_int (gst_pad_push_list (open->srcpad, list), GST_FLOW_OK);
+  for (guint i = 0; i < G_N_ELEMENTS (bytes); i++) {
+    GstBuffer *opened = gst_harness_pull (open), *plain = packet ((guint16)i, SSRC, 100);
+
+    assert_equal (opened, plain);
+    fail_unless (bytes_of (opened) == bytes[i]);
+    gst_buffer_unref (opened);
+    gst_buffer_unref (plain);
+  }
+  fail_unless_equals_int (gst_harness_buffers_in_queue (open), 0);
+  gst_harness_teardown (seal);
+  gst_harness_teardown (open);
+}
+GST_END_TEST;
+
 GST_START_TEST (test_nothing_passes_without_key)
 {
   GstHarness *seal = harness_new (GST_TYPE_NAT_RELAY_SEAL),
@@ -284,6 +329,7 @@ natrelaysframe_suite (void)
   suite_add_tcase (s, tc);
   tcase_add_loop_test (tc, test_round_trip, 0, G_N_ELEMENTS (suites));
   tcase_add_test (tc, test_lists_stay_lists);
+  tcase_add_test (tc, test_lists_are_opened_in_place);
   tcase_add_test (tc, test_nothing_passes_without_key);
   tcase_add_test (tc, test_clear);
   tcase_add_test (tc, test_open_refuses);

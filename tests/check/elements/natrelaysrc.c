@@ -1,0 +1,620 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* natrelaysrc, and both elements with a real relay between them: what goes in comes out, whoever comes late,
+ * pauses, starts again or is refused. */
+
+#include <gst/check/gstcheck.h>
+#include <gst/check/gstharness.h>
+#include <string.h>
+
+#include "media.h"
+
+static RelayProcess relay;
+
+static void
+setup (void)
+{
+  relay_process_start (&relay);
+}
+
+static void
+teardown (void)
+{
+  relay_process_clear (&relay);
+}
+
+/* ---- codecs -------------------------------------------------------------- */
+
+#define VIDEO                                                                                      \
+  "videotestsrc is-live=true pattern=ball ! video/x-raw,width=160,height=120,framerate=50/1"
+
+/* What is sent passes "tap" as access units, then a payloader; what arrives passes a depayloader, then "tap". */
+static const struct {
+  const gchar *name;
+  guint nal_codec;
+  const gchar *send, *receive;
+} codecs[] = {
+    {"H.264", 264,
+        VIDEO " ! x264enc tune=zerolatency key-int-max=25 ! h264parse ! "
+              "video/x-h264,stream-format=avc,alignment=au ! identity name=tap ! "
+              "rtph264pay mtu=1200",
+        "rtph264depay ! video/x-h264,stream-format=avc,alignment=au ! identity name=tap ! "
+        "fakesink "
+        "sync=false"},
+    {"VP8", 0,
+        VIDEO " ! vp8enc deadline=1 keyframe-max-dist=25 ! identity name=tap ! rtpvp8pay mtu=1200",
+        "rtpvp8depay ! identity name=tap ! fakesink sync=false"},
+    {"H.265", 265,
+        VIDEO " ! x265enc tune=zerolatency speed-preset=ultrafast key-int-max=25 ! h265parse ! "
+              "video/x-h265,stream-format=hvc1,alignment=au ! identity name=tap ! "
+              "rtph265pay mtu=1200",
+        "rtph265depay ! video/x-h265,stream-format=hvc1,alignment=au ! identity name=tap ! "
+        "fakesink "
+        "sync=false"},
+    {"Opus", 0, "audiotestsrc is-live=true ! opusenc ! identity name=tap ! rtpopuspay",
+        "rtpopusdepay ! identity name=tap ! fakesink sync=false"},
+    {"MPEG-TS", 0,
+        VIDEO
+        " ! x264enc tune=zerolatency key-int-max=25 ! mpegtsmux alignment=6 ! identity name=tap ! "
+        "rtpmp2tpay mtu=1200",
+        "rtpmp2tdepay ! identity name=tap ! fakesink sync=false"},
+};
+
+#define UNITS 100
+
+/* A subscriber that came first and one that came late: both have all from their first unit to the last. */
+GST_START_TEST (test_codec)
+{
+  gchar *to = media_uri (&relay, "door", TRUE), *from = media_uri (&relay, "door", FALSE);
+  GstElement *early = media_launch ("natrelaysrc uri=\"%s\" ! %s", from, codecs[__i__].receive);
+  GstElement *late = media_launch ("natrelaysrc uri=\"%s\" ! %s", from, codecs[__i__].receive);
+  GstElement *sender = media_launch ("%s ! natrelaysink uri=\"%s\"", codecs[__i__].send, to);
+  Flow sent, first, second;
+
+  flow_init (&sent);
+  flow_init (&first);
+  flow_init (&second);
+  sent.nal_codec = first.nal_codec = second.nal_codec = codecs[__i__].nal_codec;
+  flow_watch (&sent, sender, "tap");
+  flow_watch (&first, early, "tap");
+  flow_watch (&second, late, "tap");
+  media_play (early);
+  media_wait_element (early, "natrelay-connected");
+  media_play (sender);
+  fail_unless (flow_wait (&first, UNITS / 2, 20), "%s: %u units arrived of %u sent",
+      codecs[__i__].name, flow_count (&first), flow_count (&sent));
+  media_play (late);
+  fail_unless (flow_wait (&second, UNITS, 20), "%s: %u units arrived late", codecs[__i__].name,
+      flow_count (&second));
+  gst_element_send_event (sender, gst_event_new_eos ());
+  media_wait_eos (sender);
+  fail_unless (
+      flow_wait_last (&first, &sent, 10), "%s: the last unit is missing", codecs[__i__].name);
+  fail_unless (
+      flow_wait_last (&second, &sent, 10), "%s: the last unit is missing", codecs[__i__].name);
+  media_stop (sender);
+  media_stop (early);
+  media_stop (late);
+  flow_assert_suffix (&first, &sent, UNITS);
+  flow_assert_suffix (&second, &sent, UNITS);
+  flow_clear (&sent);
+  flow_clear (&first);
+  flow_clear (&second);
+  g_free (to);
+  g_free (from);
+}
+GST_END_TEST;
+
+/* ---- tracks and pads ----------------------------------------------------- */
+
+#define H264_96                                                                                    \
+  VIDEO " ! x264enc tune=zerolatency key-int-max=25 ! rtph264pay mtu=1200 pt=96 ssrc=7"
+#define VP8_96  VIDEO " ! vp8enc deadline=1 keyframe-max-dist=25 ! rtpvp8pay mtu=1200 pt=96 ssrc=7"
+#define OPUS_96 "audiotestsrc is-live=true ! opusenc ! rtpopuspay pt=96 ssrc=7"
+
+/* A source whose pads each get a "fakesink" when they come; what was added and removed, in order. */
+typedef struct {
+  GstElement *pipeline, *src;
+  GMutex lock;
+  GCond cond;
+  GString *story;  /* "+video_0 +audio_0 . -video_0" */
+  guint counts[2]; /* buffers on pads video_*, audio_* */
+  gboolean link;
+} Watcher;
+
+static void
+watcher_tell (Watcher *w, const gchar *format, const gchar *name)
+{
+  g_mutex_lock (&w->lock);
+  g_string_append_printf (w->story, format, name);
+  g_cond_broadcast (&w->cond);
+  g_mutex_unlock (&w->lock);
+}
+
+static void
+watcher_no_more_pads (GstElement *src, Watcher *w)
+{
+  watcher_tell (w, "%s", ". ");
+}
+
+static GstPadProbeReturn
+watcher_count (GstPad *pad, GstPadProbeInfo *info, gpointer user)
+{
+  Watcher *w = user;
+
+  g_mutex_lock (&w->lock);
+  w->counts[g_str_has_prefix (GST_PAD_NAME (pad), "audio") ? 1 : 0]++;
+  g_cond_broadcast (&w->cond);
+  g_mutex_unlock (&w->lock);
+  return GST_PAD_PROBE_OK;
+}
+
+static void
+watcher_pad_added (GstElement *src, GstPad *pad, Watcher *w)
+{
+  GstElement *sink;
+  GstPad *sinkpad;
+
+  if (!GST_PAD_IS_SRC (pad))
+    return;
+  watcher_tell (w, "+%s ", GST_PAD_NAME (pad));
+  if (!w->link)
+    return;
+  sink = gst_element_factory_make ("fakesink", NULL);
+  g_object_set (sink, "sync", FALSE, "async", FALSE, NULL);
+  gst_bin_add (GST_BIN (w->pipeline), sink);
+  gst_element_sync_state_with_parent (sink);
+  sinkpad = gst_element_get_static_pad (sink, "sink");
+  fail_unless_equals_int (gst_pad_link (pad, sinkpad), GST_PAD_LINK_OK);
+  gst_object_unref (sinkpad);
+  gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_BUFFER, watcher_count, w, NULL);
+}
+
+static void
+watcher_pad_removed (GstElement *src, GstPad *pad, Watcher *w)
+{
+  watcher_tell (w, "-%s ", GST_PAD_NAME (pad));
+}
+
+static void
+watcher_init (Watcher *w, const gchar *stream, gboolean link)
+{
+  gchar *uri = media_uri (&relay, stream, FALSE);
+
+  memset (w, 0, sizeof *w);
+  g_mutex_init (&w->lock);
+  g_cond_init (&w->cond);
+  w->story = g_string_new (NULL);
+  w->link = link;
+  w->pipeline = gst_pipeline_new (NULL);
+  w->src = gst_element_factory_make ("natrelaysrc", NULL);
+  g_object_set (w->src, "uri", uri, NULL);
+  g_signal_connect (w->src, "pad-added", G_CALLBACK (watcher_pad_added), w);
+  g_signal_connect (w->src, "pad-removed", G_CALLBACK (watcher_pad_removed), w);
+  g_signal_connect (w->src, "no-more-pads", G_CALLBACK (watcher_no_more_pads), w);
+  gst_bin_add (GST_BIN (w->pipeline), w->src);
+  g_free (uri);
+}
+
+static void
+watcher_clear (Watcher *w)
+{
+  media_stop (w->pipeline);
+  g_string_free (w->story, TRUE);
+  g_mutex_clear (&w->lock);
+  g_cond_clear (&w->cond);
+}
+
+static void
+watcher_wait_story (Watcher *w, const gchar *story)
+{
+  gint64 until = g_get_monotonic_time () + 20 * G_TIME_SPAN_SECOND;
+  gboolean ok = TRUE;
+
+  g_mutex_lock (&w->lock);
+  while (ok && strcmp (w->story->str, story) != 0)
+    ok = g_cond_wait_until (&w->cond, &w->lock, until);
+  fail_unless_equals_string (w->story->str, story);
+  g_mutex_unlock (&w->lock);
+}
+
+/* n more on each kind of pad that is asked for. */
+static void
+watcher_wait_more (Watcher *w, guint video, guint audio)
+{
+  gint64 until = g_get_monotonic_time () + 20 * G_TIME_SPAN_SECOND;
+  gboolean ok = TRUE;
+
+  g_mutex_lock (&w->lock);
+  video += w->counts[0];
+  audio += w->counts[1];
+  while (ok && (w->counts[0] < video || w->counts[1] < audio))
+    ok = g_cond_wait_until (&w->cond, &w->lock, until);
+  fail_unless (
+      ok, "%u of %u video, %u of %u audio packets", w->counts[0], video, w->counts[1], audio);
+  g_mutex_unlock (&w->lock);
+}
+
+static GstElement *
+publish (const gchar *stream, const gchar *first, const gchar *second)
+{
+  gchar *uri = media_uri (&relay, stream, TRUE);
+  GstElement *pipeline = media_launch ("natrelaysink name=s uri=\"%s\" %s ! s. %s%s", uri, first,
+      second, *second != '\0' ? " ! s." : "");
+
+  g_free (uri);
+  media_play (pipeline);
+  return pipeline;
+}
+
+static GstCaps *
+current_caps (GstElement *src, const gchar *name)
+{
+  GstPad *pad = gst_element_get_static_pad (src, name);
+  GstCaps *caps = gst_pad_get_current_caps (pad);
+
+  fail_unless (caps != NULL, "%s has no caps", name);
+  gst_object_unref (pad);
+  return caps;
+}
+
+/* Two payloaders at their default payload type, with one SSRC; sound is requested first, and comes second. */
+GST_START_TEST (test_two_tracks)
+{
+  GstElement *sender = publish ("talk", OPUS_96, H264_96);
+  GstCaps *video, *audio;
+  gint video_pt, audio_pt;
+  guint video_ssrc, audio_ssrc;
+  Watcher w;
+
+  watcher_init (&w, "talk", TRUE);
+  media_play (w.pipeline);
+  watcher_wait_story (&w, "+video_0 +audio_0 . ");
+  watcher_wait_more (&w, 50, 25);
+  video = current_caps (w.src, "video_0");
+  audio = current_caps (w.src, "audio_0");
+  fail_unless (gst_structure_get (gst_caps_get_structure (video, 0), "payload", G_TYPE_INT,
+      &video_pt, "ssrc", G_TYPE_UINT, &video_ssrc, NULL));
+  fail_unless (gst_structure_get (gst_caps_get_structure (audio, 0), "payload", G_TYPE_INT,
+      &audio_pt, "ssrc", G_TYPE_UINT, &audio_ssrc, NULL));
+  fail_if (video_pt == audio_pt);
+  fail_if (video_ssrc == audio_ssrc);
+  gst_caps_unref (video);
+  gst_caps_unref (audio);
+  watcher_clear (&w);
+  media_stop (sender);
+}
+GST_END_TEST;
+
+/* Pads and caps come with the description alone, before anything was sent: enough to plug decoders. */
+GST_START_TEST (test_pads_have_caps)
+{
+  GstElement *sender = publish ("talk", H264_96, OPUS_96);
+  GstCaps *caps, *all;
+  GstQuery *query = gst_query_new_latency ();
+  GstClockTime min, max;
+  gboolean live;
+  GstPad *pad;
+  Watcher w;
+
+  watcher_init (&w, "talk", FALSE);
+  g_object_set (w.src, "latency", 150, NULL);
+  media_play (w.pipeline);
+  watcher_wait_story (&w, "+video_0 +audio_0 . ");
+  caps = current_caps (w.src, "video_0");
+  all = gst_caps_from_string (
+      "application/x-rtp,media=video,encoding-name=H264,clock-rate=90000,payload=[96,127]");
+  fail_unless (gst_caps_can_intersect (caps, all));
+  fail_unless (gst_structure_has_field (gst_caps_get_structure (caps, 0), "sprop-parameter-sets"));
+  gst_caps_unref (caps);
+  pad = gst_element_get_static_pad (w.src, "video_0");
+  caps = gst_pad_query_caps (pad, all);
+  fail_if (gst_caps_is_empty (caps));
+  gst_caps_unref (caps);
+  fail_unless (gst_pad_query (pad, query));
+  gst_query_parse_latency (query, &live, &min, &max);
+  fail_unless (live);
+  fail_unless_equals_uint64 (min, 150 * GST_MSECOND);
+  gst_query_unref (query);
+  gst_caps_unref (all);
+  gst_object_unref (pad);
+  watcher_clear (&w);
+  media_stop (sender);
+}
+GST_END_TEST;
+
+/* A pad that nobody links stops nothing, and can be linked later. */
+GST_START_TEST (test_unlinked_pad)
+{
+  gchar *uri = media_uri (&relay, "talk", FALSE);
+  GstElement *sender = publish ("talk", H264_96, OPUS_96);
+  GstElement *receiver = media_launch (
+      "natrelaysrc name=r uri=\"%s\" r.audio_0 ! identity name=tap ! fakesink sync=false "
+      "identity name=late ! fakesink sync=false async=false",
+      uri);
+  GstElement *src = gst_bin_get_by_name (GST_BIN (receiver), "r");
+  GstElement *late = gst_bin_get_by_name (GST_BIN (receiver), "late");
+  Flow audio, video;
+
+  flow_init (&audio);
+  flow_init (&video);
+  flow_watch (&audio, receiver, "tap");
+  flow_watch (&video, receiver, "late");
+  media_play (receiver);
+  fail_unless (flow_wait (&audio, 100, 20));
+  fail_unless (gst_element_link_pads (src, "video_0", late, "sink"));
+  fail_unless (flow_wait (&video, 50, 20));
+  gst_element_unlink_pads (src, "video_0", late, "sink");
+  fail_unless (flow_wait (&audio, flow_count (&audio) + 50, 20));
+  gst_object_unref (src);
+  gst_object_unref (late);
+  media_stop (receiver);
+  media_stop (sender);
+  flow_clear (&audio);
+  flow_clear (&video);
+  g_free (uri);
+}
+GST_END_TEST;
+
+/* ---- publishers come and go ---------------------------------------------- */
+
+/* Comes back with other SSRCs: the pads stay. */
+GST_START_TEST (test_publisher_restarts)
+{
+  GstElement *sender = publish ("talk", H264_96, OPUS_96);
+  Watcher w;
+
+  watcher_init (&w, "talk", TRUE);
+  media_play (w.pipeline);
+  watcher_wait_more (&w, 50, 25);
+  for (guint i = 0; i < 3; i++) {
+    media_stop (sender);
+    sender = publish ("talk", VIDEO " ! x264enc tune=zerolatency ! rtph264pay mtu=1200",
+        "audiotestsrc is-live=true ! opusenc ! rtpopuspay");
+    watcher_wait_more (&w, 50, 25);
+  }
+  watcher_wait_story (&w, "+video_0 +audio_0 . ");
+  watcher_clear (&w);
+  media_stop (sender);
+}
+GST_END_TEST;
+
+/* Comes back with something else: old pads go, new ones come. */
+GST_START_TEST (test_publisher_changes)
+{
+  GstElement *sender = publish ("talk", H264_96, OPUS_96);
+  Watcher w;
+
+  watcher_init (&w, "talk", TRUE);
+  media_play (w.pipeline);
+  watcher_wait_more (&w, 50, 25);
+  media_stop (sender);
+  sender = publish ("talk", VP8_96, OPUS_96);
+  watcher_wait_story (&w, "+video_0 +audio_0 . -video_0 -audio_0 +video_0 +audio_0 . ");
+  watcher_wait_more (&w, 50, 25);
+  media_stop (sender);
+  sender = publish ("talk", VP8_96, "");
+  watcher_wait_story (&w,
+      "+video_0 +audio_0 . -video_0 -audio_0 +video_0 +audio_0 . -video_0 -audio_0 +video_0 . ");
+  watcher_wait_more (&w, 50, 0);
+  watcher_clear (&w);
+  media_stop (sender);
+}
+GST_END_TEST;
+
+/* A track that joins later is described, too. */
+GST_START_TEST (test_track_joins_later)
+{
+  GstElement *sender = publish ("talk", H264_96, ""), *sink, *bin;
+  GError *error = NULL;
+  Watcher w;
+
+  watcher_init (&w, "talk", TRUE);
+  media_play (w.pipeline);
+  watcher_wait_story (&w, "+video_0 . ");
+  watcher_wait_more (&w, 20, 0);
+  sink = gst_bin_get_by_name (GST_BIN (sender), "s");
+  bin = gst_parse_bin_from_description (OPUS_96, TRUE, &error);
+  fail_unless (error == NULL);
+  gst_bin_add (GST_BIN (sender), bin);
+  fail_unless (gst_element_link (bin, sink));
+  gst_element_sync_state_with_parent (bin);
+  watcher_wait_story (&w, "+video_0 . -video_0 +video_0 +audio_0 . ");
+  watcher_wait_more (&w, 20, 20);
+  gst_object_unref (sink);
+  watcher_clear (&w);
+  media_stop (sender);
+}
+GST_END_TEST;
+
+/* An encoder that makes no key frames by itself makes one for whoever joins. */
+GST_START_TEST (test_key_frame_on_join)
+{
+  gchar *uri = media_uri (&relay, "door", FALSE);
+  GstElement *sender = publish (
+      "door", VIDEO " ! x264enc tune=zerolatency key-int-max=100000 ! rtph264pay mtu=1200", "");
+  Watcher w;
+
+  watcher_init (&w, "door", TRUE);
+  media_play (w.pipeline);
+  watcher_wait_more (&w, 50, 0);
+  for (guint i = 0; i < 3; i++) {
+    GstElement *receiver =
+        media_launch ("natrelaysrc uri=\"%s\" ! rtph264depay ! h264parse ! avdec_h264 ! "
+                      "identity name=tap ! fakesink sync=false",
+            uri);
+    Flow pictures;
+
+    flow_init (&pictures);
+    flow_watch (&pictures, receiver, "tap");
+    media_play (receiver);
+    fail_unless (flow_wait (&pictures, 10, 10), "no picture for number %u", i);
+    media_stop (receiver);
+    flow_clear (&pictures);
+  }
+  watcher_clear (&w);
+  media_stop (sender);
+  g_free (uri);
+}
+GST_END_TEST;
+
+GST_START_TEST (test_pause_and_resume)
+{
+  GstElement *sender = publish ("talk", H264_96, OPUS_96);
+  Watcher w;
+
+  watcher_init (&w, "talk", TRUE);
+  media_play (w.pipeline);
+  for (guint i = 0; i < 3; i++) {
+    guint64 dropped;
+
+    watcher_wait_more (&w, 30, 15);
+    gst_element_set_state (w.pipeline, GST_STATE_PAUSED);
+    fail_unless_equals_int (gst_element_get_state (w.pipeline, NULL, NULL, 5 * GST_SECOND),
+        GST_STATE_CHANGE_NO_PREROLL);
+    /* What comes in the pause is dropped, not kept. */
+    dropped = media_stat (w.src, "packets-received-dropped");
+    while (media_stat (w.src, "packets-received-dropped") < dropped + 20)
+      g_usleep (5000);
+    media_play (w.pipeline);
+  }
+  watcher_wait_more (&w, 30, 15);
+  watcher_wait_story (&w, "+video_0 +audio_0 . ");
+  gst_element_set_state (sender, GST_STATE_PAUSED);
+  gst_element_set_state (sender, GST_STATE_PLAYING);
+  watcher_wait_more (&w, 30, 15);
+  watcher_clear (&w);
+  media_stop (sender);
+}
+GST_END_TEST;
+
+GST_START_TEST (test_used_twice)
+{
+  GstElement *sender = publish ("talk", H264_96, OPUS_96);
+  static const GstState down[] = {GST_STATE_READY, GST_STATE_NULL};
+  Watcher w;
+
+  watcher_init (&w, "talk", TRUE);
+  for (guint i = 0; i < G_N_ELEMENTS (down); i++) {
+    media_play (w.pipeline);
+    watcher_wait_more (&w, 30, 15);
+    gst_element_set_state (w.pipeline, down[i]);
+    g_string_truncate (w.story, 0);
+    gst_element_set_state (sender, down[i]);
+    media_play (sender);
+  }
+  media_play (w.pipeline);
+  watcher_wait_story (&w, "+video_0 +audio_0 . ");
+  watcher_wait_more (&w, 30, 15);
+  watcher_clear (&w);
+  media_stop (sender);
+}
+GST_END_TEST;
+
+/* Stopped whenever: nothing hangs, nothing is left. */
+GST_START_TEST (test_stopped_at_any_moment)
+{
+  GRand *random = g_rand_new_with_seed (4711);
+
+  for (guint i = 0; i < 25; i++) {
+    GstElement *sender = publish ("talk", VP8_96, OPUS_96);
+    Watcher w;
+
+    watcher_init (&w, "talk", TRUE);
+    media_play (w.pipeline);
+    g_usleep ((gulong)g_rand_int_range (random, 0, 120000));
+    if (i % 2 == 0)
+      media_stop (sender);
+    watcher_clear (&w);
+    if (i % 2 == 1)
+      media_stop (sender);
+  }
+  g_rand_free (random);
+}
+GST_END_TEST;
+
+static const gchar *const encryptions[] = {"none", "aes-128-gcm", "aes-256-gcm"};
+
+GST_START_TEST (test_encryption)
+{
+  gchar *uri = media_uri (&relay, "door", TRUE);
+  GstElement *sender =
+      media_launch (H264_96 " ! natrelaysink encryption=%s uri=\"%s\"", encryptions[__i__], uri);
+  Watcher w;
+
+  watcher_init (&w, "door", TRUE);
+  media_play (sender);
+  media_play (w.pipeline);
+  watcher_wait_more (&w, 30, 0);
+  fail_unless_equals_uint64 (media_stat (w.src, "packets-received-refused"), 0);
+  watcher_clear (&w);
+  media_stop (sender);
+  g_free (uri);
+}
+GST_END_TEST;
+
+/* A file, not live: all of it arrives at its own speed, and its end ends the audience's pipeline, too. */
+GST_START_TEST (test_file_with_eos)
+{
+  gchar *to = media_uri (&relay, "film", TRUE), *from = media_uri (&relay, "film", FALSE);
+  GstElement *sender =
+      media_launch ("videotestsrc num-buffers=100 ! "
+                    "video/x-raw,width=160,height=120,framerate=50/1 ! vp8enc deadline=1 ! "
+                    "identity name=tap ! rtpvp8pay mtu=1200 ! natrelaysink name=s "
+                    "wait-for-connection=true uri=\"%s\" "
+                    "audiotestsrc num-buffers=50 ! opusenc ! rtpopuspay ! s.",
+          to);
+  GstElement *receiver =
+      media_launch ("natrelaysrc name=r eos-on-end=true uri=\"%s\" r.video_0 ! rtpvp8depay ! "
+                    "identity name=tap ! fakesink sync=false r.audio_0 ! fakesink sync=false",
+          from);
+  Flow sent, received;
+
+  flow_init (&sent);
+  flow_init (&received);
+  flow_watch (&sent, sender, "tap");
+  flow_watch (&received, receiver, "tap");
+  media_play (receiver);
+  media_wait_element (receiver, "natrelay-connected");
+  media_play (sender);
+  media_wait_eos (sender);
+  media_stop (sender);
+  media_wait_eos (receiver);
+  flow_assert_suffix (&received, &sent, 90);
+  media_stop (receiver);
+  flow_clear (&sent);
+  flow_clear (&received);
+  g_free (to);
+  g_free (from);
+}
+GST_END_TEST;
+
+static Suite *
+natrelaysrc_suite (void)
+{
+  Suite *s = suite_create ("natrelaysrc");
+  TCase *media = tcase_create ("media"), *pads = tcase_create ("pads");
+
+  suite_add_tcase (s, media);
+  tcase_add_checked_fixture (media, setup, teardown);
+  tcase_add_loop_test (media, test_codec, 0, G_N_ELEMENTS (codecs));
+  tcase_add_loop_test (media, test_encryption, 0, G_N_ELEMENTS (encryptions));
+  tcase_add_test (media, test_file_with_eos);
+  tcase_add_test (media, test_key_frame_on_join);
+  tcase_add_test (media, test_pause_and_resume);
+  suite_add_tcase (s, pads);
+  tcase_add_checked_fixture (pads, setup, teardown);
+  tcase_add_test (pads, test_two_tracks);
+  tcase_add_test (pads, test_pads_have_caps);
+  tcase_add_test (pads, test_unlinked_pad);
+  tcase_add_test (pads, test_publisher_restarts);
+  tcase_add_test (pads, test_publisher_changes);
+  tcase_add_test (pads, test_track_joins_later);
+  tcase_add_test (pads, test_used_twice);
+  tcase_add_test (pads, test_stopped_at_any_moment);
+  return s;
+}
+
+GST_CHECK_MAIN (natrelaysrc);

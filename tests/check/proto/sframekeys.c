@@ -378,6 +378,21 @@ test_generate (void)
   g_assert_cmpuint (g_hash_table_size (kids), >, 900);
 }
 
+/* A plain draw of 16 bits would meet the old KID half a dozen times in as many. */
+static void
+test_generate_next (void)
+{
+  NatMediaKey current, next;
+
+  nat_media_key_generate (&current, NAT_SFRAME_AES_256_GCM_SHA512_128);
+  for (guint i = 0; i < 400000; i++) {
+    nat_media_key_generate_next (&next, &current);
+    g_assert_cmpuint (next.kid, !=, current.kid);
+  }
+  g_assert_cmpint (next.suite, ==, current.suite);
+  g_assert_true (memcmp (next.key, current.key, sizeof next.key) != 0);
+}
+
 static void
 test_no_growth (void)
 {
@@ -419,6 +434,7 @@ main (int argc, char **argv)
   g_test_add_func ("/sframekeys/forged-ssrcs", test_forged_ssrcs);
   g_test_add_func ("/sframekeys/counters-used-up", test_counters_used_up);
   g_test_add_func ("/sframekeys/generate", test_generate);
+  g_test_add_func ("/sframekeys/generate-next", test_generate_next);
   g_test_add_func ("/sframekeys/no-growth", test_no_growth);
   return g_test_run ();
 }

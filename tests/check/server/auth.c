@@ -99,28 +99,62 @@ test_never_expires (void)
 
   g_assert_cmpint (check (&w, text, &c), ==, NAT_PROBLEM_NONE);
   g_assert_cmpint (nat_caller_expires_s (&c), ==, G_MAXINT64);
-  g_assert_cmpstr (c.subject, ==, "");
   nat_caller_clear (&c);
   world_clear (&w);
 }
 
+/* Who the relay takes the holder for. */
+static char *
+owner (World *w, const char *subject, const char *id)
+{
+  NatToken token = {.subject = (char *)subject,
+      .id = (char *)id,
+      .expires_s = G_MAXINT64,
+      .not_before_s = G_MININT64};
+  g_autofree char *text = bearer (w, "Bearer ", &token);
+  char *name;
+  NatCaller c;
+
+  g_assert_cmpint (check (w, text, &c), ==, NAT_PROBLEM_NONE);
+  g_assert_cmpint (nat_caller_is_named (&c), ==, subject != NULL && *subject != '\0');
+  name = g_strdup (c.subject);
+  nat_caller_clear (&c);
+  return name;
+}
+
 static void
-test_long_subjects_differ (void)
+assert_owners (World *w, const char *a, const char *b, gboolean same)
+{
+  g_autofree char *one = owner (w, a, "1");
+  g_autofree char *two = owner (w, b, "2");
+
+  g_assert_cmpstr (one, !=, "");
+  g_assert_cmpint (strcmp (one, two) == 0, ==, same);
+}
+
+static void
+test_owners (void)
 {
   World w = world_new ();
-  char subjects[2][NAT_SUBJECT_MAX + 1];
+  g_autofree char *one = g_strdup_printf ("%0200u", 1);
+  g_autofree char *two = g_strdup_printf ("%0200u", 2);
+  g_autofree char *hashed = owner (&w, one, NULL);
+  g_autofree char *nameless = owner (&w, NULL, NULL);
 
-  for (guint i = 0; i < 2; i++) {
-    g_autofree char *subject = g_strdup_printf ("%0200u", i);
-    NatToken token = {.subject = subject, .expires_s = G_MAXINT64, .not_before_s = G_MININT64};
-    g_autofree char *text = bearer (&w, "Bearer ", &token);
-    NatCaller c;
-
-    g_assert_cmpint (check (&w, text, &c), ==, NAT_PROBLEM_NONE);
-    strcpy (subjects[i], c.subject);
-    nat_caller_clear (&c);
-  }
-  g_assert_cmpstr (subjects[0], !=, subjects[1]);
+  assert_owners (&w, "camera", "camera", TRUE);
+  assert_owners (&w, "camera", "Camera", FALSE);
+  assert_owners (&w, one, one, TRUE);
+  assert_owners (&w, one, two, FALSE);
+  /* Tokens without a subject are strangers to one another. */
+  assert_owners (&w, NULL, NULL, FALSE);
+  assert_owners (&w, "", "", FALSE);
+  /* Nobody takes another's name by writing its hash. */
+  assert_owners (&w, one, hashed, FALSE);
+  assert_owners (&w, nameless, nameless, TRUE);
+  g_assert_true (g_str_has_prefix (nameless, "token:"));
+  g_free (one);
+  one = owner (&w, nameless, NULL);
+  g_assert_cmpstr (one, !=, nameless);
   world_clear (&w);
 }
 
@@ -227,7 +261,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/auth/tokens", test_tokens);
   g_test_add_func ("/auth/never-expires", test_never_expires);
-  g_test_add_func ("/auth/long-subjects-differ", test_long_subjects_differ);
+  g_test_add_func ("/auth/owners", test_owners);
   g_test_add_func ("/auth/open", test_open);
   g_test_add_func ("/admission/buckets", test_buckets);
   g_test_add_func ("/admission/many-addresses", test_many_addresses);

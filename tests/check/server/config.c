@@ -130,6 +130,7 @@ test_refused (void)
       {"x --workers=1x", "0 to 64"},
       {"x --workers=-1", "0 to 64"},
       {"x --verbose=maybe", "true or false"},
+      {"x --listen 192.0.2.1 --listen 192.0.2.1:8443", "given twice"},
       {"x --state-dir=", "needs a value"},
       {"x --max-connections=5", "natrelay-server.conf"},
       {"x --private-key a", "--certificate"},

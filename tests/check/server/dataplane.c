@@ -421,6 +421,7 @@ test_end (void)
   g_autoptr (NatProbe) publisher = data_relay_publish (r, &tp, NULL);
   g_autoptr (NatProbe) subscriber = data_relay_subscribe (r, &ts, NULL);
   g_autoptr (NatProbe) late = data_relay_probe (r, &unseen);
+  NatEvent event;
 
   g_assert_true (
       nat_dataplane_end_session (r->dp, ts.session_id, NAT_REASON_REVOKED, ts.expires_s));
@@ -430,6 +431,9 @@ test_end (void)
   g_assert_cmpint (nat_probe_bind (subscriber, NAT_PROBE_SELECT), ==, 403);
   g_assert_true (subscriber->authentic);
   g_assert_cmpint (subscriber->reason, ==, NAT_REASON_REVOKED);
+  g_assert_true (nat_dataplane_poll_event (r->dp, &event));
+  g_assert_cmpint (event.type, ==, NAT_EVENT_GONE);
+  g_assert_cmpmem (event.session_id, sizeof event.session_id, ts.session_id, sizeof ts.session_id);
   /* An id that ended before this process knew it. */
   g_assert_true (nat_dataplane_end_session (
       r->dp, unseen.session_id, NAT_REASON_SUPERSEDED, unseen.expires_s));

@@ -7,6 +7,7 @@
 
 #include "natserver/control/registry.h"
 
+#include <poll.h>
 #include <string.h>
 #include <glib/gstdio.h>
 
@@ -120,6 +121,7 @@ caller (const char *subject)
   NatCaller c = {.open = FALSE};
 
   c.token.expires_s = G_MAXINT64;
+  c.token.subject = (char *)subject; /* borrowed */
   g_strlcpy (c.subject, subject, sizeof c.subject);
   return c;
 }
@@ -461,6 +463,25 @@ test_gone_and_back (void)
   world_free (w);
 }
 
+/* Its ticket brings it back in the moment in which it is ended. */
+static void
+test_ended_while_it_comes_back (void)
+{
+  World *w = world_new (&fast, NULL);
+  NatRegistered *viewer = subscribe (w);
+  g_autoptr (NatProbe) p = join (w, viewer);
+  struct pollfd gone = {nat_dataplane_event_fd (w->dp), POLLIN, 0};
+
+  nat_registry_poll (w->registry, w->now);
+  g_assert_cmpint (poll (&gone, 1, 5000), ==, 1);
+  g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
+  nat_registry_end (w->registry, w->now, viewer, NAT_REASON_ENDED, FALSE);
+  g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 403);
+  nat_registry_poll (w->registry, w->now);
+  g_assert_cmpuint (count (w, FALSE), ==, 0);
+  world_free (w);
+}
+
 static void
 test_who_lost_the_place_does_not_get_it_back (void)
 {
@@ -604,6 +625,7 @@ main (int argc, char **argv)
   T (tokens_end);
   T (usernames_are_renewed_at_half_life);
   T (gone_and_back);
+  T (ended_while_it_comes_back);
   T (who_lost_the_place_does_not_get_it_back);
   T (restart);
   T (restart_without_the_publisher);

@@ -67,7 +67,7 @@ test_prune (void)
   add (r, 3, NAT_ROLE_SUBSCRIBER, 100);
   registered->state = NAT_DATA_REGISTERED;
   dormant->state = NAT_DATA_REGISTERED;
-  nat_roster_sleep (r, dormant);
+  nat_roster_sleep (r, dormant, 2);
   nat_roster_end (r, gone, NAT_REASON_REVOKED, 100);
   nat_roster_prune (r, 2, 99);
   g_assert_cmpuint (g_hash_table_size (r->sessions), ==, 3);
@@ -79,6 +79,88 @@ test_prune (void)
   g_assert_cmpint (nat_roster_ended (r, gone), ==, NAT_REASON_NONE);
   g_assert_cmpuint (r->live->len, ==, 1);
   nat_roster_free (r);
+}
+
+/* Whoever registers and leaves again and again fills no memory, and no key is used twice for it. */
+static void
+test_dormant_are_bounded (void)
+{
+  NatRoster *r = nat_roster_new ();
+  NatTicket t = ticket (1, NAT_ROLE_SUBSCRIBER, 100);
+  NatDataSession *first = NULL;
+
+  for (guint i = 0; i < NAT_DORMANT_MAX + 3; i++) {
+    NatSessionCounters *c = nat_session_counters_new ();
+    NatDataSession *s;
+
+    memcpy (t.session_id, &i, sizeof i);
+    s = nat_roster_add (r, &t, c, 1);
+    first = first ? first : s;
+    nat_session_counters_unref (c);
+    nat_roster_sleep (r, s, 1);
+    nat_roster_settle (r);
+    g_assert_cmpint (nat_roster_ended (r, t.session_id), ==,
+        i < NAT_DORMANT_MAX ? NAT_REASON_NONE : NAT_REASON_EXPIRED);
+  }
+  g_assert_cmpuint (g_hash_table_size (r->sessions), ==, NAT_DORMANT_MAX);
+  g_assert_cmpuint (r->n_dormant, ==, NAT_DORMANT_MAX);
+  nat_roster_wake (r, first);
+  g_assert_cmpuint (r->n_dormant, ==, NAT_DORMANT_MAX - 1);
+  nat_roster_prune (r, 2, 100);
+  g_assert_cmpuint (r->n_dormant, ==, 0);
+  g_assert_cmpuint (g_hash_table_size (r->ended), ==, 0);
+  nat_roster_free (r);
+}
+
+/* A stream takes all of its sessions along, awake, dormant and forgotten. */
+static void
+test_change_rosters (void)
+{
+  g_autoptr (NatUdpio) io = open_io ();
+  NatRoster *from = nat_roster_new (), *to = nat_roster_new ();
+  NatUdpSource one = source (1), two = source (2);
+  NatDataSession *p = add (from, 1, NAT_ROLE_PUBLISHER, 100),
+                 *s = add (from, 2, NAT_ROLE_SUBSCRIBER, 100),
+                 *lost = add (from, 3, NAT_ROLE_SUBSCRIBER, 100), *squatter;
+  NatTicket other = ticket (4, NAT_ROLE_SUBSCRIBER, 100);
+  NatSessionCounters *c = nat_session_counters_new ();
+  NatDataStream *stream = p->stream;
+  guint8 lost_id[NAT_SESSION_ID_SIZE];
+
+  memcpy (lost_id, lost->id, sizeof lost_id);
+  nat_roster_select (from, nat_roster_validate_path (from, p, &one, io, 5));
+  nat_roster_select (from, nat_roster_validate_path (from, s, &two, io, 5));
+  nat_roster_activate (from, stream);
+  from->n_dormant = NAT_DORMANT_MAX; /* full: the next is forgotten */
+  nat_roster_sleep (from, lost, 5);
+  from->n_dormant = 0;
+  nat_roster_sleep (from, p, 5);
+  nat_roster_settle (from);
+  /* An older path of the same address gives way. */
+  strcpy (other.stream, "gate");
+  squatter = nat_roster_add (to, &other, c, 1);
+  nat_roster_select (to, nat_roster_validate_path (to, squatter, &two, io, 4));
+  nat_roster_settle (to);
+  nat_roster_detach (from, stream);
+  g_assert_cmpuint (g_hash_table_size (from->sessions), ==, 0);
+  g_assert_cmpuint (g_hash_table_size (from->forgotten), ==, 0);
+  g_assert_cmpuint (from->live->len + from->n_dormant + from->active.length, ==, 0);
+  g_assert_null (nat_roster_find_path (from, &two.key));
+  g_assert_false (nat_roster_has_stream (from, "door"));
+  nat_roster_attach (to, stream);
+  nat_roster_settle (to);
+  g_assert_true (nat_roster_find (to, p->id) == p && nat_roster_find (to, s->id) == s);
+  g_assert_cmpuint (to->n_dormant, ==, 1);
+  g_assert_cmpuint (to->live->len, ==, 2);
+  g_assert_cmpuint (to->active.length, ==, 1);
+  g_assert_cmpint (nat_roster_ended (to, lost_id), ==, NAT_REASON_EXPIRED);
+  g_assert_true (nat_roster_find_path (to, &two.key) == s->selected);
+  g_assert_null (squatter->selected);
+  g_assert_cmpuint (squatter->stream->receivers->n, ==, 0);
+  g_assert_cmpuint (stream->receivers->n, ==, 1);
+  nat_session_counters_unref (c);
+  nat_roster_free (from);
+  nat_roster_free (to);
 }
 
 static void
@@ -248,6 +330,8 @@ main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/roster/prune", test_prune);
+  g_test_add_func ("/roster/dormant-are-bounded", test_dormant_are_bounded);
+  g_test_add_func ("/roster/change-rosters", test_change_rosters);
   g_test_add_func ("/roster/empty-stream", test_empty_stream);
   g_test_add_func ("/roster/generations", test_generations);
   g_test_add_func ("/roster/describe", test_describe);

@@ -5,7 +5,9 @@
 /* What the relay keeps in files, and what it says in its log. */
 
 #include <string.h>
+#include <signal.h>
 #include <unistd.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <glib/gstdio.h>
 
@@ -108,6 +110,41 @@ test_ended_does_not_grow (void)
   g_assert_cmpuint (n, <, 9000);
   g_assert_cmpint (stat (path, &st), ==, 0);
   g_assert_cmpint (st.st_size, <, 9000 * 50);
+  nat_ended_file_free (file);
+  g_unlink (path);
+}
+
+/* A disk that is full for a while. */
+static void
+test_ended_when_the_disk_is_full (void)
+{
+  g_autofree char *path = temporary ();
+  NatEndedFile *file = nat_ended_file_open (path, NOW, NULL);
+  NatEnded e[] = {ended (1, NAT_REASON_ENDED, NOW + 10), ended (2, NAT_REASON_ENDED, NOW + 10),
+      ended (3, NAT_REASON_ENDED, NOW + 10), ended (4, NAT_REASON_ENDED, NOW + 10)};
+  g_autoptr (GError) error = NULL;
+  struct rlimit before, full;
+  guint n;
+
+  g_assert_true (nat_ended_file_add (file, &e[0], NOW, NULL));
+  g_assert_true (nat_ended_file_sync (file, NOW, NULL));
+  g_assert_cmpint (getrlimit (RLIMIT_FSIZE, &before), ==, 0);
+  full = before;
+  full.rlim_cur = 50; /* one line and a part of the next */
+  signal (SIGXFSZ, SIG_IGN);
+  g_assert_cmpint (setrlimit (RLIMIT_FSIZE, &full), ==, 0);
+  g_assert_false (nat_ended_file_add (file, &e[1], NOW, &error));
+  g_assert_nonnull (strstr (error->message, path));
+  g_assert_null (strstr (error->message, "Success"));
+  g_assert_false (nat_ended_file_add (file, &e[2], NOW, NULL));
+  g_assert_false (nat_ended_file_sync (file, NOW, NULL));
+  g_assert_cmpint (setrlimit (RLIMIT_FSIZE, &before), ==, 0);
+  g_assert_true (nat_ended_file_sync (file, NOW, NULL));
+  g_assert_true (nat_ended_file_add (file, &e[3], NOW, NULL));
+  nat_ended_file_free (file);
+  file = nat_ended_file_open (path, NOW, NULL);
+  nat_ended_file_entries (file, &n);
+  g_assert_cmpuint (n, ==, G_N_ELEMENTS (e));
   nat_ended_file_free (file);
   g_unlink (path);
 }
@@ -237,6 +274,7 @@ main (int argc, char **argv)
   g_test_add_func ("/ended/survive", test_ended_survive);
   g_test_add_func ("/ended/cut-lines", test_ended_cut_lines);
   g_test_add_func ("/ended/does-not-grow", test_ended_does_not_grow);
+  g_test_add_func ("/ended/full-disk", test_ended_when_the_disk_is_full);
   g_test_add_func ("/ended/nowhere", test_ended_where_nothing_can_be_written);
   g_test_add_func ("/secrets/load", test_secrets);
   g_test_add_func ("/secrets/spoilt", test_spoilt_secrets);

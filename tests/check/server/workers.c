@@ -345,6 +345,7 @@ test_ended_everywhere (void)
   g_autoptr (DataRelay) r = data_relay_new ("127.0.0.1", FALSE, NULL);
   NatTicket t = data_relay_ticket (r, NAT_ROLE_SUBSCRIBER);
   NatProbe *first = join_at (r, &t, 0, NULL);
+  NatEvent event;
 
   g_assert_true (nat_dataplane_end_session (r->dp, t.session_id, NAT_REASON_REVOKED, t.expires_s));
   for (guint i = 0; i < workers (); i++) {
@@ -354,7 +355,8 @@ test_ended_everywhere (void)
     g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 403);
     g_assert_cmpint (p->reason, ==, NAT_REASON_REVOKED);
   }
-  data_relay_no_event (r);
+  g_assert_true (data_relay_event (r, NAT_EVENT_GONE, &event, NAT_PROBE_WAIT_MS));
+  data_relay_no_event (r); /* the others knew nothing of it, and say so to nobody */
   nat_probe_free (first);
 }
 

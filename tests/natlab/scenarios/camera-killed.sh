@@ -13,7 +13,7 @@ new_film_flows ()
   grep -qxFf "$work/camera2.lines" "$work/viewer1.lines"
 }
 begin_film --seconds 60
-wait_for 10 test "$(units camera1)" -gt 100
+wait_for 10 has_units camera1 100
 kill -KILL "$camera1_pid"
 wait "$camera1_pid" 2>/dev/null
 sleep "$1"

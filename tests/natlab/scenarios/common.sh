@@ -94,17 +94,23 @@ stat_of ()
   sed -nE "s/^stats .*[ ,]$2=\([a-z0-9]+\)\"?([^\",;]*).*/\1/p" "$work/$1.log" | tail -1
 }
 
-units ()
+# has_units NAME N: so many units are finished.
+has_units ()
 {
-  wc -l <"$work/$1.lines"
+  [ "$(wc -l <"$work/$1.lines")" -ge "$2" ]
 }
 
-# Until the viewer has as many units as the camera has sent. (The last unit of a track is known to be
-# whole only when the program ends: two tracks, two lines less.)
+# caught_up CAMERA VIEWER: the last unit of each track has begun to arrive, because the one before it
+# is finished. (That the last is whole, a program only knows at its end.)
 caught_up ()
 {
-  [ "$(tail -n 3 "$work/$1.lines" | head -n 1)" = "" ] && return 1
-  grep -qF "$(grep video "$work/$1.lines" | tail -n 2 | head -n 1)" "$work/$2.lines"
+  local kind unit
+  for kind in video audio; do
+    unit=$(grep "^$kind " "$work/$1.lines" | tail -n 2 | head -n 1)
+    if [ -n "$unit" ] && ! grep -qxF "$unit" "$work/$2.lines"; then
+      return 1
+    fi
+  done
 }
 
 # The usual beginning: a viewer waits, the camera comes, both are there, the count begins.

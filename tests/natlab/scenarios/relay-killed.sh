@@ -8,7 +8,7 @@
 relay_options=()
 
 begin_film --seconds 12
-wait_for 5 test "$(units camera1)" -gt 60
+wait_for 10 has_units camera1 60
 before=$fingerprint
 kill -KILL "$relay_pid"
 wait "$relay_pid" 2>/dev/null
@@ -16,8 +16,7 @@ sleep 1
 check "the relay starts again" start_relay
 check "its certificate is the old one" test "$fingerprint" = "$before"
 end_film 40
-compare camera1 viewer1 --lost 600 | sed 's/^/# /'
-check "the film goes on" compare camera1 viewer1 --lost 300 --tail 60
+check "the film goes on" compare camera1 viewer1 --lost 200 --tail 60
 check "the camera kept its session" test "$(stat_of camera1 attempts)" = 1
 check "the viewer kept its session" test "$(stat_of viewer1 attempts)" = 1
 done_testing

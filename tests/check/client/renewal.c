@@ -1,0 +1,127 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* Permissions that run out, in real time: the relay allows 30 s more than the token says. */
+
+#include "watcher.h"
+
+#include <string.h>
+
+#include "natproto/token.h"
+
+#define SOON 10000 /* ms */
+
+static NatSignKey *
+key_of (const RelayProcess *relay)
+{
+  g_autofree char *path = g_build_filename (relay->state_dir, "token.key", NULL);
+  g_autofree char *hex = NULL;
+  guint8 secret[32];
+  NatSignKey *key;
+
+  g_assert_true (g_file_get_contents (path, &hex, NULL, NULL));
+  for (guint i = 0; i < sizeof secret; i++)
+    secret[i] =
+        (guint8)(g_ascii_xdigit_value (hex[2 * i]) << 4 | g_ascii_xdigit_value (hex[2 * i + 1]));
+  key = nat_sign_key_new_hmac (secret, sizeof secret, NULL);
+  g_assert_nonnull (key);
+  return key;
+}
+
+/* A token that the relay takes for so many seconds. */
+static char *
+token_for (const RelayProcess *relay, gint64 seconds)
+{
+  g_autoptr (NatSignKey) key = key_of (relay);
+  char *all[] = {(char *)"**", NULL};
+  NatToken token = {.subject = (char *)"camera",
+      .expires_s = g_get_real_time () / G_USEC_PER_SEC - NAT_TOKEN_LEEWAY_S + seconds,
+      .not_before_s = G_MININT64,
+      .publish = all};
+  char *text = nat_token_sign (&token, NULL, key, NULL);
+
+  g_assert_nonnull (text);
+  return text;
+}
+
+static void
+set_token (Watcher *w, char *token)
+{
+  nat_session_set_auth_token (w->session, token);
+  g_free (token);
+}
+
+static void
+use_token (Watcher *w, char *token)
+{
+  g_free (w->config.auth_token);
+  w->config.auth_token = token;
+}
+
+/* Nobody brings a new one: the session ends, and says why. Then somebody does. */
+static void
+test_runs_out (void)
+{
+  RelayProcess relay;
+  Watcher w;
+
+  relay_process_start (&relay);
+  watcher_init (&w, NAT_ROLE_PUBLISHER, &relay);
+  use_token (&w, token_for (&relay, 6));
+  watcher_start (&w);
+  g_assert_true (watcher_wait_state (&w, NAT_SESSION_CONNECTED, SOON));
+  g_assert_true (watcher_wait_state (&w, NAT_SESSION_FAILED, 3 * SOON));
+  g_assert_cmpint (w.cause->kind, ==, NAT_CAUSE_NOT_AUTHORIZED);
+  g_assert_nonnull (strstr (w.cause->text, "expired"));
+  g_assert_cmpuint (w.token_calls, >=, 1);
+  set_token (&w, token_for (&relay, 3600));
+  g_assert_true (watcher_wait_state (&w, NAT_SESSION_CONNECTED, SOON));
+  watcher_clear (&w);
+  relay_process_clear (&relay);
+}
+
+static gboolean
+has_three_documents (Watcher *w)
+{
+  return w->documents >= 3;
+}
+
+/* The user name is renewed behind its half, and a fresh token carries the session over the end of
+ * the old one: same session, same state, nothing negotiated. */
+static void
+test_is_renewed (void)
+{
+  RelayProcess relay;
+  Watcher w;
+  NatSessionStats stats;
+  char first[NAT_SESSION_ID_TEXT + 1];
+
+  relay_process_start (&relay);
+  watcher_init (&w, NAT_ROLE_PUBLISHER, &relay);
+  use_token (&w, token_for (&relay, 8));
+  watcher_start (&w);
+  g_assert_true (watcher_wait_state (&w, NAT_SESSION_CONNECTED, SOON));
+  g_strlcpy (first, w.document.session, sizeof first);
+  g_assert_true (watcher_wait (&w, has_three_documents, 7000)); /* POST, GET, PUT */
+  set_token (&w, token_for (&relay, 3600));
+  g_usleep (8 * G_USEC_PER_SEC); /* the old one is over, and a keepalive was answered since */
+  nat_session_get_stats (w.session, &stats);
+  g_assert_cmpint (stats.state, ==, NAT_SESSION_CONNECTED);
+  g_assert_cmpuint (stats.attempts, ==, 1);
+  nat_session_stats_clear (&stats);
+  g_assert_cmpstr (w.states->str, ==, "negotiating challenging connected ");
+  g_assert_cmpstr (w.document.session, ==, first);
+  g_assert_cmpuint (watcher_send_rtp (&w, 1, 1, 100), ==, 1);
+  watcher_clear (&w);
+  relay_process_clear (&relay);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/renewal/runs-out", test_runs_out);
+  g_test_add_func ("/renewal/is-renewed", test_is_renewed);
+  return g_test_run ();
+}

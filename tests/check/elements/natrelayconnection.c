@@ -1,0 +1,429 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* The connection as applications see it: refusals on the bus, tokens, relays that go and come. */
+
+#include <gst/check/gstcheck.h>
+#include <gio/gio.h>
+#include <string.h>
+
+#include "media.h"
+
+#define VIDEO                                                                                      \
+  "videotestsrc is-live=true ! video/x-raw,width=64,height=48,framerate=50/1 ! vp8enc deadline=1 " \
+  "! "                                                                                             \
+  "rtpvp8pay mtu=1200"
+
+static RelayProcess relay;
+
+static void
+setup (void)
+{
+  relay_process_start (&relay);
+}
+
+static void
+teardown (void)
+{
+  relay_process_clear (&relay);
+}
+
+static GstElement *
+get (GstElement *pipeline, const gchar *name)
+{
+  GstElement *element = gst_bin_get_by_name (GST_BIN (pipeline), name);
+
+  fail_unless (element != NULL);
+  gst_object_unref (element); /* the pipeline has it */
+  return element;
+}
+
+/* ---- refusals ------------------------------------------------------------ */
+
+#define WRONG_FINGERPRINT "0000000000000000000000000000000000000000000000000000000000000000"
+
+static gchar *
+make_uri (const gchar *fingerprint, const gchar *token)
+{
+  return g_strdup_printf ("natrelay://127.0.0.1:%u/door?tls-fingerprint=%s&auth-token=%s",
+      relay.port, fingerprint, token);
+}
+
+/* One error on the bus of each, with a text and a code that tell why; here for both roles. */
+static void
+assert_refused (const gchar *uri, gboolean publish, gint code, const gchar *says)
+{
+  GstElement *pipeline = publish ? media_launch (VIDEO " ! natrelaysink name=r uri=\"%s\"", uri)
+                                 : media_launch ("natrelaysrc name=r uri=\"%s\" ! fakesink", uri);
+
+  media_play (pipeline);
+  media_assert_error (pipeline, "r", GST_RESOURCE_ERROR, code, says);
+  media_stop (pipeline);
+}
+
+GST_START_TEST (test_wrong_fingerprint)
+{
+  gchar *uri = make_uri (WRONG_FINGERPRINT, __i__ ? relay.publish_token : relay.subscribe_token);
+
+  assert_refused (uri, __i__, GST_RESOURCE_ERROR_OPEN_READ_WRITE, "fingerprint");
+  g_free (uri);
+}
+GST_END_TEST;
+
+GST_START_TEST (test_wrong_token)
+{
+  gchar *none = make_uri (relay.fingerprint, ""), *junk = make_uri (relay.fingerprint, "junk");
+  gchar *other = make_uri (relay.fingerprint, __i__ ? relay.subscribe_token : relay.publish_token);
+
+  assert_refused (none, __i__, GST_RESOURCE_ERROR_NOT_AUTHORIZED, "");
+  assert_refused (junk, __i__, GST_RESOURCE_ERROR_NOT_AUTHORIZED, "");
+  /* A token to watch is none to publish. */
+  assert_refused (other, __i__, GST_RESOURCE_ERROR_NOT_AUTHORIZED, "");
+  g_free (none);
+  g_free (junk);
+  g_free (other);
+}
+GST_END_TEST;
+
+GST_START_TEST (test_busy)
+{
+  gchar *uri = media_uri (&relay, "door", TRUE);
+  GstElement *first = media_launch (VIDEO " ! natrelaysink name=r uri=\"%s\"", uri);
+  GstElement *second = media_launch (VIDEO " ! natrelaysink name=r takeover=true uri=\"%s\"", uri);
+
+  media_play (first);
+  media_wait_element (first, "natrelay-connected");
+  media_play (second);
+  media_wait_element (second, "natrelay-connected");
+  /* It is told by whom it was replaced, and does not fight. */
+  media_assert_error (first, "r", GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_BUSY, "");
+  media_stop (first);
+  media_stop (second);
+  g_free (uri);
+}
+GST_END_TEST;
+
+/* ---- tokens -------------------------------------------------------------- */
+
+GST_START_TEST (test_token_of_environment)
+{
+  GstElement *pipeline = media_launch (VIDEO
+      " ! natrelaysink name=r uri=natrelay://127.0.0.1:%u/door tls-fingerprint=%s",
+      relay.port, relay.fingerprint);
+
+  g_setenv ("NATRELAY_AUTH_TOKEN", relay.publish_token, TRUE);
+  media_play (pipeline);
+  media_wait_element (pipeline, "natrelay-connected");
+  gst_element_set_state (pipeline, GST_STATE_READY);
+  /* The property goes first. */
+  g_object_set (get (pipeline, "r"), "auth-token", relay.subscribe_token, NULL);
+  media_play (pipeline);
+  media_assert_error (pipeline, "r", GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_NOT_AUTHORIZED, "");
+  media_stop (pipeline);
+  g_unsetenv ("NATRELAY_AUTH_TOKEN");
+}
+GST_END_TEST;
+
+static gchar *
+give_token (GstElement *element, gpointer token)
+{
+  return g_strdup (token);
+}
+
+/* Asked only when refused; the answer continues the session without an error. */
+GST_START_TEST (test_request_auth_token)
+{
+  GstElement *pipeline = media_launch (VIDEO
+      " ! natrelaysink name=r tls-fingerprint=%s auth-token=junk uri=natrelay://127.0.0.1:%u/door",
+      relay.fingerprint, relay.port);
+
+  g_signal_connect (
+      get (pipeline, "r"), "request-auth-token", G_CALLBACK (give_token), relay.publish_token);
+  media_play (pipeline);
+  media_wait_element (pipeline, "natrelay-connected");
+  media_stop (pipeline);
+}
+GST_END_TEST;
+
+/* An answer that is refused, too, or none, ends in one error. */
+GST_START_TEST (test_request_auth_token_in_vain)
+{
+  GstElement *pipeline = media_launch ("natrelaysrc name=r tls-fingerprint=%s auth-token=junk "
+                                       "uri=natrelay://127.0.0.1:%u/door ! fakesink",
+      relay.fingerprint, relay.port);
+
+  g_signal_connect (get (pipeline, "r"), "request-auth-token", G_CALLBACK (give_token),
+      (gpointer)(__i__ ? "more junk" : NULL));
+  media_play (pipeline);
+  media_assert_error (pipeline, "r", GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_NOT_AUTHORIZED, "");
+  media_stop (pipeline);
+}
+GST_END_TEST;
+
+/* A new token is taken while media flows, and nothing of it is lost. */
+GST_START_TEST (test_token_while_playing)
+{
+  gchar *uri = media_uri (&relay, "door", TRUE);
+  GstElement *pipeline = media_launch (VIDEO " ! natrelaysink name=r uri=\"%s\"", uri);
+  GstElement *sink = get (pipeline, "r");
+  guint64 sent;
+
+  media_play (pipeline);
+  media_wait_element (pipeline, "natrelay-connected");
+  g_object_set (sink, "auth-token", relay.publish_token, NULL);
+  sent = media_stat (sink, "packets-sent");
+  while (media_stat (sink, "packets-sent") < sent + 50)
+    g_usleep (10000);
+  media_wait_state (sink, "connected");
+  fail_unless_equals_uint64 (media_stat (sink, "reconnects"), 0);
+  media_stop (pipeline);
+  g_free (uri);
+}
+GST_END_TEST;
+
+/* ---- certificates -------------------------------------------------------- */
+
+static gboolean
+judge (
+    GstElement *element, GTlsCertificate *certificate, GTlsCertificateFlags errors, gpointer accept)
+{
+  fail_unless (G_IS_TLS_CERTIFICATE (certificate));
+  fail_unless (errors & G_TLS_CERTIFICATE_UNKNOWN_CA);
+  return accept != NULL;
+}
+
+GST_START_TEST (test_accept_certificate)
+{
+  GstElement *pipeline =
+      media_launch ("natrelaysrc name=r auth-token=%s uri=natrelay://127.0.0.1:%u/door ! fakesink",
+          relay.subscribe_token, relay.port);
+
+  g_signal_connect (
+      get (pipeline, "r"), "accept-certificate", G_CALLBACK (judge), GINT_TO_POINTER (__i__));
+  media_play (pipeline);
+  if (__i__)
+    media_wait_element (pipeline, "natrelay-connected");
+  else
+    media_assert_error (pipeline, "r", GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_OPEN_READ_WRITE, "");
+  media_stop (pipeline);
+}
+GST_END_TEST;
+
+GST_START_TEST (test_ca_file)
+{
+  gchar *file = g_build_filename (relay.state_dir, "certificate.pem", NULL);
+  GstElement *pipeline = media_launch ("natrelaysrc name=r tls-ca-file=\"%s\" auth-token=%s "
+                                       "uri=natrelay://127.0.0.1:%u/door ! fakesink",
+      file, relay.subscribe_token, relay.port);
+
+  fail_unless (g_file_test (file, G_FILE_TEST_EXISTS), "no %s", file);
+  media_play (pipeline);
+  media_wait_element (pipeline, "natrelay-connected");
+  media_stop (pipeline);
+  g_free (file);
+}
+GST_END_TEST;
+
+/* ---- messages ------------------------------------------------------------ */
+
+/* Each step begins and ends once, in order, and the addresses are told. */
+GST_START_TEST (test_messages)
+{
+  gchar *uri = media_uri (&relay, "door", FALSE);
+  GstElement *pipeline = media_launch ("natrelaysrc name=r uri=\"%s\" ! fakesink", uri);
+  GString *story = g_string_new (NULL);
+  const GstStructure *s;
+  GstMessage *message;
+  gchar *code;
+
+  media_play (pipeline);
+  do {
+    GstProgressType type;
+
+    message = media_wait (
+        pipeline, GST_MESSAGE_PROGRESS | GST_MESSAGE_ELEMENT, GST_OBJECT (get (pipeline, "r")));
+    if (GST_MESSAGE_TYPE (message) == GST_MESSAGE_ELEMENT)
+      break;
+    gst_message_parse_progress (message, &type, &code, NULL);
+    g_string_append_printf (story, "%s%s ", type == GST_PROGRESS_TYPE_START ? "+" : "-", code);
+    fail_unless (type == GST_PROGRESS_TYPE_START || type == GST_PROGRESS_TYPE_COMPLETE);
+    g_free (code);
+    gst_message_unref (message);
+  } while (TRUE);
+  fail_unless_equals_string (
+      story->str, "+negotiate -negotiate +challenge -challenge +register -register ");
+  s = gst_message_get_structure (message);
+  fail_unless (gst_structure_has_name (s, "natrelay-connected"));
+  fail_unless (g_str_has_prefix (gst_structure_get_string (s, "mapped-address"), "127.0.0.1:"));
+  fail_unless (strstr (gst_structure_get_string (s, "relay-address"), "127.0.0.1:") != NULL);
+  fail_unless_equals_string (gst_structure_get_string (s, "transport"), "udp");
+  gst_message_unref (message);
+  g_string_free (story, TRUE);
+  media_stop (pipeline);
+  g_free (uri);
+}
+GST_END_TEST;
+
+GST_START_TEST (test_stats)
+{
+  gchar *to = media_uri (&relay, "door", TRUE), *from = media_uri (&relay, "door", FALSE);
+  GstElement *sender = media_launch (VIDEO " ! natrelaysink name=r uri=\"%s\"", to);
+  GstElement *receiver = media_launch ("natrelaysrc name=r uri=\"%s\" ! fakesink sync=false", from);
+  static const gchar *const fields[] = {"local-address", "mapped-address", "relay-address",
+      "transport", "rtt-ms", "rebinds", "reconnects", "attempts", "packets-received",
+      "bytes-received", "packets-received-lost", "packets-received-dropped"};
+  GstStructure *stats;
+
+  media_play (receiver);
+  media_play (sender);
+  while (media_stat (get (receiver, "r"), "packets-received") < 50)
+    g_usleep (10000);
+  g_object_get (get (receiver, "r"), "stats", &stats, NULL);
+  fail_unless (gst_structure_has_name (stats, "application/x-natrelay-statistics"));
+  for (guint i = 0; i < G_N_ELEMENTS (fields); i++)
+    fail_unless (gst_structure_has_field (stats, fields[i]), "no %s", fields[i]);
+  gst_structure_free (stats);
+  fail_unless (media_stat (get (sender, "r"), "packets-sent") >= 50);
+  fail_unless (media_stat (get (sender, "r"), "bytes-sent") >= 50 * 30);
+  media_stop (receiver);
+  media_stop (sender);
+  g_free (to);
+  g_free (from);
+}
+GST_END_TEST;
+
+/* ---- relays that go and come --------------------------------------------- */
+
+static void
+wait_packets (GstElement *src, guint64 more)
+{
+  guint64 now = media_stat (src, "packets-received");
+  gint64 until = g_get_monotonic_time () + 20 * G_TIME_SPAN_SECOND;
+
+  while (media_stat (src, "packets-received") < now + more) {
+    fail_unless (g_get_monotonic_time () < until, "nothing arrives");
+    g_usleep (10000);
+  }
+}
+
+/* First absent, then there, then killed and started again. */
+GST_START_TEST (test_relay_comes_and_goes)
+{
+  gchar *to = media_uri (&relay, "door", TRUE), *from = media_uri (&relay, "door", FALSE);
+  GstElement *sender =
+      media_launch (VIDEO " ! natrelaysink name=r retry-backoff-max=0.5 uri=\"%s\"", to);
+  GstElement *receiver = media_launch ("natrelaysrc name=r retry-backoff-max=0.5 uri=\"%s\" ! "
+                                       "identity name=tap ! fakesink sync=false",
+      from);
+  Flow flow;
+
+  flow_init (&flow);
+  flow_watch (&flow, receiver, "tap");
+  relay_process_kill (&relay);
+  media_play (sender);
+  media_play (receiver);
+  media_wait_element (sender, "natrelay-connection-attempt");
+  media_wait_element (receiver, "natrelay-connection-attempt");
+  relay_process_restart (&relay);
+  media_wait_element (sender, "natrelay-connected");
+  fail_unless (flow_wait (&flow, 50, 20));
+  for (guint i = 0; i < 2; i++) {
+    relay_process_kill (&relay);
+    media_wait_state (get (receiver, "r"), "suspect");
+    relay_process_restart (&relay);
+    media_wait_state (get (receiver, "r"), "connected");
+    media_wait_state (get (sender, "r"), "connected");
+    wait_packets (get (receiver, "r"), 50);
+    fail_unless (flow_wait (&flow, flow_count (&flow) + 50, 20), "no media after restart %u", i);
+  }
+  media_stop (sender);
+  media_stop (receiver);
+  flow_clear (&flow);
+  g_free (to);
+  g_free (from);
+}
+GST_END_TEST;
+
+/* ---- states -------------------------------------------------------------- */
+
+static GstMessage *
+next_progress (GstElement *pipeline, GstClockTime patience)
+{
+  GstBus *bus = gst_element_get_bus (pipeline);
+  GstMessage *message = gst_bus_timed_pop_filtered (bus, patience, GST_MESSAGE_PROGRESS);
+
+  gst_object_unref (bus);
+  return message;
+}
+
+static void
+wait_for_caps (GstElement *sink)
+{
+  gint64 until = g_get_monotonic_time () + 20 * G_TIME_SPAN_SECOND;
+  GstPad *pad = gst_element_get_static_pad (sink, "sink_0");
+
+  while (!gst_pad_has_current_caps (pad)) {
+    fail_unless (g_get_monotonic_time () < until, "no caps came");
+    g_usleep (1000);
+  }
+  gst_object_unref (pad);
+}
+
+/* A progress that began in PAUSED would make gst-launch-1.0 wait for the network before it plays, a file
+ * for a relay that is not there, or one branch for another. */
+GST_START_TEST (test_no_network_before_playing)
+{
+  gchar *uri = media_uri (&relay, "door", __i__);
+  GstElement *pipeline = __i__ ? media_launch ("audiotestsrc ! audioconvert ! rtpL16pay mtu=1200 ! "
+                                               "natrelaysink name=r uri=\"%s\"",
+                                     uri)
+                               : media_launch ("natrelaysrc name=r uri=\"%s\" ! fakesink", uri);
+  GstMessage *message;
+  GstProgressType type;
+
+  for (guint round = 0; round < 2; round++) {
+    gst_element_set_state (pipeline, GST_STATE_PAUSED);
+    if (__i__)
+      wait_for_caps (get (pipeline, "r"));
+    message = next_progress (pipeline, 200 * GST_MSECOND);
+    fail_unless (message == NULL, "a progress in PAUSED");
+    media_play (pipeline);
+    message = next_progress (pipeline, 20 * GST_SECOND);
+    fail_unless (message != NULL, "no progress in PLAYING");
+    gst_message_parse_progress (message, &type, NULL, NULL);
+    fail_unless_equals_int (type, GST_PROGRESS_TYPE_START);
+    gst_message_unref (message);
+    media_wait_element (pipeline, "natrelay-connected");
+    gst_element_set_state (pipeline, GST_STATE_READY);
+  }
+  media_stop (pipeline);
+  g_free (uri);
+}
+GST_END_TEST;
+
+static Suite *
+natrelayconnection_suite (void)
+{
+  Suite *s = suite_create ("natrelayconnection");
+  TCase *tc = tcase_create ("general");
+
+  suite_add_tcase (s, tc);
+  tcase_add_checked_fixture (tc, setup, teardown);
+  tcase_add_loop_test (tc, test_wrong_fingerprint, 0, 2);
+  tcase_add_loop_test (tc, test_wrong_token, 0, 2);
+  tcase_add_test (tc, test_busy);
+  tcase_add_test (tc, test_token_of_environment);
+  tcase_add_test (tc, test_request_auth_token);
+  tcase_add_loop_test (tc, test_request_auth_token_in_vain, 0, 2);
+  tcase_add_test (tc, test_token_while_playing);
+  tcase_add_loop_test (tc, test_accept_certificate, 0, 2);
+  tcase_add_test (tc, test_ca_file);
+  tcase_add_test (tc, test_messages);
+  tcase_add_test (tc, test_stats);
+  tcase_add_test (tc, test_relay_comes_and_goes);
+  tcase_add_loop_test (tc, test_no_network_before_playing, 1, 2);
+  return s;
+}
+
+GST_CHECK_MAIN (natrelayconnection);
