@@ -22,7 +22,8 @@
 #include "natserver/observe/statuspage.h"
 
 #define PORT_TRIES        32 /* for a port that is free for TCP and UDP alike */
-#define DESCRIPTORS_SPARE 64 /* files, UDP sockets and what libraries open */
+#define DESCRIPTORS_SPARE 64 /* files and what libraries open */
+#define DESCRIPTORS_RINGS 3  /* of a worker, besides its UDP sockets */
 
 struct _NatRelay {
   const NatConfig *config;
@@ -166,9 +167,6 @@ bind_udp (NatRelay *relay, GError **error)
   relay->dataplane = nat_dataplane_new (&dp, &hints, error);
   if (relay->dataplane == NULL)
     return FALSE;
-  if (nat_dataplane_n_workers (relay->dataplane) < relay->config->workers)
-    g_message (
-        "this version forwards media with %u worker", nat_dataplane_n_workers (relay->dataplane));
   lines = g_strsplit (hints ? hints : "", "\n", -1);
   for (guint i = 0; lines[i] != NULL; i++) {
     if (*lines[i] != '\0')
@@ -255,8 +253,11 @@ make_admission (const NatConfig *config)
 }
 
 static NatHttpLimits
-http_limits (const NatConfig *config)
+http_limits (NatRelay *relay)
 {
+  const NatConfig *config = relay->config;
+  guint spare = DESCRIPTORS_SPARE +
+                nat_dataplane_n_workers (relay->dataplane) * (relay->n_listen + DESCRIPTORS_RINGS);
   NatHttpLimits limits = {config->max_connections, config->max_connections_per_address,
       config->max_handshakes, config->request_timeout * 1000};
   struct rlimit files;
@@ -268,8 +269,8 @@ http_limits (const NatConfig *config)
   files.rlim_cur = files.rlim_max;
   if (setrlimit (RLIMIT_NOFILE, &files) != 0)
     files.rlim_cur = before;
-  if (files.rlim_cur < limits.connections + DESCRIPTORS_SPARE) {
-    limits.connections = (guint)MAX (4, (gint64)files.rlim_cur - DESCRIPTORS_SPARE);
+  if (files.rlim_cur < limits.connections + spare) {
+    limits.connections = (guint)MAX (4, (gint64)files.rlim_cur - spare);
     g_warning ("the system allows %" G_GUINT64_FORMAT " descriptors only (LimitNOFILE, ulimit -n): "
                "max-connections is lowered to %u",
         (guint64)files.rlim_cur, limits.connections);
@@ -282,7 +283,7 @@ make_control (NatRelay *relay)
 {
   NatRegistryConfig registry = {
       relay->dataplane, relay->secrets, relay->admission, relay->ended, {0}};
-  NatHttpLimits limits = http_limits (relay->config);
+  NatHttpLimits limits = http_limits (relay);
   NatApi *api = &relay->api;
 
   memcpy (registry.boot_id, relay->boot_id, sizeof registry.boot_id);

@@ -2,31 +2,117 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* One worker so far. More of them would each have sockets of their own on the same ports
- * (SO_REUSEPORT), and commands and events rings of their own; this file would choose the ring by session. */
+/* The workers together, as control sees them. What concerns a stream goes to the worker that owns
+ * it, under the mesh's lock: so it comes there after the stream itself, should that just have changed
+ * hands. What ended is told to all. */
 
 #include "natserver/data/dataplane.h"
 
+#include <sched.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
+#include "natproto/crypto.h"
+#include "natproto/error.h"
+#include "natserver/data/exchange.h"
 #include "natserver/data/worker.h"
 
 struct _NatDataplane {
-  NatWorker *worker;
-  NatWorkerCounters *counters[1];
+  guint n;
+  NatWorker *workers[NAT_WORKERS_MAX];
+  NatWorkerCounters *counters[NAT_WORKERS_MAX];
+  NatMesh *mesh; /* NULL: one worker */
+  int event_fd;  /* of several: an epoll of their rings */
+  guint turn;    /* who gets the next new stream */
+  guint reading; /* whose events are read */
 };
+
+/* ---- Set-up ------------------------------------------------------------ */
+
+/* Cores that we may run on, in order; returns how many. */
+static guint
+allowed_cpus (gint cpus[NAT_WORKERS_MAX])
+{
+  cpu_set_t set;
+  guint n = 0;
+
+  if (sched_getaffinity (0, sizeof set, &set) < 0)
+    return 0;
+  for (gint i = 0; i < CPU_SETSIZE && n < NAT_WORKERS_MAX; i++) {
+    if (CPU_ISSET ((gsize)i, &set))
+      cpus[n++] = i;
+  }
+  return n;
+}
+
+guint
+nat_dataplane_default_workers (void)
+{
+  gint cpus[NAT_WORKERS_MAX];
+
+  return MAX (allowed_cpus (cpus), 1);
+}
+
+static gboolean
+add_workers (
+    NatDataplane *dp, const NatDataplaneConfig *config, guint n, char **hints, GError **error)
+{
+  gint cpus[NAT_WORKERS_MAX];
+  gboolean pinned = allowed_cpus (cpus) >= n && n > 1;
+  guint8 key[32];
+
+  nat_crypto_random (key, sizeof key);
+  for (dp->n = 0; dp->n < n; dp->n++) {
+    NatWorkerPlace place = {
+        key, dp->mesh, dp->n ? dp->workers[0]->io : NULL, dp->n, n, pinned ? cpus[dp->n] : -1};
+    NatWorker *w = nat_worker_new (config, &place, dp->n ? NULL : hints, error);
+
+    if (!w)
+      break;
+    dp->workers[dp->n] = w;
+    dp->counters[dp->n] = w->counters;
+  }
+  nat_crypto_wipe (key, sizeof key);
+  return dp->n == n;
+}
+
+static gboolean
+join_events (NatDataplane *dp)
+{
+  struct epoll_event event = {.events = EPOLLIN};
+  gboolean ok;
+
+  if (!dp->mesh)
+    return TRUE;
+  dp->event_fd = epoll_create1 (EPOLL_CLOEXEC);
+  ok = dp->event_fd >= 0;
+  for (guint i = 0; ok && i < dp->n; i++)
+    ok = epoll_ctl (dp->event_fd, EPOLL_CTL_ADD, nat_ring_fd (dp->workers[i]->events), &event) == 0;
+  return ok;
+}
 
 NatDataplane *
 nat_dataplane_new (const NatDataplaneConfig *config, char **hints, GError **error)
 {
-  NatWorker *worker = nat_worker_new (config, hints, error);
-  NatDataplane *dp;
+  NatDataplane *dp = g_new0 (NatDataplane, 1);
+  guint n =
+      config->workers ? MIN (config->workers, NAT_WORKERS_MAX) : nat_dataplane_default_workers ();
+  gboolean ok = TRUE;
 
-  if (!worker)
-    return NULL;
-  dp = g_new0 (NatDataplane, 1);
-  dp->worker = worker;
-  dp->counters[0] = worker->counters;
+  dp->event_fd = -1;
+  if (n > 1) {
+    dp->mesh = nat_mesh_new (n, nat_exchange_letter_size ());
+    ok = dp->mesh != NULL;
+  }
+  if (ok && !add_workers (dp, config, n, hints, error))
+    g_clear_pointer (&dp, nat_dataplane_free);
+  else if (!ok || !join_events (dp)) {
+    g_set_error_literal (error, NAT_ERROR, NAT_ERROR_ARGUMENT,
+        "the system gives no more file descriptors; raise the limit (ulimit -n, or LimitNOFILE= "
+        "in the unit)");
+    g_clear_pointer (&dp, nat_dataplane_free);
+  }
   return dp;
 }
 
@@ -36,45 +122,61 @@ nat_dataplane_free (NatDataplane *dp)
   if (!dp)
     return;
   nat_dataplane_stop (dp, NAT_REASON_GOING_AWAY);
-  nat_worker_free (dp->worker);
+  for (guint i = 0; i < dp->n; i++)
+    nat_worker_free (dp->workers[i]);
+  nat_mesh_free (dp->mesh);
+  if (dp->event_fd >= 0)
+    close (dp->event_fd);
   g_free (dp);
 }
 
 const NatAddress *
 nat_dataplane_local (NatDataplane *dp, guint index)
 {
-  return nat_udpio_local (dp->worker->io, index);
+  return nat_udpio_local (dp->workers[0]->io, index);
 }
 
 void
 nat_dataplane_set_times (NatDataplane *dp, const NatDataTimes *times)
 {
-  g_return_if_fail (!dp->worker->running);
-  dp->worker->times = *times;
+  for (guint i = 0; i < dp->n; i++) {
+    g_return_if_fail (!dp->workers[i]->running);
+    dp->workers[i]->times = *times;
+  }
 }
 
 void
 nat_dataplane_get_times (NatDataplane *dp, NatDataTimes *times)
 {
-  *times = dp->worker->times;
+  *times = dp->workers[0]->times;
 }
 
 gboolean
 nat_dataplane_start (NatDataplane *dp, GError **error)
 {
-  return nat_worker_start (dp->worker, error);
+  for (guint i = 0; i < dp->n; i++) {
+    if (!nat_worker_start (dp->workers[i], error))
+      return FALSE;
+  }
+  return TRUE;
 }
 
+/* All at once: each says its goodbyes while the others say theirs. */
 void
 nat_dataplane_stop (NatDataplane *dp, NatReason reason)
 {
-  nat_worker_stop (dp->worker, reason);
+  if (dp->mesh)
+    nat_mesh_close (dp->mesh);
+  for (guint i = 0; i < dp->n; i++)
+    nat_worker_ask_to_stop (dp->workers[i], reason);
+  for (guint i = 0; i < dp->n; i++)
+    nat_worker_join (dp->workers[i]);
 }
 
 guint
 nat_dataplane_n_workers (NatDataplane *dp)
 {
-  return G_N_ELEMENTS (dp->counters);
+  return dp->n;
 }
 
 NatWorkerCounters *const *
@@ -88,10 +190,8 @@ nat_dataplane_worker_counters (NatDataplane *dp)
 /* While no thread runs, its memory is ours: a relay that starts hands over any number of ended ids
  * without filling a ring that nobody empties yet. */
 static gboolean
-post (NatDataplane *dp, const NatCommand *command)
+post_to (NatWorker *w, const NatCommand *command)
 {
-  NatWorker *w = dp->worker;
-
   if (!w->running) {
     w->now_us = g_get_monotonic_time ();
     nat_worker_apply (w, command);
@@ -103,6 +203,51 @@ post (NatDataplane *dp, const NatCommand *command)
   return FALSE;
 }
 
+/* To the stream's owner. One that is new goes to each worker in turn, until a publisher is heard. make:
+ * the command makes the stream; else without one there is nothing to do. */
+static gboolean
+post (NatDataplane *dp, const char *stream, gboolean make, const NatCommand *command)
+{
+  gboolean ok = TRUE;
+  gint owner, found;
+
+  if (!dp->mesh)
+    return post_to (dp->workers[0], command);
+  nat_mesh_lock (dp->mesh);
+  owner = found = nat_mesh_owner (dp->mesh, stream);
+  if (owner < 0 && make) {
+    owner = (gint)(dp->turn++ % dp->n);
+    nat_mesh_assign (dp->mesh, stream, (guint)owner);
+  }
+  if (owner >= 0)
+    ok = post_to (dp->workers[owner], command);
+  if (!ok && found < 0)
+    nat_mesh_forget (dp->mesh, stream);
+  nat_mesh_unlock (dp->mesh);
+  return ok;
+}
+
+/* To all or to none. */
+static gboolean
+post_to_all (NatDataplane *dp, const NatCommand *command)
+{
+  gboolean ok = TRUE;
+
+  if (!dp->mesh)
+    return post_to (dp->workers[0], command);
+  /* Not while a stream changes hands: one of its owners must see it. */
+  nat_mesh_lock (dp->mesh);
+  for (guint i = 0; i < dp->n && ok; i++) {
+    ok = !dp->workers[i]->running || nat_ring_space (dp->workers[i]->commands) > 0;
+    if (!ok)
+      nat_counter_add (&dp->workers[i]->counters->commands_refused, 1);
+  }
+  for (guint i = 0; i < dp->n && ok; i++)
+    post_to (dp->workers[i], command);
+  nat_mesh_unlock (dp->mesh);
+  return ok;
+}
+
 gboolean
 nat_dataplane_add_session (NatDataplane *dp, const NatTicket *ticket, NatSessionCounters *counters)
 {
@@ -110,7 +255,7 @@ nat_dataplane_add_session (NatDataplane *dp, const NatTicket *ticket, NatSession
 
   command.session.ticket = *ticket;
   command.session.counters = nat_session_counters_ref (counters);
-  if (post (dp, &command))
+  if (post (dp, ticket->stream, TRUE, &command))
     return TRUE;
   nat_session_counters_unref (counters);
   return FALSE;
@@ -122,7 +267,7 @@ nat_dataplane_renew_session (NatDataplane *dp, const NatTicket *ticket)
   NatCommand command = {.type = NAT_COMMAND_RENEW};
 
   command.session.ticket = *ticket;
-  return post (dp, &command);
+  return post (dp, ticket->stream, FALSE, &command);
 }
 
 gboolean
@@ -134,7 +279,7 @@ nat_dataplane_end_session (NatDataplane *dp, const guint8 session_id[NAT_SESSION
   memcpy (command.end.id, session_id, NAT_SESSION_ID_SIZE);
   command.end.reason = reason;
   command.end.until_s = until_s;
-  return post (dp, &command);
+  return post_to_all (dp, &command);
 }
 
 gboolean
@@ -154,19 +299,27 @@ nat_dataplane_set_description (NatDataplane *dp, const char *stream, const NatTr
     command.describe.has_publisher = TRUE;
     memcpy (command.describe.publisher_id, publisher_id, NAT_SESSION_ID_SIZE);
   }
-  return post (dp, &command);
+  return post (dp, stream, TRUE, &command);
 }
 
 /* ---- Events ------------------------------------------------------------ */
 
+/* A stream changes hands only when all events of its old owner were read: so a session's events come
+ * in their order, whichever ring each comes from. */
+
 int
 nat_dataplane_event_fd (NatDataplane *dp)
 {
-  return nat_ring_fd (dp->worker->events);
+  return dp->mesh ? dp->event_fd : nat_ring_fd (dp->workers[0]->events);
 }
 
 gboolean
 nat_dataplane_poll_event (NatDataplane *dp, NatEvent *event)
 {
-  return nat_ring_pop (dp->worker->events, event);
+  for (guint i = 0; i < dp->n; i++) {
+    if (nat_ring_pop (dp->workers[dp->reading]->events, event))
+      return TRUE;
+    dp->reading = (dp->reading + 1) % dp->n;
+  }
+  return FALSE;
 }

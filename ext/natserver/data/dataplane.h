@@ -24,7 +24,7 @@ typedef struct _NatDataplane NatDataplane;
 typedef struct {
   NatAddress listen[NAT_LISTEN_MAX]; /* UDP; port 0 = any, see nat_dataplane_local */
   guint n_listen;
-  guint workers;       /* 1 */
+  guint workers;       /* at most 64; 0 = one for each core that we may run on */
   gsize socket_buffer; /* bytes for SO_RCVBUF and SO_SNDBUF; 0 = 8 MiB */
   guint8 boot_id[NAT_BOOT_ID_SIZE];
   NatSecrets *secrets; /* read by all threads; outlives the data plane */
@@ -42,6 +42,7 @@ gboolean nat_dataplane_start (NatDataplane *dp, GError **error);
 void nat_dataplane_stop (NatDataplane *dp, NatReason reason);
 void nat_dataplane_free (NatDataplane *dp);
 guint nat_dataplane_n_workers (NatDataplane *dp);
+guint nat_dataplane_default_workers (void);
 NatWorkerCounters *const *nat_dataplane_worker_counters (NatDataplane *dp);
 
 /* ---- Commands: FALSE if the ring is full (counted; the caller tries again later) -------- */

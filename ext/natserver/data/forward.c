@@ -86,7 +86,7 @@ check (NatWorker *w, NatDataSession *s, const NatRtpHeader *h, gsize len)
   NatDataTrack *track = nat_roster_track (s->stream, h->ssrc);
 
   if (s->stream->publisher == s && s->stream->version != 0 && track &&
-      nat_limiter_take (&s->rate, w->now_us, (gint64)len))
+      (!s->rate || nat_limiter_take (s->rate, w->now_us, (gint64)len)))
     return track;
   nat_counter_add (&s->counters->rtp_refused, 1);
   return NULL;

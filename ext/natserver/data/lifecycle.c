@@ -97,9 +97,9 @@ nat_lifecycle_heard (NatWorker *w, NatDataSession *s)
 static void
 check_paths (NatWorker *w, NatDataSession *s)
 {
-  for (guint i = 0; i < NAT_PATHS_MAX; i++) {
-    NatPath *p = &s->paths[i];
-    if (p->valid_us && w->now_us - p->valid_us > w->times.consent_us)
+  for (NatPath *p = s->paths, *next; p; p = next) {
+    next = p->next;
+    if (w->now_us - p->valid_us > w->times.consent_us)
       nat_roster_drop_path (w->roster, p);
   }
 }

@@ -15,6 +15,7 @@
 #include "natproto/rtp.h"
 #include "natproto/stun.h"
 #include "natproto/stunauth.h"
+#include "natserver/data/exchange.h"
 #include "natserver/data/rtcpagg.h"
 
 #define ANSWER_MAX 512
@@ -94,10 +95,11 @@ refuse (Request *q)
 static void
 refuse_with_challenge (Request *q)
 {
+  NatWorker *w = q->w;
   char nonce[NAT_NONCE_LEN + 1];
+  gint64 time_us = w->mesh ? nat_mesh_nonce_time (w->mesh, w->now_us) : w->now_us;
 
-  nat_challenge_issue (
-      q->w->challenge, q->w->now_us, &q->source->key.remote, &q->source->key.local, nonce);
+  nat_challenge_issue (w->challenge, time_us, &q->source->key.remote, &q->source->key.local, nonce);
   nat_stunauth_add_challenge (&q->out, nonce);
   q->challenges = TRUE;
   refuse (q);
@@ -171,8 +173,7 @@ recall (Request *q)
 {
   NatDataSession *s = q->path ? q->path->session : NULL;
 
-  if (!s || s->username_len != q->msg.username.len ||
-      memcmp (s->username, q->msg.username.data, s->username_len) != 0)
+  if (!s || !nat_roster_remembers (s, &q->msg.username))
     return FALSE;
   memcpy (q->ticket.session_id, s->id, sizeof s->id);
   memcpy (q->key, s->key, sizeof q->key);
@@ -214,9 +215,12 @@ authenticate (Request *q)
 static gboolean
 nonce_is_good (Request *q)
 {
-  return nat_challenge_check (q->w->challenge, q->w->now_us, &q->source->key.remote,
-             &q->source->key.local, q->msg.nonce.data, q->msg.nonce.len,
-             &q->issued_us) == NAT_CHALLENGE_GOOD;
+  NatWorker *w = q->w;
+  /* Another's clock may have been read a moment after ours. */
+  gint64 now_us = w->mesh ? MAX (w->now_us, nat_mesh_last_nonce (w->mesh)) : w->now_us;
+
+  return nat_challenge_check (w->challenge, now_us, &q->source->key.remote, &q->source->key.local,
+             q->msg.nonce.data, q->msg.nonce.len, &q->issued_us) == NAT_CHALLENGE_GOOD;
 }
 
 /* ---- What does it change? ---------------------------------------------- */
@@ -243,23 +247,18 @@ selection_holds (const Request *q)
          q->issued_us > s->selection_us;
 }
 
+/* The contexts of the old epoch go; those of the new one are made when they are needed. */
 static void
 adopt_epoch (Request *q)
 {
   NatDataSession *s = q->session;
-  char password[NAT_PASSWORD_TEXT + 1];
 
   if (s->has_epoch && memcmp (s->epoch, q->msg.epoch.data, sizeof s->epoch) == 0)
     return;
-  if (!nat_ticket_password (q->w->secrets, s->password_secret, s->id, password))
-    return;
   s->has_epoch = TRUE;
   memcpy (s->epoch, q->msg.epoch.data, sizeof s->epoch);
-  nat_srtcp_free (s->from_client);
-  nat_srtcp_free (s->to_client);
-  s->from_client = nat_srtcp_new (password, NAT_SRTCP_CLIENT_TO_RELAY, q->w->boot_id, s->epoch);
-  s->to_client = nat_srtcp_new (password, NAT_SRTCP_RELAY_TO_CLIENT, q->w->boot_id, s->epoch);
-  nat_crypto_wipe (password, sizeof password);
+  g_clear_pointer (&s->from_client, nat_srtcp_free);
+  g_clear_pointer (&s->to_client, nat_srtcp_free);
 }
 
 static void
@@ -293,12 +292,17 @@ accept_request (Request *q)
 {
   gboolean had_path;
 
-  if (!q->session || q->session->state == NAT_DATA_DORMANT)
+  if (!q->session || q->session->state == NAT_DATA_DORMANT) {
+    if (q->w->exchange && !nat_exchange_claim (q->w, q->ticket.stream))
+      return;
     q->session = nat_lifecycle_revive (q->w, &q->ticket);
+  }
   had_path = q->session->selected != NULL;
   adopt_epoch (q);
   adopt_credentials (q);
   adopt_path (q);
+  if (q->w->exchange)
+    nat_exchange_heard (q->w, q->source, q->path);
   q->session->nonce_us = MAX (q->session->nonce_us, q->issued_us);
   nat_lifecycle_bound (q->w, q->path);
   succeed (q);
@@ -327,15 +331,35 @@ serve (Request *q)
   /* No room for the events: control is behind. Silence makes the client ask again. */
 }
 
+/* Genuine, but of a stream that another worker owns: the rest is for that one to judge. */
+static gboolean
+pass_on (Request *q)
+{
+  gint owner;
+
+  if (!q->w->exchange || !q->opened)
+    return FALSE;
+  owner = nat_exchange_owner (q->w, q->ticket.stream);
+  if (owner < 0 || owner == q->w->index) {
+    /* It may be another's since a stream came to us. */
+    q->path = nat_roster_find_path (q->w->roster, &q->source->key);
+    return FALSE;
+  }
+  nat_exchange_forward (q->w, (guint)owner, q->source, q->msg.bytes, q->msg.len);
+  return TRUE;
+}
+
 static void
 handle (Request *q)
 {
-  switch (nat_stunauth_inspect (&q->msg)) {
-  case NAT_STUNAUTH_NONE: refuse_unauthenticated (q); return;
-  case NAT_STUNAUTH_INCOMPLETE: refuse_bad (q); return;
-  case NAT_STUNAUTH_COMPLETE: break;
-  }
-  if (!authenticate (q))
+  NatStunAuthStatus credentials = nat_stunauth_inspect (&q->msg);
+
+  if (credentials == NAT_STUNAUTH_COMPLETE && authenticate (q) && pass_on (q))
+    return;
+  nat_counter_add (&q->w->counters->stun_requests, 1);
+  if (credentials == NAT_STUNAUTH_INCOMPLETE)
+    refuse_bad (q);
+  else if (!q->authentic)
     refuse_unauthenticated (q);
   else if (!nonce_is_good (q))
     refuse_stale (q);
@@ -361,7 +385,6 @@ nat_responder_receive (
     nat_counter_add (&w->counters->drop_unknown, 1);
     return;
   }
-  nat_counter_add (&w->counters->stun_requests, 1);
   handle (&q);
   nat_crypto_wipe (q.key, sizeof q.key);
 }
@@ -392,13 +415,16 @@ void
 nat_responder_indicate_session (NatWorker *w, NatDataSession *s, NatReason reason)
 {
   NatPath *path = s->selected;
+  NatUdpDest dest;
 
-  for (guint i = 0; i < NAT_PATHS_MAX && !s->selected; i++) {
-    if (s->paths[i].valid_us && (!path || s->paths[i].valid_us > path->valid_us))
-      path = &s->paths[i];
+  for (NatPath *p = s->paths; p && !s->selected; p = p->next) {
+    if (!path || p->valid_us > path->valid_us)
+      path = p;
   }
-  if (path)
-    nat_responder_indicate (w, &path->dest, reason);
+  if (!path)
+    return;
+  nat_roster_dest (path, &dest);
+  nat_responder_indicate (w, &dest, reason);
 }
 
 static gboolean

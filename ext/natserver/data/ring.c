@@ -71,6 +71,12 @@ nat_ring_space (NatRing *ring)
 }
 
 gboolean
+nat_ring_is_drained (NatRing *ring)
+{
+  return nat_ring_space (ring) == ring->mask + 1;
+}
+
+gboolean
 nat_ring_push (NatRing *ring, gconstpointer item)
 {
   guint tail = atomic_load_explicit (&ring->tail, memory_order_relaxed);

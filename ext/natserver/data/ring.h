@@ -19,7 +19,8 @@ void nat_ring_free (NatRing *ring); /* wipes what is in it */
 
 /* Writer's side. FALSE: full. */
 gboolean nat_ring_push (NatRing *ring, gconstpointer item);
-guint nat_ring_space (NatRing *ring); /* items that surely fit now */
+guint nat_ring_space (NatRing *ring);         /* items that surely fit now */
+gboolean nat_ring_is_drained (NatRing *ring); /* the reader took all */
 /* Wakes the reader; push does so by itself. */
 void nat_ring_wake (NatRing *ring);
 

@@ -10,11 +10,24 @@
 
 #define STREAM_KEPT_US ((gint64)NAT_TICKET_LIFETIME_S * G_USEC_PER_SEC)
 
-typedef struct {
+struct _NatDataEnded {
   guint8 id[NAT_SESSION_ID_SIZE]; /* first: it is the hash key */
   NatReason reason;
   gint64 until_s;
-} Ended;
+  const NatDataStream *stream; /* of the forgotten; only to be compared */
+  NatDataEnded *next;          /* between two rosters */
+};
+
+static NatDataEnded *
+new_ended (const guint8 id[NAT_SESSION_ID_SIZE], NatReason reason, gint64 until_s)
+{
+  NatDataEnded *e = g_new0 (NatDataEnded, 1);
+
+  memcpy (e->id, id, sizeof e->id);
+  e->reason = reason;
+  e->until_s = until_s;
+  return e;
+}
 
 /* ---- The whole --------------------------------------------------------- */
 
@@ -40,8 +53,12 @@ free_session (NatDataSession *s)
   nat_srtcp_free (s->from_client);
   nat_srtcp_free (s->to_client);
   nat_session_counters_unref (s->counters);
-  nat_crypto_wipe (s->username, s->username_len);
-  g_free (s->username);
+  while (s->paths) {
+    NatPath *next = s->paths->next;
+    g_free (s->paths);
+    s->paths = next;
+  }
+  g_free (s->rate);
   nat_crypto_wipe (s, sizeof *s);
   g_free (s);
 }
@@ -69,6 +86,7 @@ nat_roster_new (void)
   r->sessions = g_hash_table_new (id_hash, id_equal);
   r->streams = g_hash_table_new_full (g_str_hash, g_str_equal, NULL, free_stream);
   r->ended = g_hash_table_new_full (id_hash, id_equal, g_free, NULL);
+  r->forgotten = g_hash_table_new_full (id_hash, id_equal, g_free, NULL);
   r->ssrcs = g_hash_table_new (NULL, NULL);
   r->live = g_ptr_array_new ();
   g_queue_init (&r->active);
@@ -90,6 +108,7 @@ nat_roster_free (NatRoster *r)
   g_hash_table_unref (r->sessions);
   g_hash_table_unref (r->streams);
   g_hash_table_unref (r->ended);
+  g_hash_table_unref (r->forgotten);
   g_hash_table_unref (r->ssrcs);
   g_ptr_array_unref (r->live);
   nat_table_free (r->paths);
@@ -114,19 +133,27 @@ is_receiver (const NatDataSession *s)
   return s->role == NAT_ROLE_SUBSCRIBER && s->selected != NULL;
 }
 
+/* Grouped by socket: neighbours then share a system call. */
 static NatReceivers *
 build_receivers (const NatDataStream *stream)
 {
+  guint start[NAT_UDPIO_SOCKETS + 1] = {0};
   NatReceivers *new;
-  guint n = 0;
 
-  for (const NatDataSession *s = stream->sessions; s; s = s->next)
-    n += is_receiver (s);
-  new = g_malloc0 (sizeof *new + n * sizeof new->list[0]);
-  for (guint socket = 0; socket < NAT_UDPIO_SOCKETS && new->n < n; socket++) {
-    for (NatDataSession *s = stream->sessions; s; s = s->next) {
-      if (is_receiver (s) && s->selected->dest.socket == socket)
-        new->list[new->n++] = (NatReceiver){s->selected->dest, s, s->counters};
+  for (const NatDataSession *s = stream->sessions; s; s = s->next) {
+    if (is_receiver (s))
+      start[s->selected->socket + 1]++;
+  }
+  for (guint i = 0; i < NAT_UDPIO_SOCKETS; i++)
+    start[i + 1] += start[i];
+  new = g_malloc (sizeof *new + start[NAT_UDPIO_SOCKETS] * sizeof new->list[0]);
+  new->n = start[NAT_UDPIO_SOCKETS];
+  for (NatDataSession *s = stream->sessions; s; s = s->next) {
+    if (is_receiver (s)) {
+      NatReceiver *receiver = &new->list[start[s->selected->socket]++];
+      nat_roster_dest (s->selected, &receiver->dest);
+      receiver->session = s;
+      receiver->counters = s->counters;
     }
   }
   return new;
@@ -166,13 +193,25 @@ void
 nat_roster_drop_path (NatRoster *r, NatPath *path)
 {
   NatDataSession *s = path->session;
+  NatPath **link = &s->paths;
 
   nat_table_remove (r->paths, &path->key);
   if (s->selected == path) {
     s->selected = NULL;
     mark_stale (r, s->stream);
   }
-  memset (path, 0, sizeof *path);
+  while (*link != path)
+    link = &(*link)->next;
+  *link = path->next;
+  g_free (path);
+}
+
+void
+nat_roster_dest (const NatPath *path, NatUdpDest *dest)
+{
+  NatUdpSource source = {.key = path->key, .socket = path->socket, .interface = path->interface};
+
+  nat_udpio_dest_fill (dest, &source, path->many_locals);
 }
 
 void
@@ -184,30 +223,36 @@ nat_roster_select (NatRoster *r, NatPath *path)
   mark_stale (r, s->stream);
 }
 
-/* A free slot, or else the one that was valid longest ago and is not selected. */
-static NatPath *
-oldest_path (NatDataSession *s)
+/* Makes room for one more: the one goes that was valid longest ago and is not selected. */
+static void
+drop_oldest_path (NatRoster *r, NatDataSession *s)
 {
   NatPath *oldest = NULL;
+  guint n = 0;
 
-  for (guint i = 0; i < NAT_PATHS_MAX; i++) {
-    NatPath *p = &s->paths[i];
+  for (NatPath *p = s->paths; p; p = p->next) {
+    n++;
     if (p != s->selected && (!oldest || p->valid_us < oldest->valid_us))
       oldest = p;
   }
-  return oldest;
+  if (n >= NAT_PATHS_MAX)
+    nat_roster_drop_path (r, oldest);
 }
 
 static NatPath *
 new_path (NatRoster *r, NatDataSession *s, const NatUdpSource *source, const NatUdpio *io)
 {
-  NatPath *path = oldest_path (s);
+  NatPath *path;
 
-  if (path->valid_us)
-    nat_roster_drop_path (r, path);
+  drop_oldest_path (r, s);
+  path = g_new0 (NatPath, 1);
   path->key = source->key;
   path->session = s;
-  nat_udpio_dest_init (io, &path->dest, source);
+  path->socket = (guint8)source->socket;
+  path->interface = source->interface;
+  path->many_locals = nat_udpio_has_many_locals (io, source->socket);
+  path->next = s->paths;
+  s->paths = path;
   nat_table_insert (r->paths, &path->key);
   return path;
 }
@@ -237,10 +282,24 @@ nat_roster_find (NatRoster *r, const guint8 id[NAT_SESSION_ID_SIZE])
 }
 
 static void
-enlist (NatRoster *r, NatDataSession *s)
+join_live (NatRoster *r, NatDataSession *s)
 {
   s->live_index = r->live->len;
   g_ptr_array_add (r->live, s);
+}
+
+static void
+leave_live (NatRoster *r, NatDataSession *s)
+{
+  g_ptr_array_remove_index_fast (r->live, s->live_index);
+  if (s->live_index < r->live->len)
+    ((NatDataSession *)r->live->pdata[s->live_index])->live_index = s->live_index;
+}
+
+static void
+enlist (NatRoster *r, NatDataSession *s)
+{
+  join_live (r, s);
   if (s->stream->has_publisher && id_equal (s->stream->publisher_id, s->id))
     s->stream->publisher = s;
 }
@@ -249,17 +308,13 @@ enlist (NatRoster *r, NatDataSession *s)
 static void
 unlist (NatRoster *r, NatDataSession *s)
 {
-  for (guint i = 0; i < NAT_PATHS_MAX; i++) {
-    if (s->paths[i].valid_us)
-      nat_roster_drop_path (r, &s->paths[i]);
-  }
+  while (s->paths)
+    nat_roster_drop_path (r, s->paths);
   if (s->stream->publisher == s)
     s->stream->publisher = NULL;
   if (s->state == NAT_DATA_DORMANT)
     return;
-  g_ptr_array_remove_index_fast (r->live, s->live_index);
-  if (s->live_index < r->live->len)
-    ((NatDataSession *)r->live->pdata[s->live_index])->live_index = s->live_index;
+  leave_live (r, s);
 }
 
 NatDataSession *
@@ -290,9 +345,23 @@ nat_roster_renew (NatDataSession *s, const NatTicket *ticket, gint64 now_us)
   if (ticket->expires_s < s->expires_s)
     return;
   s->expires_s = ticket->expires_s;
+  if (rate == (s->rate ? s->rate->rate : 0))
+    return;
+  g_clear_pointer (&s->rate, g_free);
+  if (rate == 0)
+    return;
+  s->rate = g_new (NatLimiter, 1);
   /* A second's worth at once: pictures come in bursts. */
-  if (s->rate.rate != rate)
-    nat_limiter_init (&s->rate, rate, MAX (rate, NAT_DATAGRAM_MAX), now_us);
+  nat_limiter_init (s->rate, rate, MAX (rate, NAT_DATAGRAM_MAX), now_us);
+}
+
+static void
+remember_forgotten (NatRoster *r, const NatDataSession *s)
+{
+  NatDataEnded *e = new_ended (s->id, NAT_REASON_EXPIRED, s->expires_s);
+
+  e->stream = s->stream;
+  g_hash_table_replace (r->forgotten, e, e);
 }
 
 void
@@ -305,7 +374,7 @@ nat_roster_sleep (NatRoster *r, NatDataSession *s, gint64 now_us)
   if (r->n_dormant <= NAT_DORMANT_MAX)
     return;
   /* Just forgotten, its SRTCP keys would be used again from their first index. */
-  nat_roster_end (r, s->id, NAT_REASON_EXPIRED, s->expires_s);
+  remember_forgotten (r, s);
   nat_roster_remove (r, s, now_us);
 }
 
@@ -339,14 +408,21 @@ nat_roster_remove (NatRoster *r, NatDataSession *s, gint64 now_us)
   r->retired_sessions = s;
 }
 
+gboolean
+nat_roster_remembers (const NatDataSession *s, const NatStunSlice *username)
+{
+  return s->username_len > 0 && s->username_len == username->len &&
+         memcmp (s->username_tail, username->data + username->len - NAT_USERNAME_TAIL,
+             NAT_USERNAME_TAIL) == 0;
+}
+
 void
 nat_roster_remember (NatDataSession *s, const NatStunSlice *username, gint64 expires_s,
     const guint8 key[NAT_STUN_KEY_SIZE])
 {
-  nat_crypto_wipe (s->username, s->username_len);
-  g_free (s->username);
-  s->username = g_memdup2 (username->data, username->len);
-  s->username_len = username->len;
+  g_return_if_fail (username->len >= NAT_USERNAME_TAIL);
+  s->username_len = (guint16)username->len;
+  memcpy (s->username_tail, username->data + username->len - NAT_USERNAME_TAIL, NAT_USERNAME_TAIL);
   s->username_expires_s = expires_s;
   memcpy (s->key, key, sizeof s->key);
 }
@@ -395,14 +471,19 @@ announcements (NatRoster *r, guint32 ssrc)
 gboolean
 nat_roster_ssrc_announced (NatRoster *r, guint32 ssrc)
 {
-  return announcements (r, ssrc) > 0;
+  return r->all_ssrcs ? nat_ssrc_filter_has (r->all_ssrcs, ssrc) : announcements (r, ssrc) > 0;
 }
 
 static void
 announce (NatRoster *r, guint32 ssrc, gint change)
 {
-  guint n = announcements (r, ssrc) + (guint)change;
+  guint n;
 
+  if (r->all_ssrcs) {
+    nat_ssrc_filter_change (r->all_ssrcs, ssrc, change);
+    return;
+  }
+  n = announcements (r, ssrc) + (guint)change;
   if (n > 0)
     g_hash_table_insert (r->ssrcs, GUINT_TO_POINTER (ssrc), GUINT_TO_POINTER (n));
   else
@@ -477,32 +558,121 @@ nat_roster_deactivate (NatRoster *r, NatDataStream *stream)
   g_queue_unlink (&r->active, &stream->active_link);
 }
 
+/* ---- From roster to roster --------------------------------------------- */
+
+gboolean
+nat_roster_has_stream (NatRoster *r, const char *name)
+{
+  return g_hash_table_contains (r->streams, name);
+}
+
+static void
+detach_forgotten (NatRoster *r, NatDataStream *stream)
+{
+  GHashTableIter it;
+  gpointer value;
+
+  g_hash_table_iter_init (&it, r->forgotten);
+  while (g_hash_table_iter_next (&it, NULL, &value)) {
+    NatDataEnded *e = value;
+
+    if (e->stream != stream)
+      continue;
+    g_hash_table_iter_steal (&it);
+    e->next = stream->forgotten;
+    stream->forgotten = e;
+  }
+}
+
+static void
+attach_forgotten (NatRoster *r, NatDataStream *stream)
+{
+  while (stream->forgotten) {
+    NatDataEnded *e = stream->forgotten;
+
+    stream->forgotten = e->next;
+    g_hash_table_replace (r->forgotten, e, e);
+  }
+}
+
+void
+nat_roster_detach (NatRoster *r, NatDataStream *stream)
+{
+  g_assert (!stream->stale && stream->first_pending < 0);
+  for (NatDataSession *s = stream->sessions; s; s = s->next) {
+    for (NatPath *p = s->paths; p; p = p->next)
+      nat_table_remove (r->paths, &p->key);
+    g_hash_table_remove (r->sessions, s->id);
+    if (s->state == NAT_DATA_DORMANT)
+      r->n_dormant--;
+    else
+      leave_live (r, s);
+  }
+  detach_forgotten (r, stream);
+  if (stream->active)
+    g_queue_unlink (&r->active, &stream->active_link);
+  g_hash_table_steal (r->streams, stream->name);
+}
+
+static void
+attach_path (NatRoster *r, NatPath *path)
+{
+  NatPath *here = nat_roster_find_path (r, &path->key);
+
+  if (here && here->valid_us > path->valid_us) {
+    nat_roster_drop_path (r, path);
+    return;
+  }
+  if (here)
+    nat_roster_drop_path (r, here);
+  nat_table_insert (r->paths, &path->key);
+}
+
+void
+nat_roster_attach (NatRoster *r, NatDataStream *stream)
+{
+  for (NatDataSession *s = stream->sessions; s; s = s->next) {
+    g_hash_table_insert (r->sessions, s->id, s);
+    if (s->state == NAT_DATA_DORMANT)
+      r->n_dormant++;
+    else
+      join_live (r, s);
+    for (NatPath *p = s->paths, *next; p; p = next) {
+      next = p->next;
+      attach_path (r, p);
+    }
+  }
+  if (stream->active)
+    g_queue_push_tail_link (&r->active, &stream->active_link);
+  attach_forgotten (r, stream);
+  g_hash_table_insert (r->streams, stream->name, stream);
+}
+
 /* ---- Ended ids, and what has run out ----------------------------------- */
 
 void
 nat_roster_end (
     NatRoster *r, const guint8 id[NAT_SESSION_ID_SIZE], NatReason reason, gint64 until_s)
 {
-  Ended *e = g_new0 (Ended, 1);
+  NatDataEnded *e = new_ended (id, reason, until_s);
 
-  memcpy (e->id, id, sizeof e->id);
-  e->reason = reason;
-  e->until_s = until_s;
   g_hash_table_replace (r->ended, e, e);
 }
 
 NatReason
 nat_roster_ended (NatRoster *r, const guint8 id[NAT_SESSION_ID_SIZE])
 {
-  const Ended *e = g_hash_table_lookup (r->ended, id);
+  const NatDataEnded *e = g_hash_table_lookup (r->ended, id);
 
+  if (!e)
+    e = g_hash_table_lookup (r->forgotten, id);
   return e ? e->reason : NAT_REASON_NONE;
 }
 
 static gboolean
 ended_is_over (gpointer key, gpointer value, gpointer now_s)
 {
-  return ((Ended *)key)->until_s <= *(gint64 *)now_s;
+  return ((NatDataEnded *)key)->until_s <= *(gint64 *)now_s;
 }
 
 static void
@@ -534,7 +704,8 @@ prune_streams (NatRoster *r, gint64 now_us)
   while (g_hash_table_iter_next (&it, NULL, &value)) {
     NatDataStream *stream = value;
 
-    if (stream->sessions || now_us - stream->empty_us < STREAM_KEPT_US)
+    if (stream->sessions || now_us - stream->empty_us < STREAM_KEPT_US ||
+        (r->may_forget && !r->may_forget (r->user, stream->name)))
       continue;
     nat_roster_describe (r, stream, &none);
     nat_roster_deactivate (r, stream);
@@ -546,6 +717,7 @@ void
 nat_roster_prune (NatRoster *r, gint64 now_us, gint64 now_s)
 {
   g_hash_table_foreach_remove (r->ended, ended_is_over, &now_s);
+  g_hash_table_foreach_remove (r->forgotten, ended_is_over, &now_s);
   prune_sessions (r, now_us, now_s);
   nat_roster_settle (r); /* no stream that goes is still in the list of the stale */
   prune_streams (r, now_us);

@@ -4,14 +4,13 @@
 #pragma once
 
 /* Who takes part: sessions with their paths, streams with their tracks and receivers. It is one
- * worker's memory, changed in place by that worker alone.
+ * worker's memory, changed in place by that worker alone; a stream goes to another roster as a whole.
  *
- * The exception is what a stream's packets are sent to, its receivers: an immutable generation that
- * is replaced as a whole. A change only marks the stream; nat_roster_settle, called at the quiescent
- * point after each batch, when no packet is under way, builds the new generation and frees the
- * old one, and sessions that left, with it. With more workers, they would read the pointer, and the
- * freeing wait until each has passed its own such point; the packet path would not change. A lock
- * around a shared list was refused: it would be taken for every packet. */
+ * What a stream's packets are sent to, its receivers, is an immutable generation that is replaced
+ * as a whole. A change only marks the stream; nat_roster_settle, called at the quiescent point after
+ * each batch, when no packet is under way, builds the new generation and frees the old one, and
+ * sessions that left, with it. A lock around a shared list was refused: it would be taken for every
+ * packet. */
 
 #include "natproto/negotiation.h"
 #include "natproto/srtcp.h"
@@ -20,6 +19,7 @@
 #include "natserver/counters.h"
 #include "natserver/data/limiter.h"
 #include "natserver/data/reception.h"
+#include "natserver/data/ssrcfilter.h"
 #include "natserver/data/table.h"
 #include "natserver/data/udpio.h"
 
@@ -28,6 +28,7 @@ G_BEGIN_DECLS
 typedef struct _NatRoster NatRoster;
 typedef struct _NatDataSession NatDataSession;
 typedef struct _NatDataStream NatDataStream;
+typedef struct _NatDataEnded NatDataEnded;
 
 #define NAT_PATHS_MAX 4
 
@@ -35,12 +36,19 @@ typedef struct _NatDataStream NatDataStream;
  * them: whoever registers and leaves again and again would fill the memory. */
 #define NAT_DORMANT_MAX 65536
 
-typedef struct {
+/* 72 bytes, of its own so that its key stays where it is. What a message to it looks like is made
+ * when one is sent (nat_roster_dest): receivers have theirs ready, the rest is rare. */
+typedef struct _NatPath NatPath;
+struct _NatPath {
   NatPathKey key; /* first: what nat_table_find gives is a NatPath */
   NatDataSession *session;
-  gint64 valid_us; /* last valid Binding; 0 = this slot is free */
-  NatUdpDest dest;
-} NatPath;
+  NatPath *next;   /* of the session */
+  gint64 valid_us; /* last valid Binding */
+  guint32 interface;
+  guint8 socket;
+  guint8 heard;       /* the worker whose socket hears it */
+  guint8 many_locals; /* the socket has many addresses: a message names its own */
+};
 
 typedef enum {
   NAT_DATA_EXPECTED, /* control made it, no Binding yet */
@@ -51,43 +59,54 @@ typedef enum {
   NAT_DATA_DORMANT,
 } NatDataState;
 
-/* 784 bytes on 64-bit, plus the username (about 180), the counters (192), two SRTCP contexts (848 each,
- * GnuTLS's handle included) once a client came, and 88 in its stream's receivers: 3 KiB. */
+/* The last characters of a username hold most of its ticket's tag. */
+#define NAT_USERNAME_TAIL 16
+
+/* Bytes on 64-bit, with the allocator's own: session 256, path 80, its place in the receivers 88, in the
+ * tables of paths and ids about 80: 500 for a mapping (tests/check/server/roster.c measures it), and a
+ * route of 114 at the worker that hears it, if that is not the owner. Besides, the
+ * counters (192, which control and observers share), and once RTCP came or went two SRTCP contexts (848
+ * each, GnuTLS's handle included). */
 struct _NatDataSession {
   guint8 id[NAT_SESSION_ID_SIZE];
-  NatRole role;
-  NatDataState state;
   NatDataStream *stream;
   NatDataSession *next,
-      *prev;        /* in the stream's list; next also in the roster's list of the retired */
-  guint live_index; /* in the roster's array; not of dormant ones */
+      *prev; /* in the stream's list; next also in the roster's list of the retired */
   NatSessionCounters *counters; /* a reference */
+  guint8 role;                  /* NatRole */
+  guint8 state;                 /* NatDataState */
+  gboolean has_epoch : 1;
+  gboolean told_silent : 1; /* like told_mapped */
+  guint16 username_len;     /* 0 = none yet */
+  guint32 password_secret;
+  guint live_index; /* in the roster's array; not of dormant ones */
 
   gint64 expires_s; /* Unix time: end of its newest ticket */
-  guint32 password_secret;
-  NatLimiter rate; /* bytes of RTP */
+  NatLimiter *rate; /* bytes of RTP; NULL = no limit */
 
-  /* Credentials that were right last time: saves opening the ticket and deriving the key. */
-  char *username; /* not terminated; NULL = none yet */
-  gsize username_len;
-  gint64 username_expires_s;
+  /* Credentials that were right last time: saves opening the ticket and deriving the key, which
+   * is bound to the whole username. */
+  char username_tail[NAT_USERNAME_TAIL];
   guint8 key[NAT_STUN_KEY_SIZE];
+  gint64 username_expires_s;
 
-  NatPath paths[NAT_PATHS_MAX];
+  NatPath *paths;      /* NAT_PATHS_MAX at most */
   NatPath *selected;   /* NULL = none */
   gint64 nonce_us;     /* latest nonce of an accepted Binding */
   gint64 selection_us; /* nonce of the last accepted selection */
   gint64 binding_us;   /* last valid Binding */
   gint64 active_us;    /* last valid datagram */
 
-  gboolean has_epoch;
+  /* The contexts of this epoch, made when the first RTCP comes or goes. Never a second of either for one
+   * epoch, so they go where the session goes. */
   guint8 epoch[NAT_EPOCH_SIZE];
   NatSrtcp *from_client, *to_client;
 
   /* What control was told last: events are posted when the facts differ from it. */
-  gboolean told_silent;
   NatAddress told_mapped;
 };
+G_STATIC_ASSERT (sizeof (gpointer) != 8 || sizeof (NatDataSession) <= 248);
+G_STATIC_ASSERT (sizeof (gpointer) != 8 || sizeof (NatPath) <= 72);
 
 typedef struct {
   NatTrack info;
@@ -124,7 +143,7 @@ struct _NatDataStream {
   NatReceivers *receivers; /* never NULL */
   guint turn;              /* who is served first: moves on, so that a full buffer hits all alike */
   gboolean stale;          /* receivers are to be rebuilt */
-  NatDataStream *next_stale;
+  NatDataStream *next_stale; /* also in the mesh's list of those that change owners */
 
   guint32 relay_ssrc; /* of what the relay itself says */
   char cname[32];
@@ -132,6 +151,13 @@ struct _NatDataStream {
   GList active_link;
   gboolean rtp_arrived; /* since the last receiver report */
   gint64 report_us;     /* when that was sent */
+
+  /* Another worker hears the publisher: which, since when; 0 = the owner hears it. */
+  gint64 steered_us;
+  guint steered_to;
+  gint64 moved_us; /* when it last changed owners; 0 = never */
+
+  NatDataEnded *forgotten; /* while it is between two rosters */
 
   /* Packets of the batch under way, as indices of forward.c; -1 = none. */
   gint first_pending, last_pending;
@@ -142,10 +168,17 @@ struct _NatRoster {
   GHashTable *sessions; /* NatDataSession by id */
   GHashTable *streams;  /* NatDataStream by name */
   GHashTable *ended;    /* what ended before its tickets did, by id */
-  GHashTable *ssrcs;    /* announced SSRC -> number of streams that announce it */
-  GPtrArray *live;      /* NatDataSession, not dormant, in no order */
+  /* The same, but dormant sessions that were one too many: known to their stream's owner only, and
+   * they go with it. */
+  GHashTable *forgotten;
+  GHashTable *ssrcs; /* announced SSRC -> number of streams that announce it */
+  GPtrArray *live;   /* NatDataSession, not dormant, in no order */
   guint n_dormant;
-  GQueue active; /* NatDataStream */
+  GQueue active;            /* NatDataStream */
+  NatSsrcFilter *all_ssrcs; /* of all workers; NULL = this one is alone */
+  /* Asked before a stream that has no sessions is forgotten; NULL = yes. */
+  gboolean (*may_forget) (gpointer user, const char *name);
+  gpointer user;
   NatDataStream *stale;
   NatReceivers *retired_receivers;
   NatDataSession *retired_sessions;
@@ -168,6 +201,7 @@ void nat_roster_wake (NatRoster *r, NatDataSession *s);
 /* Freed at the next settle. */
 void nat_roster_remove (NatRoster *r, NatDataSession *s, gint64 now_us);
 /* Replaces the credentials that were right last time. */
+gboolean nat_roster_remembers (const NatDataSession *s, const NatStunSlice *username);
 void nat_roster_remember (NatDataSession *s, const NatStunSlice *username, gint64 expires_s,
     const guint8 key[NAT_STUN_KEY_SIZE]);
 
@@ -177,7 +211,9 @@ NatPath *nat_roster_find_path (NatRoster *r, const NatPathKey *key);
  * address from any session that had it before. */
 NatPath *nat_roster_validate_path (
     NatRoster *r, NatDataSession *s, const NatUdpSource *source, const NatUdpio *io, gint64 now_us);
-void nat_roster_drop_path (NatRoster *r, NatPath *path);
+void nat_roster_drop_path (NatRoster *r, NatPath *path); /* frees it */
+/* What to send to it looks like. */
+void nat_roster_dest (const NatPath *path, NatUdpDest *dest);
 void nat_roster_select (NatRoster *r, NatPath *path);
 
 /* ---- Streams ---- */
@@ -189,6 +225,11 @@ void nat_roster_describe (NatRoster *r, NatDataStream *stream, const NatTracks *
 void nat_roster_set_publisher (
     NatRoster *r, NatDataStream *stream, const guint8 id[NAT_SESSION_ID_SIZE]);
 gboolean nat_roster_ssrc_announced (NatRoster *r, guint32 ssrc);
+gboolean nat_roster_has_stream (NatRoster *r, const char *name);
+/* Takes the stream out with all that belongs to it, as it is, for another roster. Quiescent. */
+void nat_roster_detach (NatRoster *r, NatDataStream *stream);
+/* Where two claim one address, the path that was valid last stays. */
+void nat_roster_attach (NatRoster *r, NatDataStream *stream);
 /* Puts the stream into the queue of those that have timers. */
 void nat_roster_activate (NatRoster *r, NatDataStream *stream);
 void nat_roster_deactivate (NatRoster *r, NatDataStream *stream);

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "natproto/crypto.h"
 #include "natproto/rtcp.h"
 
 #define COMPOUND_MAX NAT_DATAGRAM_MAX
@@ -14,13 +15,34 @@
 /* Room for the protection behind the plain compound. */
 typedef guint8 Compound[COMPOUND_MAX + NAT_SRTCP_OVERHEAD];
 
+/* The session's context of its epoch in that direction, made at the first use. NULL: no client came yet. */
+static NatSrtcp *
+context (NatWorker *w, NatDataSession *s, NatSrtcpDirection direction)
+{
+  NatSrtcp **c = direction == NAT_SRTCP_CLIENT_TO_RELAY ? &s->from_client : &s->to_client;
+  char password[NAT_PASSWORD_TEXT + 1];
+
+  if (*c || !s->has_epoch || !nat_ticket_password (w->secrets, s->password_secret, s->id, password))
+    return *c;
+  *c = nat_srtcp_new (password, direction, w->boot_id, s->epoch);
+  nat_crypto_wipe (password, sizeof password);
+  return *c;
+}
+
 static gboolean
 send_to_session (NatWorker *w, NatDataSession *s, Compound compound, gsize len)
 {
-  if (len == 0 || !s->selected || !s->to_client)
+  NatSrtcp *srtcp;
+  NatUdpDest dest;
+
+  if (len == 0 || !s->selected)
     return FALSE;
-  len = nat_srtcp_protect (s->to_client, compound, len);
-  if (len == 0 || !nat_udpio_send_one (w->io, &s->selected->dest, compound, len))
+  srtcp = context (w, s, NAT_SRTCP_RELAY_TO_CLIENT);
+  len = srtcp ? nat_srtcp_protect (srtcp, compound, len) : 0;
+  if (len == 0)
+    return FALSE;
+  nat_roster_dest (s->selected, &dest);
+  if (!nat_udpio_send_one (w->io, &dest, compound, len))
     return FALSE;
   nat_counter_add (&s->counters->rtcp_sent, 1);
   return TRUE;
@@ -84,7 +106,7 @@ speak (NatWorker *w, NatDataStream *stream)
 static gboolean
 can_speak (const NatDataStream *stream)
 {
-  return stream->publisher && stream->publisher->selected && stream->publisher->to_client;
+  return stream->publisher && stream->publisher->selected && stream->publisher->has_epoch;
 }
 
 static gboolean
@@ -298,9 +320,10 @@ void
 nat_rtcpagg_receive (NatWorker *w, NatPath *path, guint8 *data, gsize len)
 {
   NatDataSession *s = path->session;
+  NatSrtcp *srtcp = context (w, s, NAT_SRTCP_CLIENT_TO_RELAY);
   NatRtcpIter it;
 
-  if (!s->from_client || nat_srtcp_unprotect (s->from_client, data, &len) != NAT_SRTCP_OK ||
+  if (!srtcp || nat_srtcp_unprotect (srtcp, data, &len) != NAT_SRTCP_OK ||
       !nat_rtcp_iter_init (&it, data, len)) {
     nat_counter_add (&s->counters->rtcp_refused, 1);
     return;

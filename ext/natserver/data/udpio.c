@@ -154,7 +154,7 @@ set_options (Socket *s)
 }
 
 static gboolean
-open_socket (Socket *s, const NatAddress *listen, GError **error)
+open_socket (Socket *s, const NatAddress *listen, gboolean sibling, GError **error)
 {
   struct sockaddr_storage sa;
   struct sockaddr *name = (struct sockaddr *)&sa;
@@ -168,6 +168,8 @@ open_socket (Socket *s, const NatAddress *listen, GError **error)
     return FALSE;
   }
   set_options (s);
+  if (sibling)
+    set_int (s->fd, SOL_SOCKET, SO_REUSEPORT, 1);
   if (bind (s->fd, name, len) < 0) {
     bind_error (error, listen, errno);
     return FALSE;
@@ -190,26 +192,50 @@ prepare_receive (NatUdpio *io)
   }
 }
 
-NatUdpio *
-nat_udpio_new (const NatAddress *listen, guint n_listen, gsize buffer, NatWorkerCounters *counters,
-    char **hints, GError **error)
+static NatUdpio *
+open_all (const NatAddress *listen, guint n_listen, gsize buffer, NatWorkerCounters *counters,
+    gboolean sibling, GString *hints, GError **error)
 {
   g_autoptr (NatUdpio) io = g_new0 (NatUdpio, 1);
-  g_autoptr (GString) lines = g_string_new (NULL);
 
-  g_return_val_if_fail (n_listen > 0 && n_listen <= NAT_UDPIO_SOCKETS, NULL);
   io->counters = counters;
   io->buffers = g_malloc (NAT_UDPIO_SLOTS * SLOT_SIZE);
   prepare_receive (io);
   for (guint i = 0; i < n_listen; i++) {
     io->n_sockets++;
-    if (!open_socket (&io->sockets[i], &listen[i], error))
+    if (!open_socket (&io->sockets[i], &listen[i], sibling, error))
       return NULL;
-    size_buffers (io->sockets[i].fd, buffer, lines);
+    size_buffers (io->sockets[i].fd, buffer, hints);
   }
-  if (hints)
-    *hints = lines->len ? g_strdup (lines->str) : NULL;
   return g_steal_pointer (&io);
+}
+
+NatUdpio *
+nat_udpio_new (const NatAddress *listen, guint n_listen, gsize buffer, NatWorkerCounters *counters,
+    char **hints, GError **error)
+{
+  g_autoptr (GString) lines = g_string_new (NULL);
+  NatUdpio *io;
+
+  g_return_val_if_fail (n_listen > 0 && n_listen <= NAT_UDPIO_SOCKETS, NULL);
+  io = open_all (listen, n_listen, buffer, counters, FALSE, lines, error);
+  if (hints)
+    *hints = io && lines->len ? g_strdup (lines->str) : NULL;
+  return io;
+}
+
+/* The first binds alone, so that a port which another program has is noticed, and shares after that. */
+NatUdpio *
+nat_udpio_new_sibling (NatUdpio *first, gsize buffer, NatWorkerCounters *counters, GError **error)
+{
+  g_autoptr (GString) told = g_string_new (NULL); /* by the first */
+  NatAddress listen[NAT_UDPIO_SOCKETS];
+
+  for (guint i = 0; i < first->n_sockets; i++) {
+    listen[i] = first->sockets[i].local;
+    set_int (first->sockets[i].fd, SOL_SOCKET, SO_REUSEPORT, 1);
+  }
+  return open_all (listen, first->n_sockets, buffer, counters, TRUE, told, error);
 }
 
 void
@@ -318,8 +344,20 @@ set_control (NatUdpDest *dest, int level, int type, gconstpointer data, gsize le
   dest->control_len = CMSG_SPACE (len);
 }
 
+gboolean
+nat_udpio_has_many_locals (const NatUdpio *io, guint socket)
+{
+  return io->sockets[socket].wildcard;
+}
+
 void
 nat_udpio_dest_init (const NatUdpio *io, NatUdpDest *dest, const NatUdpSource *source)
+{
+  nat_udpio_dest_fill (dest, source, io->sockets[source->socket].wildcard);
+}
+
+void
+nat_udpio_dest_fill (NatUdpDest *dest, const NatUdpSource *source, gboolean many_locals)
 {
   const NatAddress *local = &source->key.local;
 
@@ -328,7 +366,7 @@ nat_udpio_dest_init (const NatUdpio *io, NatUdpDest *dest, const NatUdpSource *s
   dest->name_len = (guint8)nat_address_to_sockaddr (&source->key.remote, &dest->name.any);
   if (local->family == 6)
     dest->name.in6.sin6_scope_id = source->interface;
-  if (!io->sockets[source->socket].wildcard || nat_address_is_any (local))
+  if (!many_locals || nat_address_is_any (local))
     return;
   if (local->family == 4) {
     struct in_pktinfo info = {0};

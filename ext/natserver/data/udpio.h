@@ -28,6 +28,8 @@ typedef struct {
   NatPathKey key;    /* the sender, and which address of ours it chose */
   guint socket;      /* index */
   guint32 interface; /* link-local senders only, else 0 */
+  guint8 worker;     /* whose socket heard it */
+  guint8 hops;       /* how often one worker gave it to another since */
 } NatUdpSource;
 
 /* Datagrams that arrived back to back from one source: each is segment bytes long, only the last
@@ -74,6 +76,10 @@ typedef struct {
  * person, or NULL; allocated. The counters outlive the NatUdpio. */
 NatUdpio *nat_udpio_new (const NatAddress *listen, guint n_listen, gsize buffer,
     NatWorkerCounters *counters, char **hints, GError **error);
+/* Sockets of its own on the addresses of first: the kernel gives each 5-tuple to one of them, always the
+ * same. Before packets flow. Until then nobody else can have bound the ports. */
+NatUdpio *nat_udpio_new_sibling (
+    NatUdpio *first, gsize buffer, NatWorkerCounters *counters, GError **error);
 void nat_udpio_free (NatUdpio *io);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatUdpio, nat_udpio_free)
 guint nat_udpio_n_sockets (const NatUdpio *io);
@@ -85,6 +91,10 @@ const NatAddress *nat_udpio_local (const NatUdpio *io, guint socket);
 guint nat_udpio_receive (NatUdpio *io, guint socket, NatUdpSuper **supers);
 
 void nat_udpio_dest_init (const NatUdpio *io, NatUdpDest *dest, const NatUdpSource *source);
+/* The same without the NatUdpio, for one that is kept: many_locals as below. */
+void nat_udpio_dest_fill (NatUdpDest *dest, const NatUdpSource *source, gboolean many_locals);
+/* Whether the socket is bound to a wildcard. */
+gboolean nat_udpio_has_many_locals (const NatUdpio *io, guint socket);
 /* Sends in order, as few system calls as can be; neighbours with the same socket share one. What the
  * system does not take at once is dropped and counted. */
 void nat_udpio_send (NatUdpio *io, NatUdpMessage *messages, guint n);

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -18,6 +19,7 @@
 #include "natproto/crypto.h"
 #include "natproto/demux.h"
 #include "natproto/error.h"
+#include "natserver/data/exchange.h"
 #include "natserver/data/forward.h"
 #include "natserver/data/responder.h"
 #include "natserver/data/rtcpagg.h"
@@ -34,6 +36,7 @@
 #define GOODBYE_GAP_US   (20 * 1000)
 #define GOODBYE_LIMIT_US (100 * 1000) /* a first round that took longer has no second */
 #define STRANGERS_US     (30 * G_USEC_PER_SEC)
+#define MOVE_US          (1 * G_USEC_PER_SEC)
 
 #define NAP_WINDOW_US (20 * 1000)
 #define NAP_RATE      100 /* wake-ups in a window: 5,000/s */
@@ -50,22 +53,45 @@ default_times (NatDataTimes *t)
   t->report_us = NAT_RECEIVER_REPORT_US;
   t->picture_us = NAT_PLI_INTERVAL_US;
   t->strangers_us = STRANGERS_US;
+  t->move_us = MOVE_US;
 }
 
-static NatChallenge *
-new_challenge (void)
+static gboolean
+may_forget (gpointer user, const char *stream)
 {
-  guint8 key[32];
-  NatChallenge *challenge;
+  NatWorker *w = user;
+  gboolean ok;
 
-  nat_crypto_random (key, sizeof key);
-  challenge = nat_challenge_new (key);
-  nat_crypto_wipe (key, sizeof key);
-  return challenge;
+  nat_mesh_lock (w->mesh);
+  ok = !nat_ring_waiting (w->commands); /* one might be for it */
+  if (ok)
+    nat_mesh_forget (w->mesh, stream);
+  nat_mesh_unlock (w->mesh);
+  return ok;
+}
+
+static void
+take_place (NatWorker *w, const NatWorkerPlace *place)
+{
+  w->index = (guint8)place->index;
+  w->cpu = place->cpu;
+  w->mesh = place->mesh;
+  w->challenge = nat_challenge_new (place->challenge_key);
+  /* What holds for all strangers together is shared out. */
+  nat_limiter_init (&w->answers, ANSWERS_PER_S / place->n, ANSWERS_PER_S / 4 / place->n, w->now_us);
+  nat_limiter_init (
+      &w->hints, MAX (HINTS_PER_S / place->n, 1), MAX (HINTS_PER_S / 2 / place->n, 1), w->now_us);
+  if (!w->mesh)
+    return;
+  w->exchange = nat_exchange_new (w->mesh, place->index);
+  w->roster->all_ssrcs = nat_mesh_ssrcs (w->mesh);
+  w->roster->may_forget = may_forget;
+  w->roster->user = w;
 }
 
 NatWorker *
-nat_worker_new (const NatDataplaneConfig *config, char **hints, GError **error)
+nat_worker_new (
+    const NatDataplaneConfig *config, const NatWorkerPlace *place, char **hints, GError **error)
 {
   NatWorker *w = g_new0 (NatWorker, 1);
   gsize buffer = config->socket_buffer ? config->socket_buffer : SOCKET_BUFFER;
@@ -74,18 +100,18 @@ nat_worker_new (const NatDataplaneConfig *config, char **hints, GError **error)
   memcpy (w->boot_id, config->boot_id, sizeof w->boot_id);
   w->secrets = config->secrets;
   w->now_us = w->started_us = g_get_monotonic_time ();
-  nat_limiter_init (&w->answers, ANSWERS_PER_S, ANSWERS_PER_S / 4, w->now_us);
-  nat_limiter_init (&w->hints, HINTS_PER_S, HINTS_PER_S / 2, w->now_us);
   w->counters = g_aligned_alloc0 (1, sizeof *w->counters, 64);
   w->commands = nat_ring_new (sizeof (NatCommand), COMMANDS);
   w->events = nat_ring_new (sizeof (NatEvent), EVENTS);
   w->roster = nat_roster_new ();
-  w->challenge = new_challenge ();
+  take_place (w, place);
   w->forward = nat_forward_new ();
   if (!w->commands || !w->events)
     g_set_error_literal (error, NAT_ERROR, NAT_ERROR_ARGUMENT,
         "the system gives no more file descriptors; raise the limit (ulimit -n, or LimitNOFILE= "
         "in the unit)");
+  else if (place->first)
+    w->io = nat_udpio_new_sibling (place->first, buffer, w->counters, error);
   else
     w->io = nat_udpio_new (config->listen, config->n_listen, buffer, w->counters, hints, error);
   if (!w->io)
@@ -119,6 +145,7 @@ nat_worker_free (NatWorker *w)
   nat_roster_free (w->roster);
   nat_challenge_free (w->challenge);
   nat_forward_free (w->forward);
+  nat_exchange_free (w->exchange);
   nat_ring_free (w->commands);
   nat_ring_free (w->events);
   g_aligned_free (w->counters);
@@ -197,8 +224,12 @@ nat_worker_drain_commands (NatWorker *w)
 {
   NatCommand command;
 
-  while (nat_ring_pop (w->commands, &command))
+  while (nat_ring_pop (w->commands, &command)) {
+    /* A stream that was ours before the command was posted is here before it is applied. */
+    if (w->exchange)
+      nat_exchange_adopt (w);
     nat_worker_apply (w, &command);
+  }
 }
 
 /* ---- Datagrams --------------------------------------------------------- */
@@ -234,18 +265,49 @@ receive_datagram (NatWorker *w, const NatUdpSource *source, NatPath *path, guint
   return path;
 }
 
+/* FALSE: nobody's, as far as we know. */
+static gboolean
+pass_on (NatWorker *w, const NatUdpSource *source, const guint8 *data, gsize len)
+{
+  gint owner = nat_exchange_route (w, source);
+
+  if (owner < 0 || len > NAT_DATAGRAM_MAX || nat_demux (data, len) == NAT_PACKET_OTHER)
+    return FALSE;
+  nat_exchange_forward (w, (guint)owner, source, data, len);
+  return TRUE;
+}
+
+void
+nat_worker_serve (NatWorker *w, const NatUdpSource *source, guint8 *data, gsize len)
+{
+  NatPath *path = nat_roster_find_path (w->roster, &source->key);
+
+  /* A Binding's ticket says whose it is, and the route of its address may be of another session. */
+  if (path || nat_demux (data, len) == NAT_PACKET_STUN || !pass_on (w, source, data, len))
+    receive_datagram (w, source, path, data, len);
+}
+
+void
+nat_worker_flush (NatWorker *w)
+{
+  nat_forward_flush (w);
+  nat_roster_settle (w->roster);
+}
+
 /* One look-up for a super-packet, but every datagram in it is told apart. */
 static guint
-receive_super (NatWorker *w, const NatUdpSuper *super)
+receive_super (NatWorker *w, NatUdpSuper *super)
 {
   NatPath *path = nat_roster_find_path (w->roster, &super->source.key);
   gsize at = 0;
   guint n = 0;
 
+  super->source.worker = w->index;
   do {
     gsize len = MIN (super->segment, super->len - at);
 
-    path = receive_datagram (w, &super->source, path, super->data + at, len);
+    if (path || !w->exchange || !pass_on (w, &super->source, super->data + at, len))
+      path = receive_datagram (w, &super->source, path, super->data + at, len);
     at += len;
     n++;
   } while (at < super->len);
@@ -264,10 +326,14 @@ receive_from (NatWorker *w, guint socket)
     w->now_us = g_get_monotonic_time ();
     if (nat_ring_waiting (w->commands))
       nat_worker_drain_commands (w);
+    /* A route that was told before the owner answered is known before the client's next packet. */
+    if (w->exchange && nat_exchange_has_mail (w))
+      w->nap_datagrams += nat_exchange_drain (w);
     for (guint i = 0; i < n; i++)
       w->nap_datagrams += receive_super (w, &supers[i]);
-    nat_forward_flush (w);
-    nat_roster_settle (w->roster);
+    nat_worker_flush (w);
+    if (w->exchange)
+      nat_exchange_flush (w);
     if (n < NAT_UDPIO_SLOTS)
       return;
   }
@@ -301,12 +367,18 @@ tick (NatWorker *w)
   if (w->now_us - w->tick_us < TICK_US)
     return;
   w->tick_us = w->now_us;
+  if (w->exchange) {
+    nat_roster_settle (w->roster);
+    nat_exchange_tick (w);
+  }
   nat_rtcpagg_tick (w);
   scan_sessions (w);
   nat_roster_settle (w->roster);
   if (w->now_us - w->prune_us >= PRUNE_US) {
     w->prune_us = w->now_us;
     nat_roster_prune (w->roster, w->now_us, g_get_real_time () / G_USEC_PER_SEC);
+    if (w->exchange)
+      nat_exchange_prune (w);
   }
 }
 
@@ -319,7 +391,8 @@ patience (const NatWorker *w)
 
   if (w->roster->live->len > 0)
     return (int)CLAMP ((left + 999) / 1000, 0, TICK_US / 1000);
-  if (g_hash_table_size (w->roster->sessions) > 0 || g_hash_table_size (w->roster->ended) > 0)
+  if (g_hash_table_size (w->roster->sessions) > 0 || g_hash_table_size (w->roster->ended) > 0 ||
+      (w->exchange && nat_exchange_n_routes (w) > 0))
     return PRUNE_US / 1000;
   return -1;
 }
@@ -365,21 +438,34 @@ say_goodbye (NatWorker *w, NatReason reason)
 }
 
 static void
+see_to_mail (NatWorker *w)
+{
+  nat_exchange_clear (w);
+  if (nat_exchange_has_mail (w))
+    w->nap_datagrams += nat_exchange_drain (w);
+  nat_exchange_flush (w);
+}
+
+static void
 turn (NatWorker *w, struct pollfd *fds)
 {
   guint n = nat_udpio_n_sockets (w->io);
 
-  if (poll (fds, n + 1, patience (w)) < 0 && errno != EINTR)
+  if (poll (fds, n + (w->exchange ? 2 : 1), patience (w)) < 0 && errno != EINTR)
     g_error ("poll failed: %s", g_strerror (errno));
   nat_counter_add (&w->counters->wakeups, 1);
   w->now_us = g_get_monotonic_time ();
   if (fds[n].revents)
     nat_worker_drain_commands (w);
+  if (w->exchange && fds[n + 1].revents)
+    see_to_mail (w);
   for (guint i = 0; i < n; i++) {
     if (fds[i].revents)
       receive_from (w, i);
   }
   tick (w);
+  if (w->exchange)
+    nat_exchange_flush (w);
   maybe_nap (w);
 }
 
@@ -387,7 +473,7 @@ static void *
 run (void *data)
 {
   NatWorker *w = data;
-  struct pollfd fds[NAT_UDPIO_SOCKETS + 1];
+  struct pollfd fds[NAT_UDPIO_SOCKETS + 2];
   guint n = nat_udpio_n_sockets (w->io);
   gint stop;
 
@@ -395,11 +481,28 @@ run (void *data)
   for (guint i = 0; i < n; i++)
     fds[i] = (struct pollfd){nat_udpio_fd (w->io, i), POLLIN, 0};
   fds[n] = (struct pollfd){nat_ring_fd (w->commands), POLLIN, 0};
+  if (w->exchange)
+    fds[n + 1] = (struct pollfd){nat_exchange_fd (w->exchange), POLLIN, 0};
   while ((stop = atomic_load_explicit (&w->stop, memory_order_acquire)) == 0)
     turn (w, fds);
   nat_worker_drain_commands (w);
+  if (w->exchange)
+    nat_exchange_adopt (w); /* nobody hands over any more */
   say_goodbye (w, (NatReason)(stop - 1));
   return NULL;
+}
+
+/* A gain, no condition: a machine may take the core away meanwhile. */
+static void
+pin (NatWorker *w)
+{
+  cpu_set_t set;
+
+  if (w->cpu < 0)
+    return;
+  CPU_ZERO (&set);
+  CPU_SET ((gsize)w->cpu, &set);
+  pthread_setaffinity_np (w->thread, sizeof set, &set);
 }
 
 gboolean
@@ -422,17 +525,25 @@ nat_worker_start (NatWorker *w, GError **error)
     return FALSE;
   }
   pthread_setname_np (w->thread, "nat-data");
+  pin (w);
   w->running = TRUE;
   return TRUE;
 }
 
 void
-nat_worker_stop (NatWorker *w, NatReason reason)
+nat_worker_ask_to_stop (NatWorker *w, NatReason reason)
 {
   if (!w->running)
     return;
   atomic_store_explicit (&w->stop, (gint)reason + 1, memory_order_release);
   nat_ring_wake (w->commands);
+}
+
+void
+nat_worker_join (NatWorker *w)
+{
+  if (!w->running)
+    return;
   pthread_join (w->thread, NULL);
   w->running = FALSE;
 }

@@ -13,6 +13,7 @@
 #include "natproto/challenge.h"
 #include "natserver/data/dataplane.h"
 #include "natserver/data/limiter.h"
+#include "natserver/data/mesh.h"
 #include "natserver/data/ring.h"
 #include "natserver/data/roster.h"
 #include "natserver/data/udpio.h"
@@ -25,6 +26,7 @@ typedef struct {
   gint64 silence_us;   /* NAT_TAKEOVER_SILENCE_US */
   gint64 report_us;    /* NAT_RECEIVER_REPORT_US */
   gint64 picture_us;   /* NAT_PLI_INTERVAL_US */
+  gint64 move_us;      /* another worker hears the publisher since: it gets the stream */
   gint64 strangers_us; /* after a start, RTP with any SSRC is told to register */
 } NatDataTimes;
 
@@ -58,6 +60,7 @@ typedef struct {
 } NatCommand;
 
 typedef struct _NatForward NatForward;
+typedef struct _NatExchange NatExchange;
 typedef struct _NatWorker NatWorker;
 
 struct _NatWorker {
@@ -67,6 +70,8 @@ struct _NatWorker {
   NatSecrets *secrets;
   NatWorkerCounters *counters;
   NatRing *commands, *events;
+  NatMesh *mesh; /* NULL = it is the only worker */
+  gint cpu;      /* where it runs; -1 = anywhere */
   pthread_t thread;
   gboolean running; /* the control thread's: the thread is there */
 
@@ -77,6 +82,8 @@ struct _NatWorker {
   NatRoster *roster;
   NatChallenge *challenge;
   NatForward *forward;
+  NatExchange *exchange; /* NULL as mesh */
+  guint8 index;
   gint64 now_us, started_us; /* monotonic; now is read once for each batch */
   gint64 tick_us, prune_us;  /* when these were done last */
   guint scan;                /* where in roster->live the next tick goes on */
@@ -88,14 +95,29 @@ struct _NatWorker {
   gboolean nap; /* the window before was a stream of single packets */
 };
 
-NatWorker *nat_worker_new (const NatDataplaneConfig *config, char **hints, GError **error);
+/* What makes a worker one of several. */
+typedef struct {
+  const guint8 *challenge_key; /* 32 bytes, the same for all */
+  NatMesh *mesh;               /* NULL = the only one */
+  NatUdpio *first;             /* the first worker's; NULL for that one */
+  guint index, n;
+  gint cpu;
+} NatWorkerPlace;
+
+NatWorker *nat_worker_new (
+    const NatDataplaneConfig *config, const NatWorkerPlace *place, char **hints, GError **error);
 void nat_worker_free (NatWorker *w);
 gboolean nat_worker_start (NatWorker *w, GError **error);
-void nat_worker_stop (NatWorker *w, NatReason reason); /* and join */
+void nat_worker_ask_to_stop (NatWorker *w, NatReason reason);
+void nat_worker_join (NatWorker *w);
 
 /* Applies what control posted. Not while packets are under way. */
 void nat_worker_drain_commands (NatWorker *w);
 void nat_worker_apply (NatWorker *w, const NatCommand *command);
+/* One datagram that another worker heard. data must stay until the flush. */
+void nat_worker_serve (NatWorker *w, const NatUdpSource *source, guint8 *data, gsize len);
+/* Sends what the batch brought, and settles. */
+void nat_worker_flush (NatWorker *w);
 
 /* For tests, before the start: a relay that lives faster. */
 void nat_dataplane_set_times (NatDataplane *dp, const NatDataTimes *times);

@@ -2,9 +2,12 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* The packet path allocates nothing: malloc and its kin are counted for the whole process while
- * packets flow. (Not under sanitizers, which bring a malloc of their own.) */
+/* The packet path allocates nothing and takes no lock, also where one worker hears for another: calls
+ * of malloc and its kin and of pthread_mutex_lock are counted for the whole process while packets
+ * flow. (Not under sanitizers, which bring their own.) */
 
+#include <dlfcn.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +29,7 @@
 #endif
 #endif
 
-static _Atomic guint allocations;
+static _Atomic guint allocations, locks;
 
 #if COUNTING
 void *__libc_malloc (size_t n);
@@ -53,6 +56,17 @@ realloc (void *p, size_t n)
   allocations++;
   return __libc_realloc (p, n);
 }
+
+int
+pthread_mutex_lock (pthread_mutex_t *mutex)
+{
+  static int (*_Atomic real) (pthread_mutex_t *);
+
+  if (!real)
+    real = (int (*) (pthread_mutex_t *))dlsym (RTLD_NEXT, "pthread_mutex_lock");
+  locks++;
+  return real (mutex);
+}
 #endif
 
 #define PACKETS 2000
@@ -74,6 +88,20 @@ send_and_wait (NatProbe *p, const NatSessionCounters *c, guint n)
   }
 }
 
+/* The publisher as another worker hears it; with one, that is the same. */
+static void
+rebind_to (DataRelay *r, NatProbe *p, guint worker)
+{
+  g_autoptr (NatProbe) other = data_relay_heard_by (r, worker);
+  int fd = other->fd;
+
+  other->fd = p->fd;
+  p->fd = fd;
+  p->local = other->local;
+  strcpy (p->nonce, other->nonce);
+  g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
+}
+
 static void
 test_packet_path (void)
 {
@@ -82,25 +110,39 @@ test_packet_path (void)
   NatTicket tp;
   NatSessionCounters *c;
   g_autoptr (NatProbe) publisher = NULL, one = NULL, two = NULL;
-  guint before;
+  guint n = data_relay_workers (), passed = 0;
 
   if (!COUNTING) {
     g_test_skip ("malloc cannot be counted here");
     return;
   }
-  /* Without receiver reports: GnuTLS, which seals them, may take memory of its own. */
+  /* Without receiver reports: GnuTLS, which seals them, may take memory of its own. The stream stays
+   * where it is, so that all but one worker hear for its owner. */
   data_relay_default_times (&times);
-  times.report_us = (gint64)3600 * G_USEC_PER_SEC;
+  times.report_us = times.move_us = (gint64)3600 * G_USEC_PER_SEC;
   r = data_relay_new ("127.0.0.1", FALSE, &times);
   publisher = data_relay_publish (r, &tp, &c);
   one = data_relay_subscribe (r, NULL, NULL);
   two = data_relay_subscribe (r, NULL, NULL);
+  send_and_wait (publisher, c, 100);
   g_free (g_malloc (100));
   g_assert_cmpuint (allocations, >, 0); /* they are counted */
-  send_and_wait (publisher, c, 100);
-  before = allocations;
-  send_and_wait (publisher, c, PACKETS);
-  g_assert_cmpuint (allocations - before, ==, 0);
+  g_assert_true (n == 1 || locks > 0);
+  for (guint worker = 0; worker < n; worker++) {
+    guint allocated, locked;
+    guint64 before;
+
+    rebind_to (r, publisher, worker);
+    send_and_wait (publisher, c, 100);
+    before = DATA_RELAY_COUNT (r, passed_on);
+    allocated = allocations;
+    locked = locks;
+    send_and_wait (publisher, c, PACKETS);
+    g_assert_cmpuint (allocations - allocated, ==, 0);
+    g_assert_cmpuint (locks - locked, ==, 0);
+    passed += DATA_RELAY_COUNT (r, passed_on) - before == PACKETS;
+  }
+  g_assert_cmpuint (passed, ==, n - 1);
   nat_session_counters_unref (c);
 }
 

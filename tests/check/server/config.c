@@ -44,7 +44,7 @@ test_defaults (void)
   assert_text (&c.listen_addresses[0], "0.0.0.0:8443");
   assert_text (&c.listen_addresses[1], "[::]:8443");
   g_assert_true (c.default_listen);
-  g_assert_cmpuint (c.workers, ==, 1);
+  g_assert_cmpuint (c.workers, ==, 0);
   g_assert_cmpuint (c.max_sessions, ==, 100000);
   g_assert_cmpuint (c.request_timeout, ==, 10);
   g_assert_cmpint (c.open, ==, NAT_OPEN_NO);
@@ -126,9 +126,9 @@ test_refused (void)
       {"x --listen=", NULL}, /* no address at all is the default */
       {"x --listen 1.2.3.4:70000", "numeric"},
       {"x --listen ::1:2:3:4:5:6:7:8:9", "numeric"},
-      {"x --workers=0", "1 to 64"},
-      {"x --workers=1x", "1 to 64"},
-      {"x --workers=-1", "1 to 64"},
+      {"x --workers=65", "0 to 64"},
+      {"x --workers=1x", "0 to 64"},
+      {"x --workers=-1", "0 to 64"},
       {"x --verbose=maybe", "true or false"},
       {"x --listen 192.0.2.1 --listen 192.0.2.1:8443", "given twice"},
       {"x --state-dir=", "needs a value"},

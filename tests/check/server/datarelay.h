@@ -45,6 +45,10 @@ void data_relay_describe (DataRelay *r, guint32 version, const NatTicket *publis
 gboolean data_relay_event (DataRelay *r, NatEventType type, NatEvent *event, guint timeout_ms);
 /* No event waits that any of the calls above left. */
 void data_relay_no_event (DataRelay *r);
+guint data_relay_workers (void);
+guint64 data_relay_worker_count (DataRelay *r, guint worker, gsize offset);
+/* A client without credentials whose datagrams come to that worker's socket. */
+NatProbe *data_relay_heard_by (DataRelay *r, guint worker);
 guint64 data_relay_count (DataRelay *r, gsize offset);
 #define DATA_RELAY_COUNT(r, name) data_relay_count (r, G_STRUCT_OFFSET (NatWorkerCounters, name))
 
