@@ -23,8 +23,8 @@ NAT_OPTION (TEXT, private_key, "private-key", BOTH, "FILE", 0, 0, 0,
     "private key of the certificate in PEM")
 NAT_OPTION (LIST, token_key, "token-key", BOTH, "FILE", 0, 0, 0,
     "also take access tokens signed with this key: a public key in PEM (EC P-256, Ed25519) or 64 hex digits (HS256); a token's \"kid\" is the file's name without its ending; may be repeated")
-NAT_OPTION (NUMBER, workers, "workers", BOTH, "N", 0, 0, 64,
-    "threads that forward media; 0 = one for each core")
+NAT_OPTION (NUMBER, workers, "workers", BOTH, "N", 1, 0, 64,
+    "threads that forward media (default 1); 0 = one for each core")
 NAT_OPTION (OPEN, open, "open", BOTH, "anyone", 0, 0, 0,
     "no access tokens: everybody may publish and watch; on this machine only, unless --open=anyone")
 NAT_OPTION (FLAG, verbose, "verbose", BOTH, NULL, 0, 0, 0,

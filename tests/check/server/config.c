@@ -44,7 +44,7 @@ test_defaults (void)
   assert_text (&c.listen_addresses[0], "0.0.0.0:8443");
   assert_text (&c.listen_addresses[1], "[::]:8443");
   g_assert_true (c.default_listen);
-  g_assert_cmpuint (c.workers, ==, 0);
+  g_assert_cmpuint (c.workers, ==, 1);
   g_assert_cmpuint (c.max_sessions, ==, 100000);
   g_assert_cmpuint (c.request_timeout, ==, 10);
   g_assert_cmpint (c.open, ==, NAT_OPEN_NO);
