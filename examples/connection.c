@@ -23,6 +23,11 @@ on_error (Connection *connection, GstMessage *message)
   g_autofree char *debug = NULL;
 
   gst_message_parse_error (message, &error, &debug);
+  /* Of something that was tried and taken out again, as a window where there is no display. */
+  if (!gst_object_has_as_ancestor (GST_MESSAGE_SRC (message), GST_OBJECT (connection->pipeline))) {
+    say ("warning", error->message, "it goes on without");
+    return;
+  }
   say ("error", error->message, debug);
   connection->code = 1;
   g_main_loop_quit (connection->loop);

@@ -4,9 +4,9 @@
 
 /* An application that shows what a stream carries: one decodebin for each pad that natrelaysrc brings.
  *
- *     natrelaysrc ! decodebin ! convert ! tee ! (measured) fakesink
+ *     natrelaysrc ! decodebin ! convert ! tee ! fakesink, which measures
  *                                             ! autovideosink, with --window
- *                 ! decodebin ! convert ! autoaudiosink, or fakesink
+ *                 ! decodebin ! convert ! autoaudiosink with --sound, else fakesink
  *
  * What camera.c has drawn into the frames tells which of them never came, and how old each was when it was
  * due on the screen. */
@@ -22,13 +22,14 @@
 static char *opt_uri, *opt_picture;
 static double opt_seconds;
 static int opt_picture_frame = 150;
-static gboolean opt_window;
+static gboolean opt_window, opt_sound;
 
 static GOptionEntry options[] = {
     {"uri", 0, 0, G_OPTION_ARG_STRING, &opt_uri, "what to watch", "natrelay://…"},
     {"seconds", 0, 0, G_OPTION_ARG_DOUBLE, &opt_seconds, "for how long (default: until Ctrl-C)",
         "S"},
-    {"window", 0, 0, G_OPTION_ARG_NONE, &opt_window, "open a window and play the sound", NULL},
+    {"window", 0, 0, G_OPTION_ARG_NONE, &opt_window, "open a window", NULL},
+    {"sound", 0, 0, G_OPTION_ARG_NONE, &opt_sound, "play the sound", NULL},
     {"picture", 0, 0, G_OPTION_ARG_FILENAME, &opt_picture, "save one frame as PNG", "FILE"},
     {"picture-frame", 0, 0, G_OPTION_ARG_INT, &opt_picture_frame, "which (default 150)", "N"},
     {NULL}};
@@ -92,7 +93,7 @@ on_frame_due (GstElement *sink, GstBuffer *buffer, GstPad *pad, gpointer user)
 }
 
 static void
-on_sound_due (GstElement *sink, GstBuffer *buffer, GstPad *pad, gpointer user)
+on_sound (GstElement *identity, GstBuffer *buffer, gpointer user)
 {
   Viewer *viewer = user;
 
@@ -125,42 +126,108 @@ print_measured (Viewer *viewer)
 
 /* ---- the pipeline ---------------------------------------------------------- */
 
-#define MEASURED "fakesink name=due sync=true signal-handoffs=true"
+/* All pictures go to what measures; a window comes beside it when it is open. */
+#define VIDEO                                                                                      \
+  "videoconvert ! video/x-raw,format=I420 ! tee name=t ! queue ! "                                 \
+  "fakesink name=due sync=true async=false signal-handoffs=true"
+#define WINDOW "queue leaky=downstream ! videoconvert ! autovideosink"
+#define AUDIO                                                                                      \
+  "audioconvert ! audioresample ! identity name=due signal-handoffs=true ! "                       \
+  "fakesink sync=true async=false"
+#define LOUDSPEAKER                                                                                \
+  "audioconvert ! audioresample ! identity name=due signal-handoffs=true ! autoaudiosink"
+
+/* A window that is late must not make the decoder leave frames out: they are counted beside it. */
+static GstPadProbeReturn
+on_upstream_event (GstPad *pad, GstPadProbeInfo *info, gpointer user)
+{
+  return GST_EVENT_TYPE (GST_PAD_PROBE_INFO_EVENT (info)) == GST_EVENT_QOS ? GST_PAD_PROBE_DROP
+                                                                           : GST_PAD_PROBE_OK;
+}
+
+/* An output that comes while the others play: whether it is ready is nobody's business but its own. */
+static GstElement *
+output_new (const char *line)
+{
+  GstElement *bin = gst_parse_bin_from_description (line, TRUE, NULL);
+
+  g_object_set (bin, "async-handling", TRUE, NULL);
+  return bin;
+}
+
+typedef struct {
+  GstElement *bin, *tee;
+} Beside;
+
+/* On the main thread: a window takes its time to open, and the stream does not wait for it. Nor does it
+ * end where no window can be had. */
+static gboolean
+open_window (gpointer user)
+{
+  Beside *beside = user;
+  GstElement *window = output_new (WINDOW);
+
+  gst_bin_add (GST_BIN (beside->bin), window);
+  if (gst_element_sync_state_with_parent (window)) {
+    GstPad *from = gst_element_request_pad_simple (beside->tee, "src_%u");
+    GstPad *to = gst_element_get_static_pad (window, "sink");
+    gst_pad_add_probe (to, GST_PAD_PROBE_TYPE_EVENT_UPSTREAM, on_upstream_event, NULL, NULL);
+    gst_pad_link (from, to);
+    gst_object_unref (to);
+    gst_object_unref (from);
+  } else {
+    gst_element_set_state (window, GST_STATE_NULL);
+    gst_bin_remove (GST_BIN (beside->bin), window);
+  }
+  gst_object_unref (beside->tee);
+  gst_object_unref (beside->bin);
+  g_free (beside);
+  return G_SOURCE_REMOVE;
+}
+
+static void
+add_window (GstElement *bin)
+{
+  Beside *beside = g_new (Beside, 1);
+
+  beside->bin = gst_object_ref (bin);
+  beside->tee = gst_bin_get_by_name (GST_BIN (bin), "t");
+  g_idle_add (open_window, beside);
+}
+
+static gboolean
+is_video (GstPad *pad)
+{
+  GstCaps *caps = gst_pad_get_current_caps (pad);
+  const char *name = gst_structure_get_name (gst_caps_get_structure (caps, 0));
+  gboolean video = g_str_has_prefix (name, "video/");
+
+  gst_caps_unref (caps);
+  return video;
+}
 
 /* A track decoded: from here on it is raw video or raw audio. */
 static void
 on_decoded (GstElement *decodebin, GstPad *pad, gpointer user)
 {
   Viewer *viewer = user;
-  GstCaps *caps = gst_pad_get_current_caps (pad);
-  gboolean video =
-      g_str_has_prefix (gst_structure_get_name (gst_caps_get_structure (caps, 0)), "video/");
-  g_autoptr (GError) error = NULL;
-  GstElement *rest, *due;
-  GstPad *sink;
+  gboolean video = is_video (pad);
+  const char *line = video ? VIDEO : opt_sound ? LOUDSPEAKER : AUDIO;
+  GstElement *rest = output_new (line);
+  GstElement *due = gst_bin_get_by_name (GST_BIN (rest), "due");
+  GstPad *sink = gst_element_get_static_pad (rest, "sink");
 
-  rest = gst_parse_bin_from_description (
-      video
-          ? (opt_window ? "videoconvert ! video/x-raw,format=I420 ! tee name=t ! queue ! " MEASURED
-                          " t. ! queue ! videoconvert ! autovideosink"
-                        : "videoconvert ! video/x-raw,format=I420 ! " MEASURED)
-          : (opt_window ? "audioconvert ! audioresample ! tee name=t ! queue ! " MEASURED
-                          " t. ! queue ! autoaudiosink"
-                        : MEASURED),
-      TRUE, &error);
-  gst_caps_unref (caps);
-  if (rest == NULL) {
-    g_printerr ("%s\n", error->message);
-    return;
-  }
-  due = gst_bin_get_by_name (GST_BIN (rest), "due");
-  g_signal_connect (due, "handoff", G_CALLBACK (video ? on_frame_due : on_sound_due), viewer);
-  gst_object_unref (due);
+  if (video)
+    g_signal_connect (due, "handoff", G_CALLBACK (on_frame_due), viewer);
+  else
+    g_signal_connect (due, "handoff", G_CALLBACK (on_sound), viewer);
   gst_bin_add (GST_BIN (viewer->connection.pipeline), rest);
-  sink = gst_element_get_static_pad (rest, "sink");
   gst_pad_link (pad, sink);
-  gst_object_unref (sink);
   gst_element_sync_state_with_parent (rest);
+  if (video && opt_window)
+    add_window (rest);
+  gst_object_unref (sink);
+  gst_object_unref (due);
 }
 
 /* A track of the stream: video_0, audio_0, … all come together, as soon as the publisher is known. */
