@@ -616,15 +616,7 @@ set_token (SoupMessage *message, const char *token)
   char *field = g_strconcat ("Bearer ", token, NULL);
 
   soup_message_headers_replace (soup_message_get_request_headers (message), "Authorization", field);
-  nat_crypto_wipe (field, strlen (field));
-  g_free (field);
-}
-
-static void
-wiped_free (gpointer text)
-{
-  nat_crypto_wipe (text, strlen (text));
-  g_free (text);
+  nat_crypto_wipe_free (field);
 }
 
 static void
@@ -636,7 +628,8 @@ set_body (SoupMessage *message, NatRequestKind kind, const NatDescription *descr
   if (kind != NAT_REQUEST_OPEN && kind != NAT_REQUEST_DESCRIBE && kind != NAT_REQUEST_RENEW)
     return;
   json = description != NULL ? nat_description_to_json (description) : g_strdup ("{}");
-  bytes = g_bytes_new_with_free_func (json, strlen (json), wiped_free, json);
+  bytes =
+      g_bytes_new_with_free_func (json, strlen (json), (GDestroyNotify)nat_crypto_wipe_free, json);
   soup_message_set_request_body_from_bytes (message, "application/json", bytes);
   g_bytes_unref (bytes);
 }

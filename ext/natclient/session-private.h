@@ -116,7 +116,6 @@ char *nat_session_dup_token (NatSession *s, guint *serial);
 GSource *nat_session_timer_new (NatSession *s, void (*func) (NatSession *s));
 void nat_session_timer_set (GSource *timer, gint64 in_ms); /* -1 = off */
 guint32 nat_session_random (void);
-void nat_session_wiped_free (char *text); /* NULL is fine */
 
 /* sessionrun.c */
 void nat_session_run_begin (NatSession *s); /* on the thread, first */

@@ -82,15 +82,6 @@ nat_session_random (void)
   return random;
 }
 
-void
-nat_session_wiped_free (char *text)
-{
-  if (text == NULL)
-    return;
-  nat_crypto_wipe (text, strlen (text));
-  g_free (text);
-}
-
 /* ---- Life -------------------------------------------------------------- */
 
 static void
@@ -135,7 +126,7 @@ nat_session_unref (NatSession *s)
   g_source_unref (s->wake);
   g_main_context_unref (s->context);
   nat_sender_clear (&s->sender);
-  nat_session_wiped_free (s->token);
+  nat_crypto_wipe_free (s->token);
   nat_description_clear (&s->description);
   nat_session_stats_clear (&s->stats);
   nat_session_config_clear (&s->config);
@@ -306,7 +297,7 @@ nat_session_set_auth_token (NatSession *s, const char *token)
   s->token = g_strdup (token);
   s->token_serial++;
   g_mutex_unlock (&s->lock);
-  nat_session_wiped_free (old);
+  nat_crypto_wipe_free (old);
   nat_session_wish (s, NAT_WISH_TOKEN);
 }
 

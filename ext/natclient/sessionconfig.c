@@ -31,9 +31,7 @@ nat_session_config_clear (NatSessionConfig *config)
 {
   g_free (config->host);
   g_free (config->stream);
-  if (config->auth_token != NULL)
-    nat_crypto_wipe (config->auth_token, strlen (config->auth_token));
-  g_free (config->auth_token);
+  nat_crypto_wipe_free (config->auth_token);
   g_free (config->tls_ca_file);
   g_free (config->tls_fingerprint);
   g_clear_object (&config->tls_database);

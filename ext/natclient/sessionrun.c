@@ -545,7 +545,7 @@ nat_session_negotiate (NatSession *s)
   s->open = nat_negotiator_send (s->negotiator, NAT_REQUEST_OPEN, NULL,
       s->config.role == NAT_ROLE_PUBLISHER ? &offer : NULL, token, s->config.timeout_ms,
       on_open_reply, s);
-  nat_session_wiped_free (token);
+  nat_crypto_wipe_free (token);
   nat_description_clear (&offer);
 }
 
@@ -594,7 +594,7 @@ goodbye (NatSession *s)
   token = nat_session_dup_token (s, &serial);
   nat_negotiator_send (s->negotiator, s->ended ? NAT_REQUEST_END : NAT_REQUEST_CLOSE,
       s->document.session, NULL, token, 1000, NULL, NULL);
-  nat_session_wiped_free (token);
+  nat_crypto_wipe_free (token);
 }
 
 static void

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "natclient/cause.h"
+#include "natproto/crypto.h"
 #include "natproto/json.h"
 #include "natproto/token.h"
 
@@ -207,7 +208,7 @@ nat_session_sync_run (NatSession *s)
     s->background = nat_negotiator_send (s->negotiator, kind, s->document.session,
         kind == NAT_REQUEST_DESCRIBE ? &offer : NULL, token, s->config.timeout_ms,
         on_background_reply, s);
-    nat_session_wiped_free (token);
+    nat_crypto_wipe_free (token);
   }
   nat_description_clear (&offer);
 }
@@ -248,7 +249,7 @@ seconds_left (NatSession *s)
   char *token = nat_session_dup_token (s, &serial);
   gint64 expires_s = expiry_of (token);
 
-  nat_session_wiped_free (token);
+  nat_crypto_wipe_free (token);
   if (expires_s == G_MAXINT64)
     return G_MAXINT64;
   return expires_s - g_get_real_time () / G_USEC_PER_SEC;

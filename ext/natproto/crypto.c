@@ -56,6 +56,14 @@ nat_crypto_wipe (gpointer data, gsize len)
     gnutls_memset (data, 0, len);
 }
 
+void
+nat_crypto_wipe_free (char *text)
+{
+  if (text != NULL)
+    nat_crypto_wipe (text, strlen (text));
+  g_free (text);
+}
+
 /* ---- Hashes ------------------------------------------------------------ */
 
 void

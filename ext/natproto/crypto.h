@@ -21,6 +21,7 @@ void nat_crypto_sha256 (gconstpointer data, gsize len, guint8 out[NAT_SHA256_SIZ
 gboolean nat_crypto_equal (gconstpointer a, gconstpointer b, gsize len);
 /* Overwrites in a way that the compiler does not remove. */
 void nat_crypto_wipe (gpointer data, gsize len);
+void nat_crypto_wipe_free (char *text); /* wipes a string and frees it; NULL is fine */
 
 /* HMAC-SHA256. One call, or pieces over a kept handle (as fast as it gets per packet). */
 void nat_crypto_hmac (

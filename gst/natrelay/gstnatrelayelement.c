@@ -248,7 +248,7 @@ gst_nat_relay_connection_init (
 void
 gst_nat_relay_connection_finalize (GstNatRelayConnection *conn)
 {
-  g_free (conn->uri);
+  nat_crypto_wipe_free (conn->uri); /* a token may be in it */
   g_clear_error (&conn->uri_error);
   nat_session_config_clear (&conn->settings);
   gst_nat_relay_report_clear (&conn->report);
@@ -265,20 +265,12 @@ replace_string (gchar **field, const GValue *value)
 }
 
 static void
-wipe_string (gchar *text)
-{
-  if (text != NULL)
-    nat_crypto_wipe (text, strlen (text));
-  g_free (text);
-}
-
-static void
 set_auth_token (GstNatRelayConnection *conn, const gchar *token)
 {
   NatSession *session;
 
   GST_OBJECT_LOCK (conn->element);
-  wipe_string (conn->settings.auth_token);
+  nat_crypto_wipe_free (conn->settings.auth_token);
   conn->settings.auth_token = g_strdup (token);
   conn->token_given = token != NULL;
   session = conn->session != NULL ? nat_session_ref (conn->session) : NULL;
@@ -409,7 +401,7 @@ gst_nat_relay_connection_get_uri (GstNatRelayConnection *conn)
   if (uri == NULL)
     return NULL;
   public = gst_nat_relay_uri_public (uri, G_OBJECT (conn->element));
-  wipe_string (uri);
+  nat_crypto_wipe_free (uri);
   return public;
 }
 
@@ -422,7 +414,7 @@ take_uri (
   if (error != NULL) {
     conn->uri_error = g_error_copy (error);
   } else {
-    wipe_string (conn->uri);
+    nat_crypto_wipe_free (conn->uri);
     g_free (conn->settings.host);
     g_free (conn->settings.stream);
     conn->uri = g_strdup (uri);
@@ -495,7 +487,7 @@ emit_request_auth_token (GstElement *element, gpointer user)
   g_signal_emit_by_name (element, "request-auth-token", &token);
   if (token != NULL) {
     set_auth_token (conn, token);
-    wipe_string (token);
+    nat_crypto_wipe_free (token);
   } else if (request->cause != NULL) {
     NatSession *session = gst_nat_relay_connection_get_session (conn);
 

@@ -16,14 +16,6 @@
 
 static gboolean bad_uri (GError **error, const gchar *format, ...) G_GNUC_PRINTF (2, 3);
 
-static void
-wipe_string (gchar *text)
-{
-  if (text != NULL)
-    nat_crypto_wipe (text, strlen (text));
-  g_free (text);
-}
-
 static gboolean
 bad_uri (GError **error, const gchar *format, ...)
 {
@@ -49,10 +41,10 @@ static void
 parts_clear (Parts *parts)
 {
   g_free (parts->scheme);
-  wipe_string (parts->userinfo);
+  nat_crypto_wipe_free (parts->userinfo);
   g_free (parts->host);
   g_free (parts->path);
-  wipe_string (parts->query);
+  nat_crypto_wipe_free (parts->query);
   g_free (parts->fragment);
 }
 
@@ -174,7 +166,7 @@ gst_nat_relay_uri_clear (GstNatRelayUri *uri)
   g_strfreev (uri->keys);
   /* A token may be among them. */
   for (guint i = 0; uri->values != NULL && uri->values[i] != NULL; i++)
-    wipe_string (uri->values[i]);
+    nat_crypto_wipe_free (uri->values[i]);
   g_free (uri->values);
   memset (uri, 0, sizeof *uri);
 }
