@@ -172,6 +172,23 @@ is_ssrc_demux (gconstpointer item, gconstpointer user)
   return factory != NULL ? g_strcmp0 (GST_OBJECT_NAME (factory), "rtpssrcdemux") : 1;
 }
 
+/* rtpssrcdemux forgets an SSRC before it removes its pads. A packet of either kind between the two would
+ * make pads of the same names, so none may pass meanwhile. RTP before RTCP, here and nowhere else. */
+static void
+clear_ssrc (GstElement *demux, guint32 ssrc)
+{
+  GstPad *rtp = gst_element_get_static_pad (demux, "sink");
+  GstPad *rtcp = gst_element_get_static_pad (demux, "rtcp_sink");
+
+  GST_PAD_STREAM_LOCK (rtp);
+  GST_PAD_STREAM_LOCK (rtcp);
+  g_signal_emit_by_name (demux, "clear-ssrc", ssrc);
+  GST_PAD_STREAM_UNLOCK (rtcp);
+  GST_PAD_STREAM_UNLOCK (rtp);
+  gst_object_unref (rtcp);
+  gst_object_unref (rtp);
+}
+
 void
 gst_nat_relay_rtp_forget_ssrc (const GstNatRelayRtp *rtp, guint32 ssrc)
 {
@@ -180,7 +197,7 @@ gst_nat_relay_rtp_forget_ssrc (const GstNatRelayRtp *rtp, guint32 ssrc)
 
   /* There is one, as there is one session. */
   if (gst_iterator_find_custom (children, is_ssrc_demux, &found, NULL)) {
-    g_signal_emit_by_name (g_value_get_object (&found), "clear-ssrc", ssrc);
+    clear_ssrc (g_value_get_object (&found), ssrc);
     g_value_unset (&found);
   }
   gst_iterator_free (children);
@@ -191,4 +208,37 @@ gst_nat_relay_rtp_request_key_unit (GstPad *rtpbin_src_pad)
 {
   return gst_pad_send_event (
       rtpbin_src_pad, gst_video_event_new_upstream_force_key_unit (GST_CLOCK_TIME_NONE, TRUE, 0));
+}
+
+static guint64
+structure_get_count (const GstStructure *s, const gchar *field)
+{
+  guint64 n = 0;
+
+  gst_structure_get_uint64 (s, field, &n);
+  return n;
+}
+
+void
+gst_nat_relay_rtp_add_stats (const GstNatRelayRtp *rtp, GstStructure *stats)
+{
+  GstIterator *it =
+      gst_bin_iterate_all_by_element_factory_name (GST_BIN (rtp->rtpbin), "rtpjitterbuffer");
+  guint64 lost = 0, late = 0, duplicates = 0;
+  GValue item = G_VALUE_INIT;
+
+  while (gst_iterator_next (it, &item) == GST_ITERATOR_OK) {
+    GstStructure *s = NULL;
+
+    g_object_get (g_value_get_object (&item), "stats", &s, NULL);
+    lost += structure_get_count (s, "num-lost");
+    late += structure_get_count (s, "num-late");
+    duplicates += structure_get_count (s, "num-duplicates");
+    gst_structure_free (s);
+    g_value_reset (&item);
+  }
+  g_value_unset (&item);
+  gst_iterator_free (it);
+  gst_structure_set (stats, "packets-received-lost", G_TYPE_UINT64, lost, "packets-received-late",
+      G_TYPE_UINT64, late, "packets-received-duplicate", G_TYPE_UINT64, duplicates, NULL);
 }

@@ -37,6 +37,9 @@ gchar *gst_nat_relay_rtp_cname (const GstNatRelayRtp *rtp);
 /* Receiver: forgets one SSRC: its jitterbuffer and pads go. Not from a thread that streams out of them. */
 void gst_nat_relay_rtp_forget_ssrc (const GstNatRelayRtp *rtp, guint32 ssrc);
 
+/* Receiver: what the jitterbuffers count, added up over the tracks that play now. */
+void gst_nat_relay_rtp_add_stats (const GstNatRelayRtp *rtp, GstStructure *stats);
+
 /* Asks whoever feeds this receive pad for a picture that stands alone. */
 gboolean gst_nat_relay_rtp_request_key_unit (GstPad *rtpbin_src_pad);
 

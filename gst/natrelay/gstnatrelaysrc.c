@@ -12,7 +12,10 @@
  * with all that a decoder must know in their caps. A pad that is not linked stops nothing.
  *
  * A publisher that stops and starts again keeps the pads. If it comes back with other codecs or another
- * number of tracks, the old pads are removed and new ones are added.
+ * number of tracks, the element message "natrelay-tracks-changed" is posted, the old pads are removed and new
+ * ones are added. Applications that link decoders in "pad-added" go on; players (playbin, playbin3,
+ * uridecodebin) do not follow pads that change, so their application takes them to READY and back to
+ * PLAYING on that message.
  *
  * The connection's life is told by PROGRESS messages ("negotiate", "challenge", "register") and by the element
  * messages "natrelay-connected", "natrelay-connection-lost" and "natrelay-connection-attempt".
@@ -37,12 +40,10 @@
 #include "gstnatrelaysrc.h"
 #include "gstnatrelayelement.h"
 #include "gstnatrelayelements.h"
+#include "gstnatrelaylayout.h"
 #include "gstnatrelayrtp.h"
-#include "gstnatrelaysdp.h"
-#include "gstnatrelaysrcpad.h"
 
 #include <stdio.h>
-#include <string.h>
 
 GST_DEBUG_CATEGORY_STATIC (gst_nat_relay_src_debug);
 #define GST_CAT_DEFAULT gst_nat_relay_src_debug
@@ -70,44 +71,17 @@ static GstStaticPadTemplate templates[GST_NAT_RELAY_N_MEDIA] = {
         "data_%u", GST_PAD_SRC, GST_PAD_SOMETIMES, GST_STATIC_CAPS ("application/x-rtp")),
 };
 
-/* One pad and what the description says of it. */
-typedef struct {
-  GstNatRelaySrcPad *pad;
-  guint32 ssrc;
-  guint8 payload_type;
-  GstCaps *caps;
-} Track;
-
-/* What the session's thread learned and the streaming thread has not yet applied. */
-typedef struct {
-  gboolean news;
-  NatPublisherState publisher;
-  NatDescription description;
-} Pending;
-
 struct _GstNatRelaySrc {
   GstBin parent;
   GstNatRelayConnection conn;
   GstNatRelayRtp rtp;
+  GstNatRelayLayout layout;
 
   /* Object lock. */
   guint latency; /* ms */
   gboolean drop_on_latency;
   gboolean ntp_sync;
   gboolean eos_on_end;
-
-  /* Lock order: lock, then a pad's and the element's object lock; not held while calling out (a pad's target is
-   * set with it held: that links, but pushes nothing). */
-  GMutex lock;
-  Pending pending;
-  GPtrArray *tracks; /* of Track, in pad order */
-  GArray *stale;     /* of guint32: SSRCs that fed a pad which another feeds now */
-
-  /* Streaming thread of the transport's source. */
-  gchar *sdp; /* as applied */
-  guint generation;
-  gboolean seen_live; /* a publisher was there */
-  gboolean bad_sdp_told;
 
   gboolean paused; /* state changes: it has played before */
 };
@@ -120,322 +94,32 @@ G_DEFINE_TYPE_WITH_CODE (GstNatRelaySrc, gst_nat_relay_src, GST_TYPE_BIN,
 GST_ELEMENT_REGISTER_DEFINE_WITH_CODE (natrelaysrc, "natrelaysrc", GST_RANK_SECONDARY,
     GST_TYPE_NAT_RELAY_SRC, gst_nat_relay_element_init (plugin))
 
-static void
-track_free (Track *track)
-{
-  gst_clear_object (&track->pad);
-  gst_clear_caps (&track->caps);
-  g_free (track);
-}
-
 /* ---- rtpbin's signals ---------------------------------------------------- */
 
 static GstCaps *
 src_request_pt_map (GstElement *rtpbin, guint session, guint pt, gpointer user)
 {
-  GstNatRelaySrc *self = GST_NAT_RELAY_SRC (user);
-  GstCaps *caps = NULL;
-
-  g_mutex_lock (&self->lock);
-  for (guint i = 0; caps == NULL && i < self->tracks->len; i++) {
-    Track *track = self->tracks->pdata[i];
-
-    if (track->payload_type == pt)
-      caps = gst_caps_ref (track->caps);
-  }
-  g_mutex_unlock (&self->lock);
-  return caps;
+  return gst_nat_relay_layout_get_caps (&GST_NAT_RELAY_SRC (user)->layout, pt);
 }
 
-/* called with lock */
-static Track *
-src_find_ssrc (GstNatRelaySrc *self, guint32 ssrc)
-{
-  for (guint i = 0; i < self->tracks->len; i++) {
-    Track *track = self->tracks->pdata[i];
-
-    if (track->ssrc == ssrc)
-      return track;
-  }
-  return NULL;
-}
-
-/* The first packet of an SSRC came: its pad is fed from here on. */
+/* The first packet of an SSRC came. */
 static void
 src_rtpbin_pad_added (GstElement *rtpbin, GstPad *pad, gpointer user)
 {
   GstNatRelaySrc *self = GST_NAT_RELAY_SRC (user);
-  GstNatRelaySrcPad *ghost = NULL;
   guint session, ssrc, pt;
-  Track *track;
 
-  if (sscanf (GST_PAD_NAME (pad), "recv_rtp_src_%u_%u_%u", &session, &ssrc, &pt) != 3)
-    return;
-  g_mutex_lock (&self->lock);
-  track = src_find_ssrc (self, ssrc);
-  if (track != NULL) {
-    ghost = gst_object_ref (track->pad);
-    gst_nat_relay_src_pad_feed (ghost, pad);
-  }
-  g_mutex_unlock (&self->lock);
-  if (ghost == NULL) {
+  if (sscanf (GST_PAD_NAME (pad), "recv_rtp_src_%u_%u_%u", &session, &ssrc, &pt) == 3 &&
+      !gst_nat_relay_layout_feed (&self->layout, ssrc, pad))
     GST_DEBUG_OBJECT (self, "SSRC %08x is of no track (any more)", ssrc);
-    return;
-  }
-  GST_INFO_OBJECT (ghost, "fed by SSRC %08x", ssrc);
-  gst_object_unref (ghost);
-  /* What fed it before is forgotten there: not here, in a jitterbuffer's thread. */
-  gst_nat_relay_transport_src_request_call (self->rtp.rtp_src);
-}
-
-/* ---- pads: on the streaming thread of the transport's source ------------- */
-
-static void
-src_remove_pads (GstNatRelaySrc *self)
-{
-  GPtrArray *old;
-
-  g_mutex_lock (&self->lock);
-  old = self->tracks;
-  self->tracks = g_ptr_array_new_with_free_func ((GDestroyNotify)track_free);
-  g_mutex_unlock (&self->lock);
-  for (guint i = 0; i < old->len; i++) {
-    Track *track = old->pdata[i];
-
-    gst_ghost_pad_set_target (GST_GHOST_PAD (track->pad), NULL);
-    gst_pad_set_active (GST_PAD (track->pad), FALSE);
-    gst_element_remove_pad (GST_ELEMENT (self), GST_PAD (track->pad));
-    gst_nat_relay_rtp_forget_ssrc (&self->rtp, track->ssrc);
-  }
-  g_ptr_array_unref (old);
-}
-
-static gchar *
-src_stream_id (GstNatRelaySrc *self, const gchar *pad_name)
-{
-  gchar *id;
-
-  GST_OBJECT_LOCK (self);
-  id = g_strdup_printf ("%s:%u/%s/%u/%s", self->conn.settings.host, self->conn.settings.port,
-      self->conn.settings.stream, self->generation, pad_name);
-  GST_OBJECT_UNLOCK (self);
-  return id;
-}
-
-static Track *
-src_new_track (GstNatRelaySrc *self, const GstNatRelaySdpTrack *from, guint index, guint group_id)
-{
-  const gchar *name_template = templates[from->media].name_template;
-  GstPadTemplate *template =
-      gst_element_class_get_pad_template (GST_ELEMENT_GET_CLASS (self), name_template);
-  gchar *name =
-      g_strdup_printf ("%.*s_%u", (int)strcspn (name_template, "_"), name_template, index);
-  gchar *stream_id = src_stream_id (self, name);
-  Track *track = g_new0 (Track, 1);
-
-  track->pad = gst_object_ref_sink (
-      GST_NAT_RELAY_SRC_PAD (gst_nat_relay_src_pad_new (name, template, from->media)));
-  track->ssrc = from->ssrc;
-  track->payload_type = from->payload_type;
-  track->caps = gst_caps_ref (from->caps);
-  GST_OBJECT_LOCK (self);
-  gst_nat_relay_src_pad_set_latency (track->pad, self->latency * GST_MSECOND);
-  GST_OBJECT_UNLOCK (self);
-  gst_nat_relay_src_pad_begin (track->pad, stream_id, group_id, track->caps);
-  g_free (name);
-  g_free (stream_id);
-  return track;
-}
-
-static void
-src_add_pads (GstNatRelaySrc *self, GPtrArray *description)
-{
-  GPtrArray *tracks = g_ptr_array_new_with_free_func ((GDestroyNotify)track_free);
-  GPtrArray *pads = g_ptr_array_new_with_free_func (gst_object_unref);
-  guint counts[GST_NAT_RELAY_N_MEDIA] = {0};
-  guint group_id = gst_util_group_id_next ();
-
-  self->generation++;
-  for (guint i = 0; i < description->len; i++) {
-    const GstNatRelaySdpTrack *from = description->pdata[i];
-    Track *track = src_new_track (self, from, counts[from->media]++, group_id);
-
-    g_ptr_array_add (tracks, track);
-    g_ptr_array_add (pads, gst_object_ref (track->pad));
-  }
-  g_mutex_lock (&self->lock);
-  g_ptr_array_unref (self->tracks);
-  self->tracks = tracks;
-  g_mutex_unlock (&self->lock);
-  for (guint i = 0; i < pads->len; i++)
-    gst_element_add_pad (GST_ELEMENT (self), pads->pdata[i]);
-  g_ptr_array_unref (pads);
-  gst_element_no_more_pads (GST_ELEMENT (self));
-}
-
-/* Tracks are compared in order: the publisher's pads come in the same order after each start. */
-static gboolean
-src_keeps_pads (GstNatRelaySrc *self, GPtrArray *description)
-{
-  gboolean keep;
-
-  g_mutex_lock (&self->lock);
-  keep = self->tracks->len == description->len;
-  for (guint i = 0; keep && i < description->len; i++) {
-    const GstNatRelaySdpTrack *from = description->pdata[i];
-
-    keep = gst_nat_relay_sdp_same_codec (((Track *)self->tracks->pdata[i])->caps, from->caps);
-  }
-  g_mutex_unlock (&self->lock);
-  return keep;
-}
-
-/* The pads stay; SSRCs, payload types and caps may be others. */
-static void
-src_update_pads (GstNatRelaySrc *self, GPtrArray *description)
-{
-  g_mutex_lock (&self->lock);
-  for (guint i = 0; i < description->len; i++) {
-    const GstNatRelaySdpTrack *from = description->pdata[i];
-    Track *track = self->tracks->pdata[i];
-
-    if (track->ssrc != from->ssrc)
-      g_array_append_val (self->stale, track->ssrc);
-    track->ssrc = from->ssrc;
-    track->payload_type = from->payload_type;
-    gst_caps_replace (&track->caps, from->caps);
-    gst_nat_relay_src_pad_set_caps (track->pad, from->caps);
-  }
-  g_mutex_unlock (&self->lock);
-  g_signal_emit_by_name (self->rtp.rtpbin, "clear-pt-map");
-}
-
-/* Forgets those SSRCs that feed no pad any more. */
-static void
-src_forget_stale (GstNatRelaySrc *self)
-{
-  GArray *stale;
-
-  g_mutex_lock (&self->lock);
-  stale = self->stale;
-  self->stale = g_array_new (FALSE, FALSE, sizeof (guint32));
-  g_mutex_unlock (&self->lock);
-  for (guint i = 0; i < stale->len; i++)
-    gst_nat_relay_rtp_forget_ssrc (&self->rtp, g_array_index (stale, guint32, i));
-  g_array_unref (stale);
-}
-
-static void
-src_admit (GstNatRelaySrc *self, const NatDescription *description, GPtrArray *tracks)
-{
-  guint32 ssrcs[NAT_TRACKS_MAX];
-
-  for (guint i = 0; i < tracks->len; i++)
-    ssrcs[i] = ((GstNatRelaySdpTrack *)tracks->pdata[i])->ssrc;
-  gst_nat_relay_open_set_ssrcs (self->rtp.open, ssrcs, tracks->len);
-  gst_nat_relay_open_set_keys (self->rtp.open, description->media_keys, description->n_media_keys);
-}
-
-static void
-src_apply_description (GstNatRelaySrc *self, const NatDescription *description)
-{
-  GError *error = NULL;
-  GPtrArray *tracks = gst_nat_relay_sdp_to_tracks (description->sdp, &error);
-
-  if (tracks == NULL) {
-    if (!self->bad_sdp_told)
-      GST_ELEMENT_WARNING (self, STREAM, FORMAT,
-          ("The publisher's description cannot be used; its natrelaysink may be of another "
-           "version"),
-          ("%s", error->message));
-    self->bad_sdp_told = TRUE;
-    g_error_free (error);
-    return;
-  }
-  src_admit (self, description, tracks);
-  if (g_strcmp0 (description->sdp, self->sdp) != 0) {
-    GST_DEBUG_OBJECT (self, "the publisher offers\n%s", description->sdp);
-    g_free (self->sdp);
-    self->sdp = g_strdup (description->sdp);
-    if (src_keeps_pads (self, tracks)) {
-      src_update_pads (self, tracks);
-    } else {
-      src_remove_pads (self);
-      src_add_pads (self, tracks);
-    }
-  }
-  g_ptr_array_unref (tracks);
-}
-
-/* EOS goes through the jitterbuffers, after what is in them; a pad without one has it at once. */
-static void
-src_end (GstNatRelaySrc *self)
-{
-  GPtrArray *idle = g_ptr_array_new_with_free_func (gst_object_unref);
-
-  GST_INFO_OBJECT (self, "the stream ended");
-  g_mutex_lock (&self->lock);
-  for (guint i = 0; i < self->tracks->len; i++) {
-    Track *track = self->tracks->pdata[i];
-
-    if (!gst_nat_relay_src_pad_is_fed (track->pad))
-      g_ptr_array_add (idle, gst_object_ref (track->pad));
-  }
-  g_mutex_unlock (&self->lock);
-  for (guint i = 0; i < idle->len; i++)
-    gst_pad_push_event (idle->pdata[i], gst_event_new_eos ());
-  g_ptr_array_unref (idle);
-  gst_nat_relay_transport_src_end (self->rtp.rtp_src);
-}
-
-static void
-src_apply (gpointer user)
-{
-  GstNatRelaySrc *self = user;
-  gboolean eos_on_end;
-  Pending pending;
-
-  g_mutex_lock (&self->lock);
-  pending = self->pending;
-  memset (&self->pending, 0, sizeof self->pending);
-  g_mutex_unlock (&self->lock);
-  if (!pending.news) {
-    src_forget_stale (self);
-    return;
-  }
-  if (pending.description.sdp != NULL)
-    src_apply_description (self, &pending.description);
-  nat_description_clear (&pending.description);
-
-  GST_OBJECT_LOCK (self);
-  eos_on_end = self->eos_on_end;
-  GST_OBJECT_UNLOCK (self);
-  if (pending.publisher == NAT_PUBLISHER_ENDED && self->seen_live && eos_on_end)
-    src_end (self);
-  self->seen_live |= pending.publisher == NAT_PUBLISHER_LIVE;
 }
 
 /* ---- the session --------------------------------------------------------- */
 
 static void
-copy_description (NatDescription *to, const NatDescription *from)
-{
-  *to = *from;
-  to->sdp = g_strdup (from->sdp);
-}
-
-static void
 src_on_document (GstElement *element, const NatSessionDocument *document)
 {
-  GstNatRelaySrc *self = GST_NAT_RELAY_SRC (element);
-
-  g_mutex_lock (&self->lock);
-  nat_description_clear (&self->pending.description);
-  copy_description (&self->pending.description, &document->description);
-  self->pending.publisher = document->publisher;
-  self->pending.news = TRUE;
-  g_mutex_unlock (&self->lock);
-  gst_nat_relay_transport_src_request_call (self->rtp.rtp_src);
+  gst_nat_relay_layout_take_document (&GST_NAT_RELAY_SRC (element)->layout, document);
 }
 
 static void
@@ -456,6 +140,18 @@ static const GstNatRelayHooks src_hooks = {
     .rtcp = src_on_rtcp,
 };
 
+static gchar *
+src_stream_id (GstNatRelaySrc *self)
+{
+  const NatSessionConfig *settings = &self->conn.settings;
+  gchar *id;
+
+  GST_OBJECT_LOCK (self);
+  id = g_strdup_printf ("%s:%u/%s", settings->host, settings->port, settings->stream);
+  GST_OBJECT_UNLOCK (self);
+  return id;
+}
+
 static gboolean
 src_start (GstNatRelaySrc *self)
 {
@@ -466,8 +162,7 @@ src_start (GstNatRelaySrc *self)
   session = gst_nat_relay_connection_get_session (&self->conn);
   gst_nat_relay_transport_sink_set_session (self->rtp.rtcp_sink, session);
   nat_session_unref (session);
-  self->seen_live = FALSE;
-  self->bad_sdp_told = FALSE;
+  gst_nat_relay_layout_start (&self->layout, src_stream_id (self));
   self->paused = FALSE;
   gst_nat_relay_connection_start (&self->conn, TRUE);
   return TRUE;
@@ -478,29 +173,7 @@ src_stop (GstNatRelaySrc *self)
 {
   gst_nat_relay_connection_stop (&self->conn, FALSE);
   gst_nat_relay_transport_sink_set_session (self->rtp.rtcp_sink, NULL);
-  src_remove_pads (self);
-  gst_nat_relay_open_reset (self->rtp.open);
-  g_clear_pointer (&self->sdp, g_free);
-  g_mutex_lock (&self->lock);
-  nat_description_clear (&self->pending.description);
-  self->pending.news = FALSE;
-  g_array_set_size (self->stale, 0);
-  g_mutex_unlock (&self->lock);
-}
-
-/* What was missed in a pause is not repaired: decoders need a fresh start. */
-static void
-src_resume (GstNatRelaySrc *self)
-{
-  GPtrArray *pads = g_ptr_array_new_with_free_func (gst_object_unref);
-
-  g_mutex_lock (&self->lock);
-  for (guint i = 0; i < self->tracks->len; i++)
-    g_ptr_array_add (pads, gst_object_ref (((Track *)self->tracks->pdata[i])->pad));
-  g_mutex_unlock (&self->lock);
-  for (guint i = 0; i < pads->len; i++)
-    gst_nat_relay_src_pad_request_key_unit (pads->pdata[i]);
-  g_ptr_array_unref (pads);
+  gst_nat_relay_layout_stop (&self->layout);
 }
 
 static GstStateChangeReturn
@@ -521,45 +194,12 @@ gst_nat_relay_src_change_state (GstElement *element, GstStateChange transition)
   else if (transition == GST_STATE_CHANGE_PLAYING_TO_PAUSED)
     self->paused = TRUE;
   else if (transition == GST_STATE_CHANGE_PAUSED_TO_PLAYING && self->paused)
-    src_resume (self);
+    /* What was missed in a pause is not repaired: decoders need a fresh start. */
+    gst_nat_relay_layout_request_key_units (&self->layout);
   return ret;
 }
 
 /* ---- properties ---------------------------------------------------------- */
-
-static guint64
-structure_get_count (const GstStructure *s, const gchar *field)
-{
-  guint64 n = 0;
-
-  gst_structure_get_uint64 (s, field, &n);
-  return n;
-}
-
-/* What rtpbin's jitterbuffers count, added up over the tracks that play now. */
-static void
-add_jitterbuffer_stats (GstNatRelaySrc *self, GstStructure *stats)
-{
-  GstIterator *it =
-      gst_bin_iterate_all_by_element_factory_name (GST_BIN (self->rtp.rtpbin), "rtpjitterbuffer");
-  guint64 lost = 0, late = 0, duplicates = 0;
-  GValue item = G_VALUE_INIT;
-
-  while (gst_iterator_next (it, &item) == GST_ITERATOR_OK) {
-    GstStructure *s = NULL;
-
-    g_object_get (g_value_get_object (&item), "stats", &s, NULL);
-    lost += structure_get_count (s, "num-lost");
-    late += structure_get_count (s, "num-late");
-    duplicates += structure_get_count (s, "num-duplicates");
-    gst_structure_free (s);
-    g_value_reset (&item);
-  }
-  g_value_unset (&item);
-  gst_iterator_free (it);
-  gst_structure_set (stats, "packets-received-lost", G_TYPE_UINT64, lost, "packets-received-late",
-      G_TYPE_UINT64, late, "packets-received-duplicate", G_TYPE_UINT64, duplicates, NULL);
-}
 
 static GstStructure *
 src_stats (GstNatRelaySrc *self)
@@ -576,23 +216,10 @@ src_stats (GstNatRelaySrc *self)
             open.unknown_key + open.refused,
         "packets-received-unknown-key", G_TYPE_UINT64, open.unknown_key, "packets-received-refused",
         G_TYPE_UINT64, open.refused, NULL);
-    add_jitterbuffer_stats (self, s);
+    gst_nat_relay_rtp_add_stats (&self->rtp, s);
   }
   g_clear_pointer (&session, nat_session_unref);
   return s;
-}
-
-static void
-src_set_latency (GstNatRelaySrc *self, guint latency)
-{
-  g_mutex_lock (&self->lock);
-  GST_OBJECT_LOCK (self);
-  self->latency = latency;
-  GST_OBJECT_UNLOCK (self);
-  for (guint i = 0; i < self->tracks->len; i++)
-    gst_nat_relay_src_pad_set_latency (
-        ((Track *)self->tracks->pdata[i])->pad, latency * GST_MSECOND);
-  g_mutex_unlock (&self->lock);
 }
 
 static void
@@ -602,18 +229,19 @@ gst_nat_relay_src_set_property (GObject *object, guint id, const GValue *value, 
 
   if (gst_nat_relay_connection_set_property (&self->conn, id, value, pspec))
     return;
-  if (id == PROP_LATENCY) {
-    src_set_latency (self, g_value_get_uint (value));
-  } else {
-    GST_OBJECT_LOCK (self);
-    switch (id) {
-    case PROP_DROP_ON_LATENCY: self->drop_on_latency = g_value_get_boolean (value); break;
-    case PROP_NTP_SYNC: self->ntp_sync = g_value_get_boolean (value); break;
-    case PROP_EOS_ON_END: self->eos_on_end = g_value_get_boolean (value); break;
-    default: G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec); break;
-    }
-    GST_OBJECT_UNLOCK (self);
+  GST_OBJECT_LOCK (self);
+  switch (id) {
+  case PROP_LATENCY: self->latency = g_value_get_uint (value); break;
+  case PROP_DROP_ON_LATENCY: self->drop_on_latency = g_value_get_boolean (value); break;
+  case PROP_NTP_SYNC: self->ntp_sync = g_value_get_boolean (value); break;
+  case PROP_EOS_ON_END: self->eos_on_end = g_value_get_boolean (value); break;
+  default: G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec); break;
   }
+  GST_OBJECT_UNLOCK (self);
+  if (id == PROP_LATENCY)
+    gst_nat_relay_layout_set_latency (&self->layout, g_value_get_uint (value) * GST_MSECOND);
+  else if (id == PROP_EOS_ON_END)
+    gst_nat_relay_layout_set_eos_on_end (&self->layout, g_value_get_boolean (value));
   /* rtpbin has those three under the same names. */
   if (id != PROP_EOS_ON_END && self->rtp.rtpbin != NULL)
     g_object_set_property (G_OBJECT (self->rtp.rtpbin), pspec->name, value);
@@ -675,12 +303,8 @@ gst_nat_relay_src_finalize (GObject *object)
 {
   GstNatRelaySrc *self = GST_NAT_RELAY_SRC (object);
 
-  g_ptr_array_unref (self->tracks);
-  g_array_unref (self->stale);
-  nat_description_clear (&self->pending.description);
-  g_free (self->sdp);
+  gst_nat_relay_layout_clear (&self->layout);
   gst_nat_relay_connection_finalize (&self->conn);
-  g_mutex_clear (&self->lock);
   G_OBJECT_CLASS (parent_class)->finalize (object);
 }
 
@@ -776,9 +400,6 @@ gst_nat_relay_src_class_init (GstNatRelaySrcClass *klass)
 static void
 gst_nat_relay_src_init (GstNatRelaySrc *self)
 {
-  g_mutex_init (&self->lock);
-  self->tracks = g_ptr_array_new_with_free_func ((GDestroyNotify)track_free);
-  self->stale = g_array_new (FALSE, FALSE, sizeof (guint32));
   self->latency = DEFAULT_LATENCY;
   self->drop_on_latency = DEFAULT_DROP_ON_LATENCY;
   self->ntp_sync = DEFAULT_NTP_SYNC;
@@ -789,10 +410,11 @@ gst_nat_relay_src_init (GstNatRelaySrc *self)
   gst_bin_set_suppressed_flags (GST_BIN (self), GST_ELEMENT_FLAG_SOURCE | GST_ELEMENT_FLAG_SINK);
   GST_OBJECT_FLAG_SET (self, GST_ELEMENT_FLAG_SOURCE);
   gst_nat_relay_rtp_build_src (&self->rtp, GST_BIN (self));
+  gst_nat_relay_layout_init (&self->layout, GST_ELEMENT (self), &self->rtp, templates);
+  gst_nat_relay_layout_set_latency (&self->layout, DEFAULT_LATENCY * GST_MSECOND);
   if (self->rtp.missing != NULL)
     return;
   g_object_set (self->rtp.rtpbin, "latency", self->latency, NULL);
   g_signal_connect (self->rtp.rtpbin, "request-pt-map", G_CALLBACK (src_request_pt_map), self);
   g_signal_connect (self->rtp.rtpbin, "pad-added", G_CALLBACK (src_rtpbin_pad_added), self);
-  gst_nat_relay_transport_src_set_call (self->rtp.rtp_src, src_apply, self);
 }

@@ -145,9 +145,8 @@ gst_nat_relay_src_pad_set_latency (GstNatRelaySrcPad *self, GstClockTime latency
 }
 
 void
-gst_nat_relay_src_pad_feed (GstNatRelaySrcPad *self, GstPad *rtpbin_pad)
+gst_nat_relay_src_pad_fed_anew (GstNatRelaySrcPad *self)
 {
-  gst_ghost_pad_set_target (GST_GHOST_PAD (self), rtpbin_pad);
   GST_OBJECT_LOCK (self);
   self->key_unit_at = 0;
   GST_OBJECT_UNLOCK (self);

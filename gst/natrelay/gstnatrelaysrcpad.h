@@ -25,8 +25,8 @@ void gst_nat_relay_src_pad_begin (
 void gst_nat_relay_src_pad_set_caps (GstNatRelaySrcPad *pad, GstCaps *caps);
 /* What latency queries are answered with. Any thread. */
 void gst_nat_relay_src_pad_set_latency (GstNatRelaySrcPad *pad, GstClockTime latency);
-/* Feeds it from rtpbin's pad, and asks for a picture if it carries any. */
-void gst_nat_relay_src_pad_feed (GstNatRelaySrcPad *pad, GstPad *rtpbin_pad);
+/* Another of rtpbin's pads is its target now: asks for a picture at once, if it carries any. */
+void gst_nat_relay_src_pad_fed_anew (GstNatRelaySrcPad *pad);
 /* Asks for a picture that stands alone; at most twice a second. */
 void gst_nat_relay_src_pad_request_key_unit (GstNatRelaySrcPad *pad);
 gboolean gst_nat_relay_src_pad_is_fed (GstNatRelaySrcPad *pad);

@@ -264,8 +264,6 @@ gst_nat_relay_transport_sink_init (GstNatRelayTransportSink *self)
 struct _GstNatRelayTransportSrc {
   GstPushSrc parent;
   gboolean rtcp;
-  GstNatRelayTransportCall call;
-  gpointer call_user;
 
   GMutex lock; /* a leaf: guards all below */
   GCond cond;
@@ -273,7 +271,6 @@ struct _GstNatRelayTransportSrc {
   guint first, n;
   gboolean open; /* packets are taken */
   gboolean flushing;
-  gboolean call_pending;
   gboolean ended;
   guint64 dropped;
 };
@@ -356,25 +353,15 @@ gst_nat_relay_transport_src_push (
   g_mutex_unlock (&self->lock);
 }
 
-/* called with lock, which is let go for the call. Returns with packets in the ring, or the reason why not. */
+/* called with lock. Returns with packets in the ring, or the reason why not. */
 static GstFlowReturn
 wait_for_packets (GstNatRelayTransportSrc *self)
 {
-  while (!self->flushing) {
-    if (self->call_pending) {
-      self->call_pending = FALSE;
-      g_mutex_unlock (&self->lock);
-      self->call (self->call_user);
-      g_mutex_lock (&self->lock);
-    } else if (self->n > 0) {
-      return GST_FLOW_OK;
-    } else if (self->ended) {
-      return GST_FLOW_EOS;
-    } else {
-      g_cond_wait (&self->cond, &self->lock);
-    }
-  }
-  return GST_FLOW_FLUSHING;
+  while (!self->flushing && self->n == 0 && !self->ended)
+    g_cond_wait (&self->cond, &self->lock);
+  if (self->flushing)
+    return GST_FLOW_FLUSHING;
+  return self->n > 0 ? GST_FLOW_OK : GST_FLOW_EOS;
 }
 
 static GstFlowReturn
@@ -432,7 +419,6 @@ gst_nat_relay_transport_src_stop (GstBaseSrc *src)
   set_open (self, FALSE);
   g_mutex_lock (&self->lock);
   self->ended = FALSE;
-  self->call_pending = FALSE;
   g_mutex_unlock (&self->lock);
   return TRUE;
 }
@@ -452,23 +438,6 @@ gst_nat_relay_transport_src_change_state (GstElement *element, GstStateChange tr
   if (transition == GST_STATE_CHANGE_PLAYING_TO_PAUSED && !self->rtcp)
     set_open (self, FALSE);
   return ret;
-}
-
-void
-gst_nat_relay_transport_src_set_call (
-    GstNatRelayTransportSrc *self, GstNatRelayTransportCall call, gpointer user)
-{
-  self->call = call;
-  self->call_user = user;
-}
-
-void
-gst_nat_relay_transport_src_request_call (GstNatRelayTransportSrc *self)
-{
-  g_mutex_lock (&self->lock);
-  self->call_pending = self->call != NULL;
-  g_cond_signal (&self->cond);
-  g_mutex_unlock (&self->lock);
 }
 
 void

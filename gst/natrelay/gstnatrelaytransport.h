@@ -36,12 +36,6 @@ GstElement *gst_nat_relay_transport_src_new (const gchar *name, gboolean rtcp);
 /* Any thread. Copies; the oldest packets go when there is no room. */
 void gst_nat_relay_transport_src_push (
     GstNatRelayTransportSrc *src, const NatDatagram *packets, guint n);
-/* Called on the streaming thread between packets, no lock held. Set once, before use. */
-typedef void (*GstNatRelayTransportCall) (gpointer user);
-void gst_nat_relay_transport_src_set_call (
-    GstNatRelayTransportSrc *src, GstNatRelayTransportCall call, gpointer user);
-/* Any thread: the call above is made soon, once for any number of requests. */
-void gst_nat_relay_transport_src_request_call (GstNatRelayTransportSrc *src);
 /* Any thread: EOS after what is queued. */
 void gst_nat_relay_transport_src_end (GstNatRelayTransportSrc *src);
 /* Packets that found no room, or came while the element did not play. */

@@ -1,0 +1,515 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "gstnatrelaylayout.h"
+#include "gstnatrelayelement.h"
+#include "gstnatrelaysrcpad.h"
+
+#include <string.h>
+
+#define GST_CAT_DEFAULT gst_nat_relay_debug
+
+/* One pad and what the description says of it. */
+typedef struct {
+  GstNatRelaySrcPad *pad;
+  guint32 ssrc;
+  guint8 payload_type;
+  GstCaps *caps;
+  gboolean added; /* the worker is through with adding it: whoever takes it away may remove it */
+} Track;
+
+static void
+track_free (Track *track)
+{
+  gst_clear_object (&track->pad);
+  gst_clear_caps (&track->caps);
+  g_free (track);
+}
+
+static GPtrArray *
+tracks_new (void)
+{
+  return g_ptr_array_new_with_free_func ((GDestroyNotify)track_free);
+}
+
+/* ---- pads ---------------------------------------------------------------- */
+
+static void
+remove_pad (GstNatRelayLayout *self, GstPad *pad)
+{
+  gst_ghost_pad_set_target (GST_GHOST_PAD (pad), NULL);
+  gst_pad_set_active (pad, FALSE);
+  gst_element_remove_pad (self->element, pad);
+}
+
+static void
+remove_pads (GstNatRelayLayout *self)
+{
+  GPtrArray *old;
+
+  g_mutex_lock (&self->lock);
+  old = self->tracks;
+  self->tracks = tracks_new ();
+  g_mutex_unlock (&self->lock);
+  for (guint i = 0; i < old->len; i++) {
+    Track *track = old->pdata[i];
+
+    gst_nat_relay_rtp_forget_ssrc (self->rtp, track->ssrc);
+    if (track->added)
+      remove_pad (self, GST_PAD (track->pad));
+  }
+  g_ptr_array_unref (old);
+}
+
+static Track *
+new_track (GstNatRelayLayout *self, const GstNatRelaySdpTrack *from, guint index, guint group_id)
+{
+  GstPadTemplate *template = self->templates[from->media];
+  const gchar *name_template = GST_PAD_TEMPLATE_NAME_TEMPLATE (template);
+  gchar *name =
+      g_strdup_printf ("%.*s_%u", (int)strcspn (name_template, "_"), name_template, index);
+  Track *track = g_new0 (Track, 1);
+  gchar *stream_id;
+
+  g_mutex_lock (&self->lock);
+  stream_id = g_strdup_printf ("%s/%u/%s", self->stream_id, self->generation, name);
+  g_mutex_unlock (&self->lock);
+  track->pad = gst_object_ref_sink (
+      GST_NAT_RELAY_SRC_PAD (gst_nat_relay_src_pad_new (name, template, from->media)));
+  track->ssrc = from->ssrc;
+  track->payload_type = from->payload_type;
+  track->caps = gst_caps_ref (from->caps);
+  gst_nat_relay_src_pad_begin (track->pad, stream_id, group_id, track->caps);
+  g_free (stream_id);
+  g_free (name);
+  return track;
+}
+
+static GPtrArray *
+new_tracks (GstNatRelayLayout *self, GPtrArray *description)
+{
+  GPtrArray *tracks = tracks_new ();
+  guint counts[GST_NAT_RELAY_N_MEDIA] = {0};
+  guint group_id = gst_util_group_id_next ();
+
+  self->generation++;
+  for (guint i = 0; i < description->len; i++) {
+    const GstNatRelaySdpTrack *from = description->pdata[i];
+
+    g_ptr_array_add (tracks, new_track (self, from, counts[from->media]++, group_id));
+  }
+  return tracks;
+}
+
+/* FALSE: the element was stopped meanwhile. The tracks are then freed. */
+static gboolean
+install_tracks (GstNatRelayLayout *self, GPtrArray *tracks)
+{
+  gboolean ok;
+
+  g_mutex_lock (&self->lock);
+  ok = self->run == self->applied_run;
+  if (ok) {
+    for (guint i = 0; i < tracks->len; i++)
+      gst_nat_relay_src_pad_set_latency (((Track *)tracks->pdata[i])->pad, self->latency);
+    g_ptr_array_unref (self->tracks);
+    self->tracks = g_ptr_array_ref (tracks);
+  }
+  g_mutex_unlock (&self->lock);
+  return ok;
+}
+
+/* FALSE: the element was stopped meanwhile; the pad is gone again. */
+static gboolean
+add_pad (GstNatRelayLayout *self, Track *track)
+{
+  gboolean ok;
+
+  gst_element_add_pad (self->element, GST_PAD (track->pad));
+  g_mutex_lock (&self->lock);
+  ok = self->run == self->applied_run;
+  track->added = ok;
+  g_mutex_unlock (&self->lock);
+  if (!ok)
+    remove_pad (self, GST_PAD (track->pad));
+  return ok;
+}
+
+/* FALSE: the element was stopped meanwhile. */
+static gboolean
+add_pads (GstNatRelayLayout *self, GPtrArray *description)
+{
+  GPtrArray *tracks = new_tracks (self, description);
+  gboolean ok = install_tracks (self, tracks);
+
+  for (guint i = 0; ok && i < tracks->len; i++)
+    ok = add_pad (self, tracks->pdata[i]);
+  g_ptr_array_unref (tracks);
+  if (ok)
+    gst_element_no_more_pads (self->element);
+  return ok;
+}
+
+/* Tracks are compared in order: the publisher's pads come in the same order after each start. */
+static gboolean
+keeps_pads (GstNatRelayLayout *self, GPtrArray *description)
+{
+  gboolean keep;
+
+  g_mutex_lock (&self->lock);
+  keep = self->tracks->len == description->len;
+  for (guint i = 0; keep && i < description->len; i++) {
+    const GstNatRelaySdpTrack *from = description->pdata[i];
+
+    keep = gst_nat_relay_sdp_same_codec (((Track *)self->tracks->pdata[i])->caps, from->caps);
+  }
+  g_mutex_unlock (&self->lock);
+  return keep;
+}
+
+/* The pads stay; SSRCs, payload types and caps may be others. FALSE: the element was stopped meanwhile. */
+static gboolean
+update_pads (GstNatRelayLayout *self, GPtrArray *description)
+{
+  gboolean ok;
+
+  g_mutex_lock (&self->lock);
+  ok = self->run == self->applied_run;
+  for (guint i = 0; ok && i < description->len; i++) {
+    const GstNatRelaySdpTrack *from = description->pdata[i];
+    Track *track = self->tracks->pdata[i];
+
+    if (track->ssrc != from->ssrc)
+      g_array_append_val (self->stale, track->ssrc);
+    track->ssrc = from->ssrc;
+    track->payload_type = from->payload_type;
+    gst_caps_replace (&track->caps, from->caps);
+    gst_nat_relay_src_pad_set_caps (track->pad, from->caps);
+  }
+  g_mutex_unlock (&self->lock);
+  return ok;
+}
+
+/* Whoever built decoders by hand sees the pads go and come; players do not follow (GStreamer 1.22), and
+ * start anew when told. */
+static gboolean
+replace_pads (GstNatRelayLayout *self, GPtrArray *description)
+{
+  gboolean first, ok;
+
+  g_mutex_lock (&self->lock);
+  first = self->tracks->len == 0;
+  g_mutex_unlock (&self->lock);
+  remove_pads (self);
+  ok = add_pads (self, description);
+  if (ok && !first)
+    gst_element_post_message (
+        self->element, gst_message_new_element (GST_OBJECT (self->element),
+                           gst_structure_new ("natrelay-tracks-changed", "tracks", G_TYPE_UINT,
+                               description->len, NULL)));
+  return ok;
+}
+
+/* ---- the worker ---------------------------------------------------------- */
+
+/* Last: what is let in finds its pad. */
+static void
+admit (GstNatRelayLayout *self, const NatDescription *description, GPtrArray *tracks)
+{
+  guint32 ssrcs[NAT_TRACKS_MAX];
+
+  for (guint i = 0; i < tracks->len; i++)
+    ssrcs[i] = ((GstNatRelaySdpTrack *)tracks->pdata[i])->ssrc;
+  g_mutex_lock (&self->lock);
+  if (self->run == self->applied_run) {
+    gst_nat_relay_open_set_ssrcs (self->rtp->open, ssrcs, tracks->len);
+    gst_nat_relay_open_set_keys (
+        self->rtp->open, description->media_keys, description->n_media_keys);
+  }
+  g_mutex_unlock (&self->lock);
+}
+
+static void
+complain (GstNatRelayLayout *self, const GError *error)
+{
+  if (!self->bad_sdp_told)
+    GST_ELEMENT_WARNING (self->element, STREAM, FORMAT,
+        ("The publisher's description cannot be used; its natrelaysink may be of another version"),
+        ("%s", error->message));
+  self->bad_sdp_told = TRUE;
+}
+
+static void
+apply_description (GstNatRelayLayout *self, const NatDescription *description)
+{
+  GError *error = NULL;
+  GPtrArray *tracks = gst_nat_relay_sdp_to_tracks (description->sdp, &error);
+  gboolean ok = TRUE;
+
+  if (tracks == NULL) {
+    complain (self, error);
+    g_error_free (error);
+    return;
+  }
+  if (g_strcmp0 (description->sdp, self->sdp) != 0) {
+    GST_DEBUG_OBJECT (self->element, "the publisher offers\n%s", description->sdp);
+    g_free (self->sdp);
+    self->sdp = g_strdup (description->sdp);
+    if (keeps_pads (self, tracks))
+      ok = update_pads (self, tracks);
+    else
+      ok = replace_pads (self, tracks);
+    /* rtpbin remembers what it was told of a payload type. */
+    g_signal_emit_by_name (self->rtp->rtpbin, "clear-pt-map");
+  }
+  if (ok)
+    admit (self, description, tracks);
+  g_ptr_array_unref (tracks);
+}
+
+/* EOS goes through the jitterbuffers, after what is in them; a pad without one has it at once. */
+static void
+end_stream (GstNatRelayLayout *self)
+{
+  GPtrArray *idle = g_ptr_array_new_with_free_func (gst_object_unref);
+
+  GST_INFO_OBJECT (self->element, "the stream ended");
+  g_mutex_lock (&self->lock);
+  for (guint i = 0; i < self->tracks->len; i++) {
+    Track *track = self->tracks->pdata[i];
+
+    if (!gst_nat_relay_src_pad_is_fed (track->pad))
+      g_ptr_array_add (idle, gst_object_ref (track->pad));
+  }
+  if (self->run == self->applied_run)
+    gst_nat_relay_transport_src_end (self->rtp->rtp_src);
+  g_mutex_unlock (&self->lock);
+  for (guint i = 0; i < idle->len; i++)
+    gst_pad_push_event (idle->pdata[i], gst_event_new_eos ());
+  g_ptr_array_unref (idle);
+}
+
+static void
+apply_news (GstNatRelayLayout *self, NatPublisherState publisher, const NatDescription *description)
+{
+  gboolean eos_on_end;
+
+  if (description->sdp != NULL)
+    apply_description (self, description);
+  g_mutex_lock (&self->lock);
+  eos_on_end = self->eos_on_end;
+  g_mutex_unlock (&self->lock);
+  /* One that ended before we came is no reason to end. */
+  if (publisher == NAT_PUBLISHER_ENDED && self->seen_live && eos_on_end)
+    end_stream (self);
+  self->seen_live |= publisher == NAT_PUBLISHER_LIVE;
+}
+
+static void
+forget_stale (GstNatRelayLayout *self)
+{
+  GArray *stale = NULL;
+
+  g_mutex_lock (&self->lock);
+  if (self->forget) {
+    stale = self->stale;
+    self->stale = g_array_new (FALSE, FALSE, sizeof (guint32));
+    self->forget = FALSE;
+  }
+  g_mutex_unlock (&self->lock);
+  for (guint i = 0; stale != NULL && i < stale->len; i++)
+    gst_nat_relay_rtp_forget_ssrc (self->rtp, g_array_index (stale, guint32, i));
+  g_clear_pointer (&stale, g_array_unref);
+}
+
+/* called with lock; what a run before this one left */
+static void
+enter_run (GstNatRelayLayout *self)
+{
+  if (self->applied_run == self->run)
+    return;
+  self->applied_run = self->run;
+  g_clear_pointer (&self->sdp, g_free);
+  self->seen_live = FALSE;
+  self->bad_sdp_told = FALSE;
+}
+
+static void
+work (GstElement *element, gpointer user)
+{
+  GstNatRelayLayout *self = user;
+
+  g_mutex_lock (&self->lock);
+  while (self->started && (self->news || self->forget)) {
+    NatDescription description = self->description;
+    NatPublisherState publisher = self->publisher;
+    gboolean news = self->news;
+
+    enter_run (self);
+    memset (&self->description, 0, sizeof self->description);
+    self->news = FALSE;
+    g_mutex_unlock (&self->lock);
+    if (news)
+      apply_news (self, publisher, &description);
+    nat_description_clear (&description);
+    forget_stale (self);
+    g_mutex_lock (&self->lock);
+  }
+  self->working = FALSE;
+  g_mutex_unlock (&self->lock);
+}
+
+/* called with lock, which it lets go */
+static void
+unlock_and_work (GstNatRelayLayout *self)
+{
+  gboolean begin = self->started && !self->working;
+
+  self->working |= begin;
+  g_mutex_unlock (&self->lock);
+  if (begin)
+    gst_element_call_async (self->element, work, self, NULL);
+}
+
+/* ---- for the element ----------------------------------------------------- */
+
+void
+gst_nat_relay_layout_take_document (GstNatRelayLayout *self, const NatSessionDocument *document)
+{
+  g_mutex_lock (&self->lock);
+  nat_description_clear (&self->description);
+  self->description = document->description;
+  self->description.sdp = g_strdup (document->description.sdp);
+  self->publisher = document->publisher;
+  self->news = TRUE;
+  unlock_and_work (self);
+}
+
+gboolean
+gst_nat_relay_layout_feed (GstNatRelayLayout *self, guint32 ssrc, GstPad *rtpbin_pad)
+{
+  GstNatRelaySrcPad *pad = NULL;
+
+  g_mutex_lock (&self->lock);
+  for (guint i = 0; i < self->tracks->len && pad == NULL; i++) {
+    Track *track = self->tracks->pdata[i];
+
+    if (track->ssrc == ssrc)
+      pad = gst_object_ref (track->pad);
+  }
+  if (pad != NULL)
+    gst_ghost_pad_set_target (GST_GHOST_PAD (pad), rtpbin_pad);
+  self->forget = self->stale->len > 0;
+  unlock_and_work (self);
+  if (pad == NULL)
+    return FALSE;
+  GST_INFO_OBJECT (pad, "fed by SSRC %08x", ssrc);
+  gst_nat_relay_src_pad_fed_anew (pad);
+  gst_object_unref (pad);
+  return TRUE;
+}
+
+GstCaps *
+gst_nat_relay_layout_get_caps (GstNatRelayLayout *self, guint payload_type)
+{
+  GstCaps *caps = NULL;
+
+  g_mutex_lock (&self->lock);
+  for (guint i = 0; caps == NULL && i < self->tracks->len; i++) {
+    Track *track = self->tracks->pdata[i];
+
+    if (track->payload_type == payload_type)
+      caps = gst_caps_ref (track->caps);
+  }
+  g_mutex_unlock (&self->lock);
+  return caps;
+}
+
+void
+gst_nat_relay_layout_set_latency (GstNatRelayLayout *self, GstClockTime latency)
+{
+  g_mutex_lock (&self->lock);
+  self->latency = latency;
+  for (guint i = 0; i < self->tracks->len; i++)
+    gst_nat_relay_src_pad_set_latency (((Track *)self->tracks->pdata[i])->pad, latency);
+  g_mutex_unlock (&self->lock);
+}
+
+void
+gst_nat_relay_layout_set_eos_on_end (GstNatRelayLayout *self, gboolean eos_on_end)
+{
+  g_mutex_lock (&self->lock);
+  self->eos_on_end = eos_on_end;
+  g_mutex_unlock (&self->lock);
+}
+
+void
+gst_nat_relay_layout_request_key_units (GstNatRelayLayout *self)
+{
+  GPtrArray *pads = g_ptr_array_new_with_free_func (gst_object_unref);
+
+  g_mutex_lock (&self->lock);
+  for (guint i = 0; i < self->tracks->len; i++)
+    g_ptr_array_add (pads, gst_object_ref (((Track *)self->tracks->pdata[i])->pad));
+  g_mutex_unlock (&self->lock);
+  for (guint i = 0; i < pads->len; i++)
+    gst_nat_relay_src_pad_request_key_unit (pads->pdata[i]);
+  g_ptr_array_unref (pads);
+}
+
+void
+gst_nat_relay_layout_start (GstNatRelayLayout *self, gchar *stream_id)
+{
+  g_mutex_lock (&self->lock);
+  self->run++;
+  self->started = TRUE;
+  g_free (self->stream_id);
+  self->stream_id = stream_id;
+  g_mutex_unlock (&self->lock);
+}
+
+/* A worker that is in the middle of something gives up when it looks at run next, and takes away what it
+ * was adding; all that it was through with goes here. */
+void
+gst_nat_relay_layout_stop (GstNatRelayLayout *self)
+{
+  g_mutex_lock (&self->lock);
+  self->run++;
+  self->started = FALSE;
+  self->news = FALSE;
+  self->forget = FALSE;
+  nat_description_clear (&self->description);
+  g_array_set_size (self->stale, 0);
+  gst_nat_relay_open_reset (self->rtp->open);
+  g_mutex_unlock (&self->lock);
+  remove_pads (self);
+}
+
+void
+gst_nat_relay_layout_init (GstNatRelayLayout *self, GstElement *element, const GstNatRelayRtp *rtp,
+    GstStaticPadTemplate *templates)
+{
+  g_mutex_init (&self->lock);
+  self->element = element;
+  self->rtp = rtp;
+  self->tracks = tracks_new ();
+  self->stale = g_array_new (FALSE, FALSE, sizeof (guint32));
+  for (guint i = 0; i < GST_NAT_RELAY_N_MEDIA; i++)
+    self->templates[i] = gst_element_class_get_pad_template (
+        GST_ELEMENT_GET_CLASS (element), templates[i].name_template);
+}
+
+void
+gst_nat_relay_layout_clear (GstNatRelayLayout *self)
+{
+  g_ptr_array_unref (self->tracks);
+  g_array_unref (self->stale);
+  nat_description_clear (&self->description);
+  g_free (self->stream_id);
+  g_free (self->sdp);
+  g_mutex_clear (&self->lock);
+}
