@@ -15,6 +15,9 @@ G_BEGIN_DECLS
 
 GST_DEBUG_CATEGORY_EXTERN (gst_nat_relay_debug);
 
+/* What auth-token is when unset. */
+#define GST_NAT_RELAY_TOKEN_VARIABLE "NATRELAY_AUTH_TOKEN"
+
 /* The connection's properties have the ids from 1 on; an element's own begin here. */
 #define GST_NAT_RELAY_PROP_FIRST_OWN 32
 
@@ -53,13 +56,14 @@ gboolean gst_nat_relay_connection_set_property (
 gboolean gst_nat_relay_connection_get_property (
     GstNatRelayConnection *conn, guint id, GValue *value, GParamSpec *pspec);
 
+/* Any thread; NULL = that of the environment. */
+void gst_nat_relay_connection_set_auth_token (GstNatRelayConnection *conn, const gchar *token);
+
 /* READY->PAUSED, before chaining up: makes the session. FALSE: an error was posted. */
 gboolean gst_nat_relay_connection_prepare (GstNatRelayConnection *conn);
 /* PAUSED->PLAYING, each time; the first lets the session run. Not before: nothing can flow, and applications
  * (gst-launch-1.0 is one) hold PLAYING back while a progress is under way that began in PAUSED. */
 void gst_nat_relay_connection_play (GstNatRelayConnection *conn);
-/* The same at READY->PAUSED. */
-void gst_nat_relay_connection_start (GstNatRelayConnection *conn, gboolean ready);
 /* PAUSED->READY, after chaining up. */
 void gst_nat_relay_connection_stop (GstNatRelayConnection *conn, gboolean ended);
 /* A reference, or NULL. */

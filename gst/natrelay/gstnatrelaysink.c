@@ -16,8 +16,9 @@
  * it is there, unless #GstNatRelaySink:wait-for-connection is set. The pipeline's EOS ends the stream for
  * the audience; stopping without EOS keeps its place for a publisher that comes back.
  *
- * The connection's life is told by PROGRESS messages ("negotiate", "challenge", "register") and by the element
- * messages "natrelay-connected", "natrelay-connection-lost" and "natrelay-connection-attempt".
+ * Nothing is sent before PLAYING. The connection's life is told by PROGRESS messages ("negotiate",
+ * "challenge", "register") and by the element messages "natrelay-connected", "natrelay-connection-lost" and
+ * "natrelay-connection-attempt".
  *
  * ## Example launch lines
  * |[

@@ -17,8 +17,9 @@
  * uridecodebin) do not follow pads that change, so their application takes them to READY and back to
  * PLAYING on that message.
  *
- * The connection's life is told by PROGRESS messages ("negotiate", "challenge", "register") and by the element
- * messages "natrelay-connected", "natrelay-connection-lost" and "natrelay-connection-attempt".
+ * Nothing is sent before PLAYING. The connection's life is told by PROGRESS messages ("negotiate",
+ * "challenge", "register") and by the element messages "natrelay-connected", "natrelay-connection-lost" and
+ * "natrelay-connection-attempt".
  *
  * ## Example launch lines
  * |[
@@ -164,7 +165,6 @@ src_start (GstNatRelaySrc *self)
   nat_session_unref (session);
   gst_nat_relay_layout_start (&self->layout, src_stream_id (self));
   self->paused = FALSE;
-  gst_nat_relay_connection_start (&self->conn, TRUE);
   return TRUE;
 }
 
@@ -187,6 +187,8 @@ gst_nat_relay_src_change_state (GstElement *element, GstStateChange transition)
     return GST_STATE_CHANGE_FAILURE;
   if (transition == GST_STATE_CHANGE_READY_TO_PAUSED && !src_start (self))
     return GST_STATE_CHANGE_FAILURE;
+  if (transition == GST_STATE_CHANGE_PAUSED_TO_PLAYING)
+    gst_nat_relay_connection_play (&self->conn);
   ret = GST_ELEMENT_CLASS (parent_class)->change_state (element, transition);
   if (transition == GST_STATE_CHANGE_PAUSED_TO_READY ||
       (transition == GST_STATE_CHANGE_READY_TO_PAUSED && ret == GST_STATE_CHANGE_FAILURE))
