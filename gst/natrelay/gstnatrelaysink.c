@@ -153,13 +153,35 @@ sink_may_describe (GstNatRelaySink *self)
 static gboolean
 sink_patience_over (GstClock *clock, GstClockTime time, GstClockID id, gpointer user)
 {
-  GstNatRelaySink *self = GST_NAT_RELAY_SINK (user);
+  GstNatRelaySink *self = g_weak_ref_get (user);
 
+  if (self == NULL)
+    return TRUE;
   g_mutex_lock (&self->lock);
   self->patience_over = self->patience == id;
   g_mutex_unlock (&self->lock);
   sink_describe (self, FALSE);
+  gst_object_unref (self);
   return TRUE;
+}
+
+static void
+weak_ref_free (gpointer ref)
+{
+  g_weak_ref_clear (ref);
+  g_free (ref);
+}
+
+/* An entry that was unscheduled stays with the clock until others before it are done: it must not hold the
+ * element for so long. */
+static void
+sink_wait (GstNatRelaySink *self, GstClockID id)
+{
+  GWeakRef *ref = g_new (GWeakRef, 1);
+
+  g_weak_ref_init (ref, self);
+  gst_clock_id_wait_async (id, sink_patience_over, ref, weak_ref_free);
+  gst_clock_id_unref (id);
 }
 
 /* called with lock; a clock to be waited for, or NULL */
@@ -266,10 +288,8 @@ sink_describe (GstNatRelaySink *self, gboolean force)
   }
   g_mutex_unlock (&self->lock);
 
-  if (wait != NULL) {
-    gst_clock_id_wait_async (wait, sink_patience_over, gst_object_ref (self), gst_object_unref);
-    gst_clock_id_unref (wait);
-  }
+  if (wait != NULL)
+    sink_wait (self, wait);
   if (error != NULL) {
     GST_ELEMENT_ERROR (self, STREAM, FORMAT, ("%s", error->message), (NULL));
     g_error_free (error);

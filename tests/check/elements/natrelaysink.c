@@ -258,6 +258,38 @@ GST_START_TEST (test_input_in_bytes)
 }
 GST_END_TEST;
 
+static gboolean
+nothing (GstClock *clock, GstClockTime time, GstClockID id, gpointer user)
+{
+  return TRUE;
+}
+
+/* It waits for the caps of its second track when it is thrown away; the clock has other things to do. */
+GST_START_TEST (test_goes_while_it_waits)
+{
+  GstElement *sink = sink_new (), *gone = sink;
+  GstClock *clock = gst_system_clock_obtain ();
+  GstClockID other =
+      gst_clock_new_single_shot_id (clock, gst_clock_get_time (clock) + 500 * GST_MSECOND);
+  GstHarness *h;
+  GstPad *second;
+
+  gst_clock_id_wait_async (other, nothing, NULL, NULL);
+  g_object_set (sink, "uri", NOWHERE, NULL);
+  second = gst_element_request_pad_simple (sink, "sink_%u");
+  h = gst_harness_new_with_element (sink, "sink_%u", NULL);
+  gst_harness_set_src_caps_str (h, H264);
+  gst_harness_teardown (h);
+  gst_object_unref (second);
+  g_object_add_weak_pointer (G_OBJECT (sink), (gpointer *)&gone);
+  gst_object_unref (sink);
+  fail_unless (gone == NULL, "something holds the element");
+  gst_clock_id_unschedule (other);
+  gst_clock_id_unref (other);
+  gst_object_unref (clock);
+}
+GST_END_TEST;
+
 /* ---- a relay that is not there ------------------------------------------- */
 
 #define LIVE_VIDEO                                                                                 \
@@ -466,6 +498,7 @@ natrelaysink_suite (void)
   tcase_add_test (tc, test_uri);
   tcase_add_test (tc, test_request_pads);
   tcase_add_loop_test (tc, test_bad_settings, 0, G_N_ELEMENTS (bad_settings));
+  tcase_add_test (tc, test_goes_while_it_waits);
   tcase_add_test (tc, test_input_in_bytes);
   tcase_add_loop_test (tc, test_bad_input, 0, G_N_ELEMENTS (bad_input));
   tcase_add_test (tc, test_warns_about_size_once);
