@@ -81,7 +81,9 @@ test_media (void)
   g_assert_cmpstr (p.subscriber.sdp, ==, WATCHER_SDP);
   g_assert_true (flow (&p.publisher, &p.subscriber, 1, SOON));
 
+  g_mutex_lock (&p.subscriber.lock);
   g_array_set_size (p.subscriber.rtp, 0);
+  g_mutex_unlock (&p.subscriber.lock);
   {
     guint8 bytes[100][600];
     NatDatagram packets[100];
@@ -363,10 +365,10 @@ test_restart (void)
     guint documents;
 
     g_test_message ("restart %u", i);
-    g_mutex_lock (&p.subscriber.lock);
-    documents = p.subscriber.documents;
+    documents = watcher_n_documents (&p.subscriber);
+    g_mutex_lock (&p.publisher.lock);
     g_strlcpy (boot, p.publisher.document.boot_id, sizeof boot);
-    g_mutex_unlock (&p.subscriber.lock);
+    g_mutex_unlock (&p.publisher.lock);
     relay_process_kill (&p.relay);
     /* On every other one we wait until it is noticed. */
     if (i % 2 == 0) {
@@ -377,9 +379,11 @@ test_restart (void)
     relay_process_restart (&p.relay);
     g_assert_true (flow (&p.publisher, &p.subscriber, 20, SOON));
     g_assert_true (watcher_wait_state (&p.publisher, NAT_SESSION_CONNECTED, SOON));
-    while (p.subscriber.documents == documents)
+    while (watcher_n_documents (&p.subscriber) == documents)
       g_assert_true (flow (&p.publisher, &p.subscriber, 1, SOON));
+    g_mutex_lock (&p.publisher.lock);
     g_assert_cmpstr (p.publisher.document.boot_id, !=, boot);
+    g_mutex_unlock (&p.publisher.lock);
     nat_session_get_stats (p.publisher.session, &stats);
     g_assert_cmpuint (stats.attempts, ==, 1);
     nat_session_stats_clear (&stats);
@@ -496,11 +500,11 @@ test_token_while_live (void)
 
   pair_init (&p);
   pair_connect (&p);
-  documents = p.publisher.documents;
+  documents = watcher_n_documents (&p.publisher);
   nat_session_set_auth_token (p.publisher.session, p.relay.publish_token);
-  while (p.publisher.documents == documents && g_get_monotonic_time () < end)
+  while (watcher_n_documents (&p.publisher) == documents && g_get_monotonic_time () < end)
     g_assert_true (flow (&p.publisher, &p.subscriber, 1, SOON));
-  g_assert_cmpuint (p.publisher.documents, >, documents);
+  g_assert_cmpuint (watcher_n_documents (&p.publisher), >, documents);
   g_assert_true (flow (&p.publisher, &p.subscriber, 20, SOON));
   nat_session_get_stats (p.publisher.session, &stats);
   g_assert_cmpuint (stats.attempts, ==, 1);

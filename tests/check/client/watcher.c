@@ -247,3 +247,14 @@ watcher_n_rtp (Watcher *w)
   g_mutex_unlock (&w->lock);
   return n;
 }
+
+guint
+watcher_n_documents (Watcher *w)
+{
+  guint n;
+
+  g_mutex_lock (&w->lock);
+  n = w->documents;
+  g_mutex_unlock (&w->lock);
+  return n;
+}

@@ -50,3 +50,4 @@ gboolean watcher_wait (Watcher *w, WatcherTest test, guint timeout_ms);
 /* One RTP packet of the SDP's SSRC: seq and a payload of word and zeros. Returns packets sent. */
 guint watcher_send_rtp (Watcher *w, guint16 seq, guint32 word, gsize len);
 guint watcher_n_rtp (Watcher *w);
+guint watcher_n_documents (Watcher *w);
