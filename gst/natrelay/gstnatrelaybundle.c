@@ -14,7 +14,8 @@ static GstStaticPadTemplate src_template = GST_STATIC_PAD_TEMPLATE (
 
 /* A sink pad and what came on it. */
 typedef struct {
-  guint32 ssrc; /* of its caps */
+  guint32 ssrc;      /* of its caps */
+  gboolean new_caps; /* to be told; the pad's streaming thread */
   gboolean eos;
 } Track;
 
@@ -33,19 +34,24 @@ G_DEFINE_TYPE (GstNatRelayBundle, gst_nat_relay_bundle, GST_TYPE_ELEMENT)
 
 /* ---- downstream ---------------------------------------------------------- */
 
-/* called with the source pad's stream lock */
+/* called with the source pad's stream lock. Caps are told once for each track: the RTP session takes SSRC and
+ * clock rate from them. Left without, it asks for the clock rate while it goes through its table of
+ * sources, and lets go of the lock on it (GStreamer 1.22). */
 static void
-bundle_begin (GstNatRelayBundle *self, GstPad *pad)
+bundle_tell_caps (GstNatRelayBundle *self, GstPad *pad)
 {
+  Track *track = gst_pad_get_element_private (pad);
   GstEvent *start = gst_pad_get_sticky_event (pad, GST_EVENT_STREAM_START, 0);
-  GstCaps *caps = gst_caps_new_empty_simple ("application/x-rtp");
+  GstEvent *caps = gst_pad_get_sticky_event (pad, GST_EVENT_CAPS, 0);
 
-  if (start != NULL)
-    gst_pad_push_event (self->srcpad, start);
-  /* What differs between tracks, the session asks for by payload type. */
-  gst_pad_push_event (self->srcpad, gst_event_new_caps (caps));
-  gst_caps_unref (caps);
+  if (start != NULL && !self->begun)
+    gst_pad_push_event (self->srcpad, gst_event_ref (start));
+  if (caps != NULL)
+    gst_pad_push_event (self->srcpad, gst_event_ref (caps));
   self->begun = TRUE;
+  track->new_caps = FALSE;
+  gst_clear_event (&start);
+  gst_clear_event (&caps);
 }
 
 /* called with the source pad's stream lock */
@@ -70,11 +76,12 @@ static GstFlowReturn
 bundle_push (GstPad *pad, GstObject *parent, GstBuffer *buffer, GstBufferList *list)
 {
   GstNatRelayBundle *self = GST_NAT_RELAY_BUNDLE (parent);
+  Track *track = gst_pad_get_element_private (pad);
   GstFlowReturn ret;
 
   GST_PAD_STREAM_LOCK (self->srcpad);
-  if (G_UNLIKELY (!self->begun))
-    bundle_begin (self, pad);
+  if (G_UNLIKELY (!self->begun || track->new_caps))
+    bundle_tell_caps (self, pad);
   bundle_tell_segment (self, pad);
   if (buffer != NULL)
     ret = gst_pad_push (self->srcpad, buffer);
@@ -108,6 +115,7 @@ track_set_ssrc (GstNatRelayBundle *self, GstPad *pad, GstEvent *event)
   GST_OBJECT_LOCK (self);
   track->ssrc = ssrc;
   GST_OBJECT_UNLOCK (self);
+  track->new_caps = TRUE;
 }
 
 static void
@@ -140,7 +148,7 @@ bundle_end (GstNatRelayBundle *self, GstPad *pad, GstEvent *event)
   GST_PAD_STREAM_LOCK (self->srcpad);
   if (bundle_all_ended (self)) {
     if (pad != NULL && !self->begun)
-      bundle_begin (self, pad);
+      bundle_tell_caps (self, pad);
     if (pad != NULL)
       bundle_tell_segment (self, pad);
     ok = gst_pad_push_event (self->srcpad, event);

@@ -58,9 +58,9 @@ remove_pads (GstNatRelayLayout *self)
   for (guint i = 0; i < old->len; i++) {
     Track *track = old->pdata[i];
 
-    gst_nat_relay_rtp_forget_ssrc (self->rtp, track->ssrc);
     if (track->added)
       remove_pad (self, GST_PAD (track->pad));
+    gst_nat_relay_rtp_forget_ssrc (self->rtp, track->ssrc);
   }
   g_ptr_array_unref (old);
 }
@@ -173,8 +173,10 @@ keeps_pads (GstNatRelayLayout *self, GPtrArray *description)
 
 /* The pads stay; SSRCs, payload types and caps may be others. FALSE: the element was stopped meanwhile. */
 static gboolean
-update_pads (GstNatRelayLayout *self, GPtrArray *description)
+update_pads (GstNatRelayLayout *self, GPtrArray *description, gboolean same_publisher)
 {
+  guint32 old[NAT_TRACKS_MAX];
+  guint n_old = 0;
   gboolean ok;
 
   g_mutex_lock (&self->lock);
@@ -183,14 +185,17 @@ update_pads (GstNatRelayLayout *self, GPtrArray *description)
     const GstNatRelaySdpTrack *from = description->pdata[i];
     Track *track = self->tracks->pdata[i];
 
-    if (track->ssrc != from->ssrc)
-      g_array_append_val (self->stale, track->ssrc);
+    if (track->ssrc != from->ssrc || !same_publisher)
+      old[n_old++] = track->ssrc;
     track->ssrc = from->ssrc;
     track->payload_type = from->payload_type;
     gst_caps_replace (&track->caps, from->caps);
     gst_nat_relay_src_pad_set_caps (track->pad, from->caps);
   }
   g_mutex_unlock (&self->lock);
+  /* An SSRC may come back, on this track or another: with sequence numbers and times of its own. */
+  for (guint i = 0; i < n_old; i++)
+    gst_nat_relay_rtp_forget_ssrc (self->rtp, old[i]);
   return ok;
 }
 
@@ -243,6 +248,27 @@ complain (GstNatRelayLayout *self, const GError *error)
   self->bad_sdp_told = TRUE;
 }
 
+/* FALSE: the element was stopped meanwhile. */
+static gboolean
+apply_tracks (GstNatRelayLayout *self, const gchar *sdp, GPtrArray *tracks)
+{
+  gboolean ok,
+      same_publisher = self->sdp != NULL && gst_nat_relay_sdp_same_session (self->sdp, sdp);
+
+  GST_DEBUG_OBJECT (self->element, "the publisher offers\n%s", sdp);
+  g_free (self->sdp);
+  self->sdp = g_strdup (sdp);
+  /* Nothing comes in while it is not clear where it goes. */
+  gst_nat_relay_open_set_ssrcs (self->rtp->open, NULL, 0);
+  if (keeps_pads (self, tracks))
+    ok = update_pads (self, tracks, same_publisher);
+  else
+    ok = replace_pads (self, tracks);
+  /* rtpbin remembers what it was told of a payload type. */
+  g_signal_emit_by_name (self->rtp->rtpbin, "clear-pt-map");
+  return ok;
+}
+
 static void
 apply_description (GstNatRelayLayout *self, const NatDescription *description)
 {
@@ -255,17 +281,8 @@ apply_description (GstNatRelayLayout *self, const NatDescription *description)
     g_error_free (error);
     return;
   }
-  if (g_strcmp0 (description->sdp, self->sdp) != 0) {
-    GST_DEBUG_OBJECT (self->element, "the publisher offers\n%s", description->sdp);
-    g_free (self->sdp);
-    self->sdp = g_strdup (description->sdp);
-    if (keeps_pads (self, tracks))
-      ok = update_pads (self, tracks);
-    else
-      ok = replace_pads (self, tracks);
-    /* rtpbin remembers what it was told of a payload type. */
-    g_signal_emit_by_name (self->rtp->rtpbin, "clear-pt-map");
-  }
+  if (g_strcmp0 (description->sdp, self->sdp) != 0)
+    ok = apply_tracks (self, description->sdp, tracks);
   if (ok)
     admit (self, description, tracks);
   g_ptr_array_unref (tracks);
@@ -309,23 +326,6 @@ apply_news (GstNatRelayLayout *self, NatPublisherState publisher, const NatDescr
   self->seen_live |= publisher == NAT_PUBLISHER_LIVE;
 }
 
-static void
-forget_stale (GstNatRelayLayout *self)
-{
-  GArray *stale = NULL;
-
-  g_mutex_lock (&self->lock);
-  if (self->forget) {
-    stale = self->stale;
-    self->stale = g_array_new (FALSE, FALSE, sizeof (guint32));
-    self->forget = FALSE;
-  }
-  g_mutex_unlock (&self->lock);
-  for (guint i = 0; stale != NULL && i < stale->len; i++)
-    gst_nat_relay_rtp_forget_ssrc (self->rtp, g_array_index (stale, guint32, i));
-  g_clear_pointer (&stale, g_array_unref);
-}
-
 /* called with lock; what a run before this one left */
 static void
 enter_run (GstNatRelayLayout *self)
@@ -344,35 +344,20 @@ work (GstElement *element, gpointer user)
   GstNatRelayLayout *self = user;
 
   g_mutex_lock (&self->lock);
-  while (self->started && (self->news || self->forget)) {
+  while (self->started && self->news) {
     NatDescription description = self->description;
     NatPublisherState publisher = self->publisher;
-    gboolean news = self->news;
 
     enter_run (self);
     memset (&self->description, 0, sizeof self->description);
     self->news = FALSE;
     g_mutex_unlock (&self->lock);
-    if (news)
-      apply_news (self, publisher, &description);
+    apply_news (self, publisher, &description);
     nat_description_clear (&description);
-    forget_stale (self);
     g_mutex_lock (&self->lock);
   }
   self->working = FALSE;
   g_mutex_unlock (&self->lock);
-}
-
-/* called with lock, which it lets go */
-static void
-unlock_and_work (GstNatRelayLayout *self)
-{
-  gboolean begin = self->started && !self->working;
-
-  self->working |= begin;
-  g_mutex_unlock (&self->lock);
-  if (begin)
-    gst_element_call_async (self->element, work, self, NULL);
 }
 
 /* ---- for the element ----------------------------------------------------- */
@@ -380,13 +365,25 @@ unlock_and_work (GstNatRelayLayout *self)
 void
 gst_nat_relay_layout_take_document (GstNatRelayLayout *self, const NatSessionDocument *document)
 {
+  gboolean begin;
+
   g_mutex_lock (&self->lock);
   nat_description_clear (&self->description);
   self->description = document->description;
   self->description.sdp = g_strdup (document->description.sdp);
   self->publisher = document->publisher;
   self->news = TRUE;
-  unlock_and_work (self);
+  begin = self->started && !self->working;
+  self->working |= begin;
+  g_mutex_unlock (&self->lock);
+  if (begin)
+    gst_element_call_async (self->element, work, self, NULL);
+}
+
+static GstPadProbeReturn
+drop (GstPad *pad, GstPadProbeInfo *info, gpointer user)
+{
+  return GST_PAD_PROBE_DROP;
 }
 
 gboolean
@@ -403,10 +400,13 @@ gst_nat_relay_layout_feed (GstNatRelayLayout *self, guint32 ssrc, GstPad *rtpbin
   }
   if (pad != NULL)
     gst_ghost_pad_set_target (GST_GHOST_PAD (pad), rtpbin_pad);
-  self->forget = self->stale->len > 0;
-  unlock_and_work (self);
-  if (pad == NULL)
+  g_mutex_unlock (&self->lock);
+  if (pad == NULL) {
+    /* "Not linked" would go up to the transport's source and stop all tracks. */
+    gst_pad_add_probe (
+        rtpbin_pad, GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_BUFFER_LIST, drop, NULL, NULL);
     return FALSE;
+  }
   GST_INFO_OBJECT (pad, "fed by SSRC %08x", ssrc);
   gst_nat_relay_src_pad_fed_anew (pad);
   gst_object_unref (pad);
@@ -481,9 +481,7 @@ gst_nat_relay_layout_stop (GstNatRelayLayout *self)
   self->run++;
   self->started = FALSE;
   self->news = FALSE;
-  self->forget = FALSE;
   nat_description_clear (&self->description);
-  g_array_set_size (self->stale, 0);
   gst_nat_relay_open_reset (self->rtp->open);
   g_mutex_unlock (&self->lock);
   remove_pads (self);
@@ -497,7 +495,6 @@ gst_nat_relay_layout_init (GstNatRelayLayout *self, GstElement *element, const G
   self->element = element;
   self->rtp = rtp;
   self->tracks = tracks_new ();
-  self->stale = g_array_new (FALSE, FALSE, sizeof (guint32));
   for (guint i = 0; i < GST_NAT_RELAY_N_MEDIA; i++)
     self->templates[i] = gst_element_class_get_pad_template (
         GST_ELEMENT_GET_CLASS (element), templates[i].name_template);
@@ -507,7 +504,6 @@ void
 gst_nat_relay_layout_clear (GstNatRelayLayout *self)
 {
   g_ptr_array_unref (self->tracks);
-  g_array_unref (self->stale);
   nat_description_clear (&self->description);
   g_free (self->stream_id);
   g_free (self->sdp);

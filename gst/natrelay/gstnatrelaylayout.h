@@ -31,8 +31,6 @@ typedef struct {
   GstClockTime latency;
   gboolean eos_on_end;
   GPtrArray *tracks; /* in pad order */
-  GArray *stale;     /* of guint32: SSRCs that fed a pad which another is to feed */
-  gboolean forget;   /* those SSRCs may be forgotten now */
   gboolean news;     /* publisher and description are to be applied */
   NatPublisherState publisher;
   NatDescription description;

@@ -35,8 +35,9 @@ set_session_limits (GstElement *rtpbin)
 
   g_signal_emit_by_name (rtpbin, "get-internal-session", 0, &session);
   g_return_if_fail (session != NULL);
+  /* No probation either: what is not announced does not come so far, and the first packet counts. */
   g_object_set (session, "bandwidth", SESSION_BANDWIDTH, "rtcp-min-interval",
-      (guint64)RTCP_MIN_INTERVAL, NULL);
+      (guint64)RTCP_MIN_INTERVAL, "probation", 0, NULL);
   g_object_unref (session);
 }
 
@@ -163,44 +164,42 @@ gst_nat_relay_rtp_cname (const GstNatRelayRtp *rtp)
   return cname != NULL ? cname : g_strdup ("natrelay");
 }
 
-static gint
-is_ssrc_demux (gconstpointer item, gconstpointer user)
+static GstElement *
+find_ssrc_demux (const GstNatRelayRtp *rtp)
 {
-  GstElement *element = g_value_get_object (item);
-  GstElementFactory *factory = gst_element_get_factory (element);
+  GstIterator *it =
+      gst_bin_iterate_all_by_element_factory_name (GST_BIN (rtp->rtpbin), "rtpssrcdemux");
+  GValue found = G_VALUE_INIT;
+  GstElement *demux = NULL;
 
-  return factory != NULL ? g_strcmp0 (GST_OBJECT_NAME (factory), "rtpssrcdemux") : 1;
+  /* There is one, as there is one session. */
+  if (gst_iterator_next (it, &found) == GST_ITERATOR_OK) {
+    demux = g_value_dup_object (&found);
+    g_value_unset (&found);
+  }
+  gst_iterator_free (it);
+  return demux;
 }
 
-/* rtpssrcdemux forgets an SSRC before it removes its pads. A packet of either kind between the two would
- * make pads of the same names, so none may pass meanwhile. RTP before RTCP, here and nowhere else. */
-static void
-clear_ssrc (GstElement *demux, guint32 ssrc)
-{
-  GstPad *rtp = gst_element_get_static_pad (demux, "sink");
-  GstPad *rtcp = gst_element_get_static_pad (demux, "rtcp_sink");
-
-  GST_PAD_STREAM_LOCK (rtp);
-  GST_PAD_STREAM_LOCK (rtcp);
-  g_signal_emit_by_name (demux, "clear-ssrc", ssrc);
-  GST_PAD_STREAM_UNLOCK (rtcp);
-  GST_PAD_STREAM_UNLOCK (rtp);
-  gst_object_unref (rtcp);
-  gst_object_unref (rtp);
-}
-
+/* With the stream locks of both ways into the session: a packet of that very SSRC, RTCP included, would
+ * bring it back while it goes. */
 void
 gst_nat_relay_rtp_forget_ssrc (const GstNatRelayRtp *rtp, guint32 ssrc)
 {
-  GstIterator *children = gst_bin_iterate_elements (GST_BIN (rtp->rtpbin));
-  GValue found = G_VALUE_INIT;
+  GstElement *demux = find_ssrc_demux (rtp);
+  GstPad *rtp_pad = gst_element_get_static_pad (rtp->rtpbin, "recv_rtp_sink_0");
+  GstPad *rtcp_pad = gst_element_get_static_pad (rtp->rtpbin, "recv_rtcp_sink_0");
 
-  /* There is one, as there is one session. */
-  if (gst_iterator_find_custom (children, is_ssrc_demux, &found, NULL)) {
-    clear_ssrc (g_value_get_object (&found), ssrc);
-    g_value_unset (&found);
+  if (demux != NULL) {
+    GST_PAD_STREAM_LOCK (rtp_pad);
+    GST_PAD_STREAM_LOCK (rtcp_pad);
+    g_signal_emit_by_name (demux, "clear-ssrc", ssrc);
+    GST_PAD_STREAM_UNLOCK (rtcp_pad);
+    GST_PAD_STREAM_UNLOCK (rtp_pad);
   }
-  gst_iterator_free (children);
+  gst_clear_object (&rtp_pad);
+  gst_clear_object (&rtcp_pad);
+  gst_clear_object (&demux);
 }
 
 gboolean

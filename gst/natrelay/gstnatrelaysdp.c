@@ -245,3 +245,25 @@ gst_nat_relay_sdp_same_codec (GstCaps *a, GstCaps *b)
          g_strcmp0 (gst_structure_get_string (sa, "encoding-name"),
              gst_structure_get_string (sb, "encoding-name")) == 0;
 }
+
+/* "name id" of "o=name id version ..."; empty if there is none. */
+static gchar *
+session_of (const gchar *sdp)
+{
+  const gchar *line = strstr (sdp, "\no=");
+  const gchar *end = line != NULL ? strchr (line, ' ') : NULL;
+
+  end = end != NULL ? strchr (end + 1, ' ') : NULL;
+  return end != NULL ? g_strndup (line, (gsize)(end - line)) : g_strdup ("");
+}
+
+gboolean
+gst_nat_relay_sdp_same_session (const gchar *a, const gchar *b)
+{
+  gchar *session_a = session_of (a), *session_b = session_of (b);
+  gboolean same = *session_a != '\0' && strcmp (session_a, session_b) == 0;
+
+  g_free (session_a);
+  g_free (session_b);
+  return same;
+}

@@ -47,4 +47,7 @@ GPtrArray *gst_nat_relay_sdp_to_tracks (const gchar *sdp, GError **error);
 /* Same codec, as a decoder sees it: a pad that carries one may go on with the other. */
 gboolean gst_nat_relay_sdp_same_codec (GstCaps *a, GstCaps *b);
 
+/* TRUE if two descriptions are versions of one: o= has the same id (RFC 8866 section 5.2). */
+gboolean gst_nat_relay_sdp_same_session (const gchar *a, const gchar *b);
+
 G_END_DECLS

@@ -390,7 +390,8 @@ gst_nat_relay_open_set_ssrcs (GstNatRelayOpen *self, const guint32 *ssrcs, guint
   g_return_if_fail (n_ssrcs <= NAT_TRACKS_MAX);
 
   g_mutex_lock (&self->lock);
-  memcpy (self->ssrcs, ssrcs, n_ssrcs * sizeof *ssrcs);
+  for (guint i = 0; i < n_ssrcs; i++)
+    self->ssrcs[i] = ssrcs[i];
   self->n_ssrcs = n_ssrcs;
   g_mutex_unlock (&self->lock);
 }
