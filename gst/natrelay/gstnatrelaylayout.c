@@ -13,6 +13,8 @@
 
 #define GST_CAT_DEFAULT gst_nat_relay_debug
 
+#define WORKER_PATIENCE_US (500 * 1000)
+
 /* One pad and what the description says of it. */
 typedef struct {
   GstNatRelaySrcPad *pad;
@@ -357,6 +359,7 @@ work (GstElement *element, gpointer user)
     g_mutex_lock (&self->lock);
   }
   self->working = FALSE;
+  g_cond_broadcast (&self->idle);
   g_mutex_unlock (&self->lock);
 }
 
@@ -472,6 +475,20 @@ gst_nat_relay_layout_start (GstNatRelayLayout *self, gchar *stream_id)
   g_mutex_unlock (&self->lock);
 }
 
+/* called with lock. Who stops an element may free what its signal handlers use, so the worker is waited for; but not
+ * for ever: it may be in a handler that waits for the very state change that this is part of. */
+static void
+wait_for_worker (GstNatRelayLayout *self)
+{
+  gint64 until = g_get_monotonic_time () + WORKER_PATIENCE_US;
+
+  while (self->working && g_cond_wait_until (&self->idle, &self->lock, until))
+    ;
+  if (self->working)
+    GST_WARNING_OBJECT (
+        self->element, "a handler of pad-added or pad-removed waits for this state change");
+}
+
 /* A worker that is in the middle of something gives up when it looks at run next, and takes away what it
  * was adding; all that it was through with goes here. */
 void
@@ -483,6 +500,7 @@ gst_nat_relay_layout_stop (GstNatRelayLayout *self)
   self->news = FALSE;
   nat_description_clear (&self->description);
   gst_nat_relay_open_reset (self->rtp->open);
+  wait_for_worker (self);
   g_mutex_unlock (&self->lock);
   remove_pads (self);
 }
@@ -492,6 +510,7 @@ gst_nat_relay_layout_init (GstNatRelayLayout *self, GstElement *element, const G
     GstStaticPadTemplate *templates)
 {
   g_mutex_init (&self->lock);
+  g_cond_init (&self->idle);
   self->element = element;
   self->rtp = rtp;
   self->tracks = tracks_new ();
@@ -508,4 +527,5 @@ gst_nat_relay_layout_clear (GstNatRelayLayout *self)
   g_free (self->stream_id);
   g_free (self->sdp);
   g_mutex_clear (&self->lock);
+  g_cond_clear (&self->idle);
 }

@@ -5,7 +5,7 @@
 
 /* natrelaysrc's pads, as the publisher's description has them: made, fed, kept or replaced.
  *
- * All of it is done by a worker, one at a time, on a thread that no state change waits for. Were it a
+ * All of it is done by a worker, one at a time, on a thread that a state change waits for only so long. Were it a
  * streaming thread, "pad-added" could wait for a state lock which the application holds while it waits
  * for that very thread to stop. */
 
@@ -27,6 +27,7 @@ typedef struct {
   guint run; /* counts starts and stops: work for an older one is given up */
   gboolean started;
   gboolean working;
+  GCond idle;       /* working became FALSE */
   gchar *stream_id; /* what the ids of this run begin with */
   GstClockTime latency;
   gboolean eos_on_end;

@@ -163,7 +163,7 @@ watcher_pad_added (GstElement *src, GstPad *pad, Watcher *w)
   if (!w->link)
     return;
   sink = gst_element_factory_make ("fakesink", NULL);
-  g_object_set (sink, "sync", FALSE, "async", FALSE, NULL);
+  g_object_set (sink, "sync", FALSE, "async", FALSE, "enable-last-sample", FALSE, NULL);
   gst_bin_add (GST_BIN (w->pipeline), sink);
   gst_element_sync_state_with_parent (sink);
   sinkpad = gst_element_get_static_pad (sink, "sink");
