@@ -4,7 +4,8 @@
 
 /* An application that sends a film with sound to a relay, in the fewest lines that still do it right.
  *
- *     source ! convert ! (stamp) ! encode ! pay ! natrelaysink ! pay ! encode ! sound
+ *     source ! convert ! (stamp) ! encode ! natrelaysink
+ *                                 sound ! encode ! (the same)
  *
  * Beside that it draws number and time of birth into every frame, so that viewer.c can tell what was lost and
  * how old a picture is. */
@@ -36,13 +37,12 @@ static GOptionEntry options[] = {
   "clockoverlay halignment=left valignment=top font-desc=\"Sans 14\" ! "                           \
   "timeoverlay halignment=right valignment=top font-desc=\"Sans 24\""
 
-/* GStreamer's own payloaders take 1400 bytes to a packet; 1200 fit through every tunnel. */
 #define PIPELINE                                                                                   \
   "%s ! videoconvert ! video/x-raw,format=I420 ! identity name=stamp ! "                           \
   "queue ! x264enc tune=zerolatency speed-preset=veryfast bitrate=1500 key-int-max=60 ! "          \
-  "rtph264pay mtu=1160 ! natrelaysink name=end "                                                   \
+  "natrelaysink name=end "                                                                         \
   "audiotestsrc is-live=true wave=ticks samplesperbuffer=960 ! audio/x-raw,rate=48000 ! "          \
-  "audioconvert ! queue ! opusenc ! rtpopuspay ! end."
+  "audioconvert ! queue ! opusenc ! end."
 
 static void
 save_picture (GstPad *pad, GstBuffer *buffer)

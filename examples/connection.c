@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <glib-unix.h>
 
+#define FINISH_MS 3000 /* for EOS to reach the end of a pipeline */
+
 static void
 say (const char *what, const char *text, const char *more)
 {
@@ -96,17 +98,35 @@ on_enough (gpointer user)
 }
 
 static gboolean
-on_interrupt (gpointer user)
+on_finish_over (gpointer user)
 {
   Connection *connection = user;
 
   g_main_loop_quit (connection->loop);
+  return G_SOURCE_REMOVE;
+}
+
+/* EOS comes out where something went in: if nobody has sent, there is nothing to finish. The second time is for
+ * those who will not wait. */
+static gboolean
+on_interrupt (gpointer user)
+{
+  Connection *connection = user;
+
+  if (!connection->finishes) {
+    g_main_loop_quit (connection->loop);
+    return G_SOURCE_CONTINUE;
+  }
+  connection->finishes = FALSE;
+  gst_element_send_event (connection->pipeline, gst_event_new_eos ());
+  g_timeout_add (FINISH_MS, on_finish_over, connection);
   return G_SOURCE_CONTINUE;
 }
 
-static gboolean
-print_field (GQuark field, const GValue *value, gpointer user)
+static void
+print_field (const GstStructure *stats, const char *name)
 {
+  const GValue *value = gst_structure_get_value (stats, name);
   g_autofree char *text = NULL;
 
   if (G_VALUE_HOLDS_STRING (value))
@@ -114,18 +134,18 @@ print_field (GQuark field, const GValue *value, gpointer user)
   else
     text = gst_value_serialize (value);
   if (text != NULL)
-    printf ("%s=%s\n", g_quark_to_string (field), text);
-  return TRUE;
+    printf ("%s=%s\n", name, text);
 }
 
 static void
-print_stats (Connection *connection)
+print_stats (GstElement *end)
 {
   GstStructure *stats = NULL;
 
-  g_object_get (connection->end, "stats", &stats, NULL);
+  g_object_get (end, "stats", &stats, NULL);
   if (stats != NULL) {
-    gst_structure_foreach (stats, print_field, NULL);
+    for (int i = 0; i < gst_structure_n_fields (stats); i++)
+      print_field (stats, gst_structure_nth_field_name (stats, (guint)i));
     gst_structure_free (stats);
   }
   fflush (stdout);
@@ -146,7 +166,9 @@ connection_run (Connection *connection, double seconds)
   if (gst_element_set_state (connection->pipeline, GST_STATE_PLAYING) == GST_STATE_CHANGE_FAILURE)
     connection->code = 1;
   g_main_loop_run (connection->loop);
-  print_stats (connection);
+  print_stats (connection->end);
+  if (connection->other_end != NULL)
+    print_stats (connection->other_end);
   gst_element_set_state (connection->pipeline, GST_STATE_NULL);
 
   gst_bus_remove_watch (bus);

@@ -12,8 +12,10 @@ G_BEGIN_DECLS
 typedef struct {
   GMainLoop *loop;
   GstElement *pipeline;
-  GstElement *end; /* natrelaysink or natrelaysrc */
-  int code;        /* what main() returns */
+  GstElement *end;       /* natrelaysink or natrelaysrc */
+  GstElement *other_end; /* of a pipeline that has both; else NULL */
+  gboolean finishes;     /* ends by EOS when it is interrupted, so that files are complete */
+  int code;              /* what main() returns */
 } Connection;
 
 /* Plays until EOS, an error, SIGINT, SIGTERM, or for some seconds (0 = until then). Ends with EOS, so that

@@ -52,7 +52,14 @@ echo "   both are registered at the relay"
 echo "4. A film of $QUICKSTART_SECONDS s with sound, H.264 and Opus"
 wait_for 20 says viewer picture || fail "no picture came"
 # natrelaysrc keeps its last packets for as long as its latency says: let it show them.
-ended "$camera" $((QUICKSTART_SECONDS + 30)) || fail "the camera did not end"
+began=$SECONDS
+while ! is_gone "$camera"; do
+  passed=$((SECONDS - began))
+  [ $passed -lt $((QUICKSTART_SECONDS + 30)) ] || fail "the camera did not end"
+  [ -z "$QUICKSTART_TERMINAL" ] || printf '\r\033[K   %d of %d s' "$passed" "$QUICKSTART_SECONDS" >&3
+  sleep 0.3
+done
+[ -z "$QUICKSTART_TERMINAL" ] || printf '\r\033[K' >&3
 sleep 1
 stop "$viewer" INT || true
 cp "$work/camera.log" "$out/camera.log"
@@ -83,7 +90,7 @@ cat <<REPORT
               200 ms of that are natrelaysrc's own "latency", its time for repairs
 
    Both views of each mapping:
-              the client's own (y)      as the relay sees it (z)
+              the client's own          as the relay sees it
      camera   $(printf '%-24s' "$(value camera local-address)")  $(value camera mapped-address)
      viewer   $(printf '%-24s' "$(value viewer local-address)")  $(value viewer mapped-address)
 REPORT

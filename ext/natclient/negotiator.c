@@ -8,55 +8,70 @@
 #include <string.h>
 
 #include "natclient/cause.h"
+#include "natclient/httpscause.h"
+#include "natclient/proxy.h"
+#include "natclient/source.h"
 #include "natclient/trust.h"
 #include "natproto/crypto.h"
 
 #define RETRY_AFTER_MAX_S 300 /* no relay may send us to sleep for a day */
-#define FINGERPRINT_TEXT  (2 * NAT_SHA256_SIZE)
 
-/* How far a connection came: a timeout is told in these words. */
-typedef enum {
-  STAGE_START,
-  STAGE_RESOLVING,
-  STAGE_CONNECTING,
-  STAGE_TLS,
-  STAGE_ANSWER,
-} Stage;
+/* Where a port leads nowhere, the other one is tried (docs/design/transports.md). */
+#define PATIENCE_MS                                                                                \
+  1000 /* with a port that was never seen to work; at most a quarter of all the time */
+#define OTHER_PATIENCE_MS 2000
+#define DOUBT             4 /* requests in a row, after which a port that did work may not any more */
 
 struct _NatNegotiator {
   int refs; /* the owner and each request */
   SoupSession *soup;
   NatRole role;
   char *host, *stream;
-  char *where; /* "host:port" for people */
-  guint16 port;
+  char *exclude;             /* NULL, or a stream name: nothing in it is JSON's */
+  char *where;               /* "host:port" for people */
+  char *via;                 /* connected to in place of host; or NULL */
+  guint16 port, second_port; /* the URI's; and 443 */
+  guint16 door;              /* that of the two where the relay answered last, or is asked first */
+  gboolean proved;           /* it did answer there */
+  guint failures;            /* requests in a row that reached nobody */
+  guint n_given_up;          /* attempts whose memory is still in use */
   gboolean takeover;
+  gboolean instant_start; /* until a session was opened: whoever plays has a picture */
   NatTrust *trust;
-  GTlsCertificateFlags validation;
-  NatAcceptFunc accept;
-  gpointer user;
-  gboolean accepted; /* asked about one certificate once, and about the next again */
-  guint8 accepted_digest[NAT_SHA256_SIZE];
+  GProxyResolver *proxy;
   GList *requests;
 };
+
+/* One connection for a request. Until TLS is ready the relay has got nothing of it, so that another one, to
+ * the other port, can take its place. */
+typedef struct {
+  NatRequest *r; /* NULL: given up */
+  NatNegotiator *n;
+  guint16 port;
+  SoupMessage *message;
+  GCancellable *cancellable;
+  NatHttpsStage stage;
+  gboolean reached; /* the port leads somewhere: TLS began */
+  gboolean secure;  /* TLS is ready */
+  gboolean via_proxy;
+  NatAddress remote;
+  NatShown shown; /* of certificates */
+} Attempt;
 
 struct _NatRequest {
   NatNegotiator *n;
   NatRequestKind kind;
-  SoupMessage *message;
-  GCancellable *cancellable;
-  GSource *timer;
+  char *session, *token; /* NULL = none */
+  GBytes *content;       /* NULL = none */
+  guint16 usual;         /* the port that it began with */
+  Attempt *attempt;      /* the current one; NULL = none any more */
+  gboolean detoured;     /* the other port had its turn, or has */
+  NatCause *blocked; /* why the usual port did not lead to the relay; NULL = it was slow, or did */
+  GSource *timer, *patience;
   GInputStream *body;
-  char *bytes; /* NAT_DOCUMENT_MAX + 1: one more than may come */
-  gboolean had_token;
+  char *bytes; /* NAT_SESSION_DOCUMENT_MAX + 1: one more than may come */
   guint timeout_ms;
-  Stage stage;
   gboolean timed_out;
-  gboolean via_proxy;
-  NatAddress remote;
-  gboolean refused_certificate;
-  GTlsCertificateFlags certificate_errors;
-  char fingerprint[FINGERPRINT_TEXT + 1]; /* of what the other side showed */
   gboolean cancelled;
   NatReplyFunc func; /* NULL: nobody waits */
   gpointer user;
@@ -69,48 +84,13 @@ static gboolean
 on_accept_certificate (
     SoupMessage *message, GTlsCertificate *certificate, GTlsCertificateFlags errors, gpointer user)
 {
-  NatRequest *r = user;
-  NatNegotiator *n = r->n;
-  guint8 digest[NAT_SHA256_SIZE];
-  gboolean good;
+  Attempt *a = user;
 
-  if (r->cancelled || !nat_trust_digest (certificate, digest))
-    return FALSE;
-  for (guint i = 0; i < NAT_SHA256_SIZE; i++)
-    g_snprintf (r->fingerprint + 2 * i, 3, "%02x", digest[i]);
-  r->certificate_errors = errors;
-  if (nat_trust_is_pinned (n->trust))
-    good = nat_trust_is_pin (n->trust, digest);
-  else
-    good = (errors & n->validation) == 0 ||
-           (n->accepted && nat_crypto_equal (digest, n->accepted_digest, sizeof digest)) ||
-           (n->accept != NULL && n->accept (certificate, errors, n->user));
-  if (good) {
-    n->accepted = TRUE;
-    memcpy (n->accepted_digest, digest, sizeof digest);
-  }
-  r->refused_certificate = !good;
-  return good;
+  return a->r != NULL && !a->r->cancelled &&
+         nat_trust_accepts (a->n->trust, certificate, errors, &a->shown);
 }
 
 /* ---- Settings ---------------------------------------------------------- */
-
-static gboolean
-set_proxy (NatNegotiator *n, const NatSessionConfig *config, NatCause **cause)
-{
-  g_autoptr (GProxyResolver) resolver = NULL;
-
-  if (config->proxy == NULL || *config->proxy == '\0')
-    return TRUE; /* the system's, which is SoupSession's default */
-  if (!g_uri_is_valid (config->proxy, G_URI_FLAGS_NONE, NULL)) {
-    *cause = nat_cause_new (NAT_CAUSE_PROXY,
-        "The proxy setting is not a URI; it looks like http://proxy.example.org:3128.");
-    return FALSE;
-  }
-  resolver = g_simple_proxy_resolver_new (config->proxy, NULL);
-  soup_session_set_proxy_resolver (n->soup, resolver);
-  return TRUE;
-}
 
 static void
 negotiator_unref (NatNegotiator *n)
@@ -119,8 +99,11 @@ negotiator_unref (NatNegotiator *n)
     return;
   g_object_unref (n->soup);
   g_clear_object (&n->trust);
+  g_clear_object (&n->proxy);
   g_free (n->host);
+  g_free (n->exclude);
   g_free (n->stream);
+  g_free (n->via);
   g_free (n->where);
   g_free (n);
 }
@@ -136,20 +119,24 @@ nat_negotiator_new (
   n->role = config->role;
   n->host = g_strdup (config->host);
   n->stream = g_strdup (config->stream);
-  n->port = config->port;
+  if (config->exclude != NULL && nat_stream_name_valid (config->exclude))
+    n->exclude = g_strdup (config->exclude);
+  n->port = n->door = config->port;
+  n->second_port = config->second_port;
   n->where = g_strdup_printf (v6 ? "[%s]:%u" : "%s:%u", config->host, config->port);
   n->takeover = config->takeover;
-  n->validation = config->tls_validation_flags;
-  n->accept = accept;
-  n->user = user;
+  n->instant_start = config->instant_start && config->role == NAT_ROLE_SUBSCRIBER;
   n->soup = soup_session_new_with_options ("timeout", MAX (config->timeout_ms / 1000, 1),
       "user-agent", "natrelay/" PACKAGE_VERSION, NULL);
   soup_session_remove_feature_by_type (n->soup, SOUP_TYPE_CONTENT_DECODER);
-  n->trust = nat_trust_new (config, cause);
+  n->trust = nat_trust_new (config, accept, user, cause);
   if (n->trust != NULL) {
     soup_session_set_tls_database (n->soup, nat_trust_database (n->trust));
-    if (set_proxy (n, config, cause))
+    n->proxy = nat_proxy_resolver_new (config, cause);
+    if (n->proxy != NULL) {
+      soup_session_set_proxy_resolver (n->soup, n->proxy);
       return n;
+    }
   }
   (*cause)->final = TRUE;
   negotiator_unref (n);
@@ -161,7 +148,7 @@ nat_negotiator_cancel (NatNegotiator *n)
 {
   for (GList *l = n->requests; l != NULL; l = l->next)
     nat_request_cancel (l->data);
-  n->accept = NULL;
+  nat_trust_ask_nobody (n->trust);
 }
 
 void
@@ -173,235 +160,78 @@ nat_negotiator_free (NatNegotiator *n)
   negotiator_unref (n);
 }
 
+NatTrust *
+nat_negotiator_trust (const NatNegotiator *n)
+{
+  return n->trust;
+}
+
+GProxyResolver *
+nat_negotiator_proxy (const NatNegotiator *n)
+{
+  return n->proxy;
+}
+
 guint
 nat_negotiator_n_pending (const NatNegotiator *n)
 {
-  return g_list_length (n->requests);
+  return g_list_length (n->requests) + n->n_given_up;
+}
+
+static guint16
+other_port (const NatNegotiator *n, guint16 port)
+{
+  if (n->second_port == 0)
+    return port;
+  return port == n->port ? n->second_port : n->port;
+}
+
+void
+nat_negotiator_set_via (NatNegotiator *n, const char *via)
+{
+  g_free (n->via);
+  n->via = g_strdup (via);
+}
+
+const char *
+nat_negotiator_via (const NatNegotiator *n)
+{
+  return n->via;
+}
+
+guint16
+nat_negotiator_port (const NatNegotiator *n, gboolean other)
+{
+  return other ? other_port (n, n->door) : n->door;
 }
 
 /* ---- Causes ------------------------------------------------------------ */
 
-static NatCause *
-cause_of_timeout (const NatRequest *r)
+static NatHttpsStory
+story_of (const NatRequest *r)
 {
-  const char *where = r->n->where;
-  guint s = (r->timeout_ms + 999) / 1000;
+  const NatNegotiator *n = r->n;
+  const Attempt *a = r->attempt;
+  NatHttpsStory story = {.trust = n->trust,
+      .host = n->host,
+      .where = n->where,
+      .port = n->port,
+      .stage = a->stage,
+      .timeout_ms = r->timeout_ms,
+      .timed_out = r->timed_out,
+      .via_proxy = a->via_proxy,
+      .had_token = r->token != NULL,
+      .shown = &a->shown};
 
-  switch (r->stage) {
-  case STAGE_START:
-  case STAGE_RESOLVING:
-    return nat_cause_new (NAT_CAUSE_TIMEOUT,
-        "The name of the relay %s was not resolved within %u s: check the network connection and "
-        "the name server (DNS).",
-        where, s);
-  case STAGE_CONNECTING:
-    return nat_cause_new (NAT_CAUSE_TIMEOUT,
-        "The relay %s did not answer within %u s: check that it runs, and that firewalls let TCP "
-        "port %u through.",
-        where, s, r->n->port);
-  default:
-    return nat_cause_new (NAT_CAUSE_TIMEOUT,
-        "The relay %s took the connection but said nothing for %u s: check that it is "
-        "natrelay-server that listens on this port, and that it is not overloaded.",
-        where, s);
-  }
-}
-
-static const char *
-why_untrusted (GTlsCertificateFlags errors)
-{
-  if (errors & G_TLS_CERTIFICATE_EXPIRED)
-    return "it has expired";
-  if (errors & G_TLS_CERTIFICATE_NOT_ACTIVATED)
-    return "it is not valid yet (is this machine's clock right?)";
-  if (errors & G_TLS_CERTIFICATE_REVOKED)
-    return "it was revoked";
-  if (errors & G_TLS_CERTIFICATE_UNKNOWN_CA)
-    return "nobody whom this machine trusts signed it, as with a relay's own certificate";
-  if (errors & G_TLS_CERTIFICATE_BAD_IDENTITY)
-    return "it was made for another name";
-  return "its signature is too weak or broken";
-}
-
-static NatCause *
-cause_of_certificate (const NatRequest *r)
-{
-  NatCause *cause;
-
-  if (nat_trust_is_pinned (r->n->trust))
-    cause = nat_cause_new (NAT_CAUSE_TLS,
-        "%s is not the relay that tls-fingerprint names: it shows a certificate with the "
-        "fingerprint %s. If the relay has a new certificate, take the fingerprint that "
-        "natrelay-server prints when it starts; otherwise somebody stands between.",
-        r->n->where, r->fingerprint);
-  else
-    cause = nat_cause_new (NAT_CAUSE_TLS,
-        "The certificate of %s is not trusted: %s. If the fingerprint that natrelay-server printed "
-        "when it started is the same as this, set tls-fingerprint=%s.",
-        r->n->where, why_untrusted (r->certificate_errors), r->fingerprint);
-  cause->final = TRUE;
-  nat_cause_set_detail (cause, "certificate SHA-256 %s, GTlsCertificateFlags 0x%x", r->fingerprint,
-      (guint)r->certificate_errors);
-  return cause;
-}
-
-static NatCause *
-cause_of_io_error (const NatRequest *r, const GError *error)
-{
-  const char *where = r->n->where;
-
-  switch (error->code) {
-  case G_IO_ERROR_TIMED_OUT: return cause_of_timeout (r);
-  case G_IO_ERROR_CONNECTION_REFUSED:
-    return nat_cause_new (NAT_CAUSE_UNREACHABLE,
-        "Nothing listens at %s: check that natrelay-server runs there, and that the uri has its "
-        "host and port.",
-        where);
-  case G_IO_ERROR_HOST_UNREACHABLE:
-  case G_IO_ERROR_NETWORK_UNREACHABLE:
-    return nat_cause_new (NAT_CAUSE_UNREACHABLE,
-        "There is no way to %s: check this machine's network connection.", where);
-  case G_IO_ERROR_HOST_NOT_FOUND:
-    return nat_cause_new (NAT_CAUSE_UNKNOWN_HOST,
-        "The relay's name \"%s\" is not known: check the host in the uri.", r->n->host);
-  case G_IO_ERROR_PROXY_FAILED:
-  case G_IO_ERROR_PROXY_AUTH_FAILED:
-  case G_IO_ERROR_PROXY_NEED_AUTH:
-  case G_IO_ERROR_PROXY_NOT_ALLOWED:
-    return nat_cause_new (
-        NAT_CAUSE_PROXY, "The proxy does not lead to the relay %s: %s.", where, error->message);
-  default:
-    return nat_cause_new (NAT_CAUSE_UNREACHABLE,
-        "The connection to %s broke: %s. If this goes on, check what stands between.", where,
-        error->message);
-  }
-}
-
-static NatCause *
-cause_of_resolver_error (const NatRequest *r, const GError *error)
-{
-  if (error->code == (int)G_RESOLVER_ERROR_TEMPORARY_FAILURE)
-    return nat_cause_new (NAT_CAUSE_UNKNOWN_HOST,
-        "The name server did not answer when asked for \"%s\": check this machine's network "
-        "connection.",
-        r->n->host);
-  return nat_cause_new (NAT_CAUSE_UNKNOWN_HOST,
-      "The relay's name \"%s\" is not known: check the host in the uri, and this machine's name "
-      "server (DNS).",
-      r->n->host);
-}
-
-static NatCause *
-cause_of_tls_error (const NatRequest *r, const GError *error)
-{
-  /* GIO says "not TLS" of a peer that hangs up during the handshake, as a relay that stops does. */
-  if (error->code == (int)G_TLS_ERROR_EOF || error->code == (int)G_TLS_ERROR_NOT_TLS)
-    return nat_cause_new (NAT_CAUSE_UNREACHABLE,
-        "%s closed the connection before it was secure: check that it is natrelay-server that "
-        "listens on this port; it may be starting, stopping or busy.",
-        r->n->where);
-  return nat_cause_new (NAT_CAUSE_TLS,
-      "No secure connection with %s (%s): check that it is natrelay-server that listens on this "
-      "port.",
-      r->n->where, error->message);
+  return story;
 }
 
 static NatCause *
 cause_of_error (const NatRequest *r, const GError *error)
 {
-  NatCause *cause;
+  NatHttpsStory story = story_of (r);
 
-  if (r->timed_out)
-    cause = cause_of_timeout (r);
-  else if (r->refused_certificate)
-    return cause_of_certificate (r);
-  else if (error->domain == G_RESOLVER_ERROR)
-    cause = cause_of_resolver_error (r, error);
-  else if (error->domain == G_TLS_ERROR)
-    cause = cause_of_tls_error (r, error);
-  else if (error->domain == G_IO_ERROR)
-    cause = cause_of_io_error (r, error);
-  else
-    cause = nat_cause_new (NAT_CAUSE_PROXY,
-        "What %s answered is not HTTP: check that the uri has the host and port of "
-        "natrelay-server.",
-        r->n->where);
-  nat_cause_set_detail (
-      cause, "%s %d: %s", g_quark_to_string (error->domain), error->code, error->message);
-  return cause;
-}
-
-/* Whether asking again without a person's help can make sense. */
-static gboolean
-status_is_final (guint status)
-{
-  return status >= 400 && status < 500 && status != 404 && status != 408 && status != 409 &&
-         status != 410 && status != 421 && status != 425 && status != 429;
-}
-
-static NatCauseKind
-kind_of_status (guint status)
-{
-  switch (status) {
-  case 401:
-  case 403: return NAT_CAUSE_NOT_AUTHORIZED;
-  case 404:
-  case 410: return NAT_CAUSE_NOT_FOUND;
-  case 409: return NAT_CAUSE_BUSY;
-  case 408:
-  case 429: return NAT_CAUSE_SERVER;
-  default: return status >= 500 ? NAT_CAUSE_SERVER : NAT_CAUSE_PROTOCOL;
-  }
-}
-
-static NatCause *
-cause_of_problem (const NatRequest *r, guint status, const NatProblem *problem)
-{
-  const char *detail = problem->detail != NULL ? problem->detail : "";
-
-  if (status == 401 && !r->had_token)
-    return nat_cause_new (NAT_CAUSE_NOT_AUTHORIZED,
-        "The relay %s asks for an access token: set auth-token (or NATRELAY_AUTH_TOKEN) to one "
-        "that natrelay-server printed when it started or that natrelay-token made.",
-        r->n->where);
-  return nat_cause_new (
-      kind_of_status (status), "%s (relay %s): %s", problem->title, r->n->where, detail);
-}
-
-/* No relay speaks so: a proxy, a login page, or another server. */
-static NatCause *
-cause_of_stranger (const NatRequest *r, guint status)
-{
-  const char *reason = soup_message_get_reason_phrase (r->message);
-
-  if (reason == NULL)
-    reason = "";
-  if (r->via_proxy)
-    return nat_cause_new (NAT_CAUSE_PROXY,
-        "The proxy answered \"%u %s\" instead of the relay %s: it must allow CONNECT to port %u.",
-        status, reason, r->n->where, r->n->port);
-  return nat_cause_new (NAT_CAUSE_PROXY,
-      "%s answered \"%u %s\", and not as a relay does: check that the uri has the host and port of "
-      "natrelay-server, and that no proxy or login page stands between.",
-      r->n->where, status, reason);
-}
-
-static NatCause *
-cause_of_status (const NatRequest *r, guint status, gsize len)
-{
-  NatProblem problem = {0};
-  NatCause *cause;
-
-  if (nat_problem_from_json (&problem, r->bytes, (gssize)len))
-    cause = cause_of_problem (r, status, &problem);
-  else
-    cause = cause_of_stranger (r, status);
-  cause->final = status_is_final (status);
-  cause->http_status = status;
-  nat_cause_set_detail (
-      cause, "HTTP %u%s%s", status, problem.type ? ", " : "", problem.type ? problem.type : "");
-  nat_problem_clear (&problem);
-  return cause;
+  return nat_https_cause_of_error (&story, error);
 }
 
 /* ---- Answers ----------------------------------------------------------- */
@@ -425,21 +255,33 @@ read_retry_after (SoupMessage *message)
   return (guint)(MIN (s, RETRY_AFTER_MAX_S) * 1000);
 }
 
+/* Once libsoup has let go of it. */
+static void
+attempt_free (Attempt *a)
+{
+  g_signal_handlers_disconnect_by_data (a->message, a);
+  nat_shown_clear (&a->shown);
+  g_object_unref (a->message);
+  g_object_unref (a->cancellable);
+  negotiator_unref (a->n);
+  g_free (a);
+}
+
 static void
 request_free (NatRequest *r)
 {
-  if (r->timer != NULL) {
-    g_source_destroy (r->timer);
-    g_source_unref (r->timer);
-  }
-  g_signal_handlers_disconnect_by_data (r->message, r);
+  nat_source_drop (&r->timer);
+  nat_source_drop (&r->patience);
   r->n->requests = g_list_remove (r->n->requests, r);
   g_clear_object (&r->body);
-  g_object_unref (r->message);
-  g_object_unref (r->cancellable);
+  g_clear_pointer (&r->attempt, attempt_free);
   if (r->bytes != NULL)
-    nat_crypto_wipe (r->bytes, NAT_DOCUMENT_MAX + 1);
+    nat_crypto_wipe (r->bytes, NAT_SESSION_DOCUMENT_MAX + 1);
   g_free (r->bytes);
+  g_clear_pointer (&r->content, g_bytes_unref);
+  nat_cause_free (r->blocked);
+  nat_crypto_wipe_free (r->token);
+  g_free (r->session);
   negotiator_unref (r->n);
   g_free (r);
 }
@@ -448,39 +290,185 @@ request_free (NatRequest *r)
 static void
 request_done (NatRequest *r, NatCause *cause, NatSessionDocument *document)
 {
-  NatReply reply = {r->kind, cause, 0, document, r->remote, r->via_proxy};
+  NatReply reply = {.kind = r->kind, .cause = cause, .document = document};
   NatReplyFunc func = r->func;
 
   r->func = NULL;
-  if (cause != NULL && cause->http_status != 0)
-    reply.retry_after_ms = read_retry_after (r->message);
+  if (r->attempt != NULL) {
+    reply.remote = r->attempt->remote;
+    reply.via_proxy = r->attempt->via_proxy;
+  }
+  if (r->kind == NAT_REQUEST_OPEN && cause == NULL)
+    r->n->instant_start = FALSE;
+  if (cause != NULL && cause->http_status != 0 && r->attempt != NULL)
+    reply.retry_after_ms = read_retry_after (r->attempt->message);
+  if (cause != NULL && cause->http_status == 0 && !r->cancelled)
+    r->n->failures++;
   if (func != NULL)
     func (&reply, r->user);
   nat_cause_free (reply.cause);
   request_free (r);
 }
 
+/* ---- Two ports --------------------------------------------------------- */
+
+static void attempt_begin (NatRequest *r, guint16 port);
+
+static gboolean
+is_detour (const NatRequest *r)
+{
+  return r->attempt != NULL && r->attempt->port != r->usual;
+}
+
+/* A port that was seen to work is not blocked: the relay is away, and back in a moment. */
+static gboolean
+may_detour (const NatRequest *r)
+{
+  return !r->detoured && !r->cancelled && !r->timed_out && r->kind != NAT_REQUEST_CLOSE &&
+         r->kind != NAT_REQUEST_END && other_port (r->n, r->usual) != r->usual &&
+         (!r->n->proved || r->n->failures >= DOUBT);
+}
+
+static void
+detour (NatRequest *r)
+{
+  r->detoured = TRUE;
+  attempt_begin (r, other_port (r->n, r->usual));
+}
+
+/* The other port is not the relay's, either: what is told is of the usual one, which may have been slow. */
+static void
+detour_failed (NatRequest *r)
+{
+  if (r->blocked != NULL)
+    request_done (r, g_steal_pointer (&r->blocked), NULL);
+  else
+    attempt_begin (r, r->usual);
+}
+
+/* Its memory goes when libsoup lets go of it. */
+static void
+attempt_give_up (Attempt *a)
+{
+  a->r->attempt = NULL;
+  a->r = NULL;
+  a->n->n_given_up++;
+  g_cancellable_cancel (a->cancellable);
+}
+
+static gboolean
+on_patience (gpointer user)
+{
+  NatRequest *r = user;
+  gboolean was_detour = is_detour (r);
+
+  g_clear_pointer (&r->patience, g_source_unref);
+  if (r->attempt == NULL || r->attempt->reached || r->cancelled || r->timed_out)
+    return G_SOURCE_REMOVE;
+  if (was_detour || may_detour (r)) {
+    attempt_give_up (r->attempt);
+    if (was_detour)
+      detour_failed (r);
+    else
+      detour (r);
+  }
+  return G_SOURCE_REMOVE;
+}
+
+static void
+arm_patience (NatRequest *r)
+{
+  guint ms = is_detour (r) ? OTHER_PATIENCE_MS : MIN (PATIENCE_MS, r->timeout_ms / 4);
+
+  nat_source_drop (&r->patience);
+  if (!is_detour (r) && !may_detour (r))
+    return;
+  r->patience = g_timeout_source_new (ms);
+  g_source_set_callback (r->patience, on_patience, r, NULL);
+  g_source_attach (r->patience, g_main_context_get_thread_default ());
+}
+
+/* The port did not lead to anybody whose answer counts. */
+static gboolean
+leads_nowhere (const Attempt *a, const GError *error)
+{
+  if (a->secure || a->shown.refused || error->domain == G_RESOLVER_ERROR)
+    return FALSE;
+  return error->domain != G_IO_ERROR ||
+         (error->code != G_IO_ERROR_HOST_NOT_FOUND && error->code != G_IO_ERROR_PROXY_AUTH_FAILED &&
+             error->code != G_IO_ERROR_PROXY_NEED_AUTH && error->code != G_IO_ERROR_CANCELLED);
+}
+
+static void
+attempt_failed (NatRequest *r, const GError *error)
+{
+  Attempt *a = r->attempt;
+  NatCause *cause = cause_of_error (r, error);
+
+  if (is_detour (r) && !a->secure && !r->cancelled && (!r->timed_out || r->blocked != NULL)) {
+    nat_cause_free (cause);
+    g_clear_pointer (&r->attempt, attempt_free);
+    detour_failed (r);
+  } else if (may_detour (r) && leads_nowhere (a, error)) {
+    r->blocked = cause;
+    g_clear_pointer (&r->attempt, attempt_free);
+    detour (r);
+  } else {
+    request_done (r, cause, NULL);
+  }
+}
+
+/* What a stranger at the other port says is no relay's word. */
+static gboolean
+is_strangers (const NatRequest *r, const NatCause *cause)
+{
+  return cause != NULL && cause->kind == NAT_CAUSE_PROXY && is_detour (r);
+}
+
+/* Takes cause. */
+static void
+request_answered_with (NatRequest *r, NatCause *cause, NatSessionDocument *document)
+{
+  if (is_strangers (r, cause)) {
+    nat_cause_free (cause);
+    g_clear_object (&r->body);
+    g_clear_pointer (&r->bytes, g_free);
+    g_clear_pointer (&r->attempt, attempt_free);
+    detour_failed (r);
+    return;
+  }
+  if (cause == NULL || cause->kind != NAT_CAUSE_PROXY) {
+    r->n->door = r->attempt->port;
+    r->n->proved = TRUE;
+    r->n->failures = 0;
+  }
+  request_done (r, cause, document);
+}
+
 static void
 request_answered (NatRequest *r, gsize len)
 {
-  guint status = soup_message_get_status (r->message);
+  guint status = soup_message_get_status (r->attempt->message);
+  const char *reason = soup_message_get_reason_phrase (r->attempt->message);
+  NatHttpsStory story = story_of (r);
   NatSessionDocument document;
   GError *error = NULL;
   NatCause *cause;
 
   memset (&document, 0, sizeof document);
   if (status < 200 || status > 299) {
-    request_done (r, cause_of_status (r, status, len), NULL);
+    cause = nat_https_cause_of_status (&story, status, reason, r->bytes, len);
+    request_answered_with (r, cause, NULL);
   } else if (r->kind == NAT_REQUEST_CLOSE || r->kind == NAT_REQUEST_END) {
-    request_done (r, NULL, NULL);
+    request_answered_with (r, NULL, NULL);
   } else if (nat_session_document_from_json (&document, r->bytes, (gssize)len, &error)) {
-    request_done (r, NULL, &document);
+    request_answered_with (r, NULL, &document);
   } else {
-    cause = cause_of_stranger (r, status);
+    cause = nat_https_cause_of_stranger (&story, status, reason);
     nat_cause_set_detail (cause, "HTTP %u: %s", status, error->message);
     cause->http_status = status;
     g_error_free (error);
-    request_done (r, cause, NULL);
+    request_answered_with (r, cause, NULL);
   }
   nat_session_document_clear (&document);
 }
@@ -494,13 +482,13 @@ on_body (GObject *source, GAsyncResult *result, gpointer user)
 
   if (!g_input_stream_read_all_finish (G_INPUT_STREAM (source), result, &len, &error)) {
     /* Closing a body that is not at its end would wait for the rest. */
-    g_cancellable_cancel (r->cancellable);
+    g_cancellable_cancel (r->attempt->cancellable);
     request_done (r, cause_of_error (r, error), NULL);
     g_error_free (error);
     return;
   }
-  if (len > NAT_DOCUMENT_MAX) {
-    g_cancellable_cancel (r->cancellable);
+  if (len > NAT_SESSION_DOCUMENT_MAX) {
+    g_cancellable_cancel (r->attempt->cancellable);
     len = 0; /* no relay's answer is so long */
   }
   request_answered (r, len);
@@ -509,18 +497,25 @@ on_body (GObject *source, GAsyncResult *result, gpointer user)
 static void
 on_head (GObject *source, GAsyncResult *result, gpointer user)
 {
-  NatRequest *r = user;
-  GError *error = NULL;
+  Attempt *a = user;
+  NatRequest *r = a->r;
+  g_autoptr (GError) error = NULL;
+  GInputStream *body = soup_session_send_finish (SOUP_SESSION (source), result, &error);
 
-  r->body = soup_session_send_finish (SOUP_SESSION (source), result, &error);
-  if (r->body == NULL) {
-    request_done (r, cause_of_error (r, error), NULL);
-    g_error_free (error);
+  if (r == NULL) {
+    g_clear_object (&body);
+    a->n->n_given_up--;
+    attempt_free (a);
     return;
   }
-  r->bytes = g_malloc0 (NAT_DOCUMENT_MAX + 1);
-  g_input_stream_read_all_async (
-      r->body, r->bytes, NAT_DOCUMENT_MAX + 1, G_PRIORITY_DEFAULT, r->cancellable, on_body, r);
+  if (body == NULL) {
+    attempt_failed (r, error);
+    return;
+  }
+  r->body = body;
+  r->bytes = g_malloc0 (NAT_SESSION_DOCUMENT_MAX + 1);
+  g_input_stream_read_all_async (r->body, r->bytes, NAT_SESSION_DOCUMENT_MAX + 1,
+      G_PRIORITY_DEFAULT, a->cancellable, on_body, r);
 }
 
 /* ---- Requests ---------------------------------------------------------- */
@@ -531,20 +526,24 @@ static void
 on_network_event (
     SoupMessage *message, GSocketClientEvent event, GIOStream *connection, gpointer user)
 {
-  NatRequest *r = user;
+  Attempt *a = user;
   g_autoptr (GSocketAddress) address = NULL;
   guint8 native[128];
 
   switch (event) {
-  case G_SOCKET_CLIENT_RESOLVING: r->stage = STAGE_RESOLVING; return;
-  case G_SOCKET_CLIENT_CONNECTING: r->stage = STAGE_CONNECTING; break;
-  case G_SOCKET_CLIENT_CONNECTED: r->stage = STAGE_ANSWER; break;
-  case G_SOCKET_CLIENT_PROXY_NEGOTIATING: r->via_proxy = TRUE; return;
+  case G_SOCKET_CLIENT_RESOLVING: a->stage = NAT_HTTPS_RESOLVING; return;
+  case G_SOCKET_CLIENT_CONNECTING: a->stage = NAT_HTTPS_CONNECTING; break;
+  case G_SOCKET_CLIENT_CONNECTED: a->stage = NAT_HTTPS_ANSWER; break;
+  case G_SOCKET_CLIENT_PROXY_NEGOTIATING: a->via_proxy = TRUE; return;
   case G_SOCKET_CLIENT_TLS_HANDSHAKING:
-    r->stage = STAGE_TLS;
-    nat_trust_hide_literal (r->n->trust, connection);
+    a->stage = NAT_HTTPS_TLS;
+    a->reached = TRUE;
+    nat_trust_hide_literal (a->n->trust, connection);
     return;
-  case G_SOCKET_CLIENT_TLS_HANDSHAKED: r->stage = STAGE_ANSWER; return;
+  case G_SOCKET_CLIENT_TLS_HANDSHAKED:
+    a->stage = NAT_HTTPS_ANSWER;
+    a->secure = TRUE;
+    return;
   default: return;
   }
   if (!G_IS_SOCKET_CONNECTION (connection))
@@ -553,10 +552,10 @@ on_network_event (
   if (address == NULL)
     return;
   if (G_IS_PROXY_ADDRESS (address))
-    r->via_proxy = TRUE;
-  else if (event == G_SOCKET_CLIENT_CONNECTED && !r->via_proxy &&
+    a->via_proxy = TRUE;
+  else if (event == G_SOCKET_CLIENT_CONNECTED && !a->via_proxy &&
            g_socket_address_to_native (address, native, sizeof native, NULL))
-    nat_address_from_sockaddr (&r->remote, (const struct sockaddr *)native,
+    nat_address_from_sockaddr (&a->remote, (const struct sockaddr *)native,
         (gsize)g_socket_address_get_native_size (address));
 }
 
@@ -566,7 +565,8 @@ on_timeout (gpointer user)
   NatRequest *r = user;
 
   r->timed_out = TRUE;
-  g_cancellable_cancel (r->cancellable);
+  if (r->attempt != NULL)
+    g_cancellable_cancel (r->attempt->cancellable);
   return G_SOURCE_REMOVE;
 }
 
@@ -596,18 +596,20 @@ request_method (NatRequestKind kind)
 }
 
 static SoupMessage *
-request_message (const NatNegotiator *n, NatRequestKind kind, const char *session)
+request_message (const NatRequest *r, guint16 port)
 {
-  g_autofree char *path = request_path (n, kind, session);
+  const NatNegotiator *n = r->n;
+  g_autofree char *path = request_path (n, r->kind, r->session);
   const char *query = NULL;
   g_autoptr (GUri) uri = NULL;
 
-  if (kind == NAT_REQUEST_OPEN && n->role == NAT_ROLE_PUBLISHER && n->takeover)
+  if (r->kind == NAT_REQUEST_OPEN && n->role == NAT_ROLE_PUBLISHER && n->takeover)
     query = "takeover=true";
-  if (kind == NAT_REQUEST_END)
+  if (r->kind == NAT_REQUEST_END)
     query = "ended=true";
-  uri = g_uri_build (SOUP_HTTP_URI_FLAGS, "https", NULL, n->host, n->port, path, query, NULL);
-  return soup_message_new_from_uri (request_method (kind), uri);
+  uri = g_uri_build (SOUP_HTTP_URI_FLAGS, "https", NULL, n->via != NULL ? n->via : n->host, port,
+      path, query, NULL);
+  return soup_message_new_from_uri (request_method (r->kind), uri);
 }
 
 static void
@@ -619,19 +621,63 @@ set_token (SoupMessage *message, const char *token)
   nat_crypto_wipe_free (field);
 }
 
-static void
-set_body (SoupMessage *message, NatRequestKind kind, const NatDescription *description)
+/* What a subscriber may ask for. */
+static char *
+wishes_text (const NatNegotiator *n)
+{
+  const char *instant = n->instant_start ? "\"instant-start\":true" : "";
+
+  if (n->exclude == NULL)
+    return g_strdup_printf ("{%s}", instant);
+  return g_strdup_printf (
+      "{%s%s\"exclude\":\"%s\"}", instant, *instant != '\0' ? "," : "", n->exclude);
+}
+
+/* Free with nat_crypto_wipe_free. */
+static char *
+body_text (const NatNegotiator *n, NatRequestKind kind, const NatDescription *description)
+{
+  if (description != NULL)
+    return nat_description_to_json (description);
+  return kind == NAT_REQUEST_OPEN ? wishes_text (n) : g_strdup ("{}");
+}
+
+static GBytes *
+content_of (const NatNegotiator *n, NatRequestKind kind, const NatDescription *description)
 {
   char *json;
-  GBytes *bytes;
 
   if (kind != NAT_REQUEST_OPEN && kind != NAT_REQUEST_DESCRIBE && kind != NAT_REQUEST_RENEW)
-    return;
-  json = description != NULL ? nat_description_to_json (description) : g_strdup ("{}");
-  bytes =
-      g_bytes_new_with_free_func (json, strlen (json), (GDestroyNotify)nat_crypto_wipe_free, json);
-  soup_message_set_request_body_from_bytes (message, "application/json", bytes);
-  g_bytes_unref (bytes);
+    return NULL;
+  json = body_text (n, kind, description);
+  return g_bytes_new_with_free_func (
+      json, strlen (json), (GDestroyNotify)nat_crypto_wipe_free, json);
+}
+
+static void
+attempt_begin (NatRequest *r, guint16 port)
+{
+  Attempt *a = g_new0 (Attempt, 1);
+
+  r->attempt = a;
+  a->r = r;
+  a->n = r->n;
+  a->n->refs++;
+  a->port = port;
+  a->cancellable = g_cancellable_new ();
+  a->message = request_message (r, port);
+  /* The next request is far away, and the way to the relay may be another by then. */
+  soup_message_add_flags (a->message, SOUP_MESSAGE_NO_REDIRECT | SOUP_MESSAGE_NEW_CONNECTION);
+  soup_message_headers_append (
+      soup_message_get_request_headers (a->message), "Connection", "close");
+  if (r->token != NULL)
+    set_token (a->message, r->token);
+  if (r->content != NULL)
+    soup_message_set_request_body_from_bytes (a->message, "application/json", r->content);
+  g_signal_connect (a->message, "accept-certificate", G_CALLBACK (on_accept_certificate), a);
+  g_signal_connect (a->message, "network-event", G_CALLBACK (on_network_event), a);
+  arm_patience (r);
+  soup_session_send_async (r->n->soup, a->message, G_PRIORITY_DEFAULT, a->cancellable, on_head, a);
 }
 
 NatRequest *
@@ -648,19 +694,14 @@ nat_negotiator_send (NatNegotiator *n, NatRequestKind kind, const char *session,
   r->func = func;
   r->user = user;
   r->timeout_ms = timeout_ms;
-  r->cancellable = g_cancellable_new ();
-  r->message = request_message (n, kind, session);
-  soup_message_add_flags (r->message, SOUP_MESSAGE_NO_REDIRECT | SOUP_MESSAGE_NEW_CONNECTION);
-  r->had_token = token != NULL && *token != '\0';
-  if (r->had_token)
-    set_token (r->message, token);
-  set_body (r->message, kind, description);
-  g_signal_connect (r->message, "accept-certificate", G_CALLBACK (on_accept_certificate), r);
-  g_signal_connect (r->message, "network-event", G_CALLBACK (on_network_event), r);
+  r->usual = n->door;
+  r->session = g_strdup (session);
+  r->token = token != NULL && *token != '\0' ? g_strdup (token) : NULL;
+  r->content = content_of (n, kind, description);
   r->timer = g_timeout_source_new (timeout_ms);
   g_source_set_callback (r->timer, on_timeout, r, NULL);
   g_source_attach (r->timer, g_main_context_get_thread_default ());
-  soup_session_send_async (n->soup, r->message, G_PRIORITY_DEFAULT, r->cancellable, on_head, r);
+  attempt_begin (r, r->usual);
   return r;
 }
 
@@ -669,5 +710,6 @@ nat_request_cancel (NatRequest *r)
 {
   r->cancelled = TRUE;
   r->func = NULL;
-  g_cancellable_cancel (r->cancellable);
+  if (r->attempt != NULL)
+    g_cancellable_cancel (r->attempt->cancellable);
 }

@@ -4,10 +4,11 @@
 #pragma once
 
 /* The HTTPS side of a session: five requests, and for each way they can fail one cause with a
- * sentence for a person. All calls and callbacks on the thread whose default GMainContext was
+ * sentence for a person. A port that leads nowhere, as firewalls and proxies block it, is left for the second one. All calls and callbacks on the thread whose default GMainContext was
  * current when the negotiator was made. */
 
 #include "natclient/session.h"
+#include "natclient/trust.h"
 
 G_BEGIN_DECLS
 
@@ -30,8 +31,6 @@ typedef struct {
   gboolean via_proxy;
 } NatReply;
 typedef void (*NatReplyFunc) (NatReply *reply, gpointer user);
-typedef gboolean (*NatAcceptFunc) (
-    GTlsCertificate *certificate, GTlsCertificateFlags errors, gpointer user);
 
 typedef struct _NatNegotiator NatNegotiator;
 typedef struct _NatRequest NatRequest;
@@ -51,6 +50,14 @@ NatRequest *nat_negotiator_send (NatNegotiator *n, NatRequestKind kind, const ch
     gpointer user);
 /* func is not called any more. */
 void nat_request_cancel (NatRequest *r);
+/* For other connections to the same relay. Not owned by the caller. */
+NatTrust *nat_negotiator_trust (const NatNegotiator *n);
+GProxyResolver *nat_negotiator_proxy (const NatNegotiator *n);
+/* Where connections go instead of to the configured host, which certificates are still for; a literal IPv6 address. NULL: there. */
+void nat_negotiator_set_via (NatNegotiator *n, const char *via);
+const char *nat_negotiator_via (const NatNegotiator *n);
+/* The port where the relay's HTTPS is found, as far as is known: that of the URI or the second one; or the other of the two. */
+guint16 nat_negotiator_port (const NatNegotiator *n, gboolean other);
 /* Requests whose memory is still in use, cancelled ones too. */
 guint nat_negotiator_n_pending (const NatNegotiator *n);
 

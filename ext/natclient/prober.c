@@ -5,81 +5,47 @@
 
 #include <string.h>
 
+#include "natclient/candidate.h"
 #include "natclient/flow.h"
 #include "natproto/crypto.h"
 #include "natproto/stun.h"
-#include "natproto/stunauth.h"
 
 #define MS(n) ((gint64)(n)*1000)
 
-#define FIRST_RTO_US  MS (100) /* doubled after each repetition */
-#define TRANSMISSIONS 5        /* at 0, 100, 300, 700 and 1500 ms; given up at 3100 */
-#define STAGGER_US    MS (100) /* between candidates' first requests */
-#define LEAD_US       MS (200) /* head start of the candidate that was challenged first */
-#define SHORTEST_REQUEST                                                                           \
-  192 /* bytes, more than any challenge: the relay answers no
-                                         * stranger with more than it was sent */
-#define REQUEST_MAX           1280
-#define NONCE_MAX             160       /* bytes of NONCE and of PASSWORD-ALGORITHMS that we keep */
+#define FIRST_RTO_US          MS (100) /* doubled after each repetition; grows for a relay far away */
+#define LONGEST_RTO_US        MS (1000)
+#define TRANSMISSIONS         5         /* at 0, 100, 300, 700 and 1500 ms; given up at 3100 */
+#define STAGGER_US            MS (100)  /* between candidates' first requests */
+#define LEAD_US               MS (200)  /* head start of the candidate that was challenged first */
 #define ANSWERS_AT_ONCE       3         /* challenges answered in a row without waiting */
 #define REFUSALS_MAX          2         /* 401s to answers to fresh nonces until we believe it */
-#define TRANSACTIONS          16        /* probes under way: 4 s of round trip at 250 ms */
 #define HINT_US               MS (1000) /* at most one Binding in this for hints */
 #define KEEPALIVE_SUSPECT_US  MS (1500) /* a keepalive's third repetition got no answer */
 #define SHORTEST_SUSPECT_US   MS (250)
+#define STREAM_SUSPECT_US     MS (1000) /* what TCP has to repeat comes later, not never */
 #define SHORTEST_KEEPALIVE_US MS (1000)
 #define BURST_US              MS (3000) /* after GOING_AWAY: probe as if it were silent */
 #define BURST_PAUSE_US        MS (10000)
-#define STUCK_US              MS (5000)
+#define GONE_US               MS (1000) /* silent after GOING_AWAY for so long: LOST */
+#define QUICK_PROBES          6 /* most silences are of a network that is there again at once */
+#define QUICK_PROBE_US        MS (100)
+#define STUCK_US              MS (5000) /* silent: another socket; LOST if refused elsewhere */
 #define STUCK_AGAIN_US        MS (10000)
-
-typedef struct {
-  guint8 id[12];
-  gint64 sent_us; /* first transmission; 0 = slot is free */
-  gboolean done;  /* answered; what comes after is the answer to a repetition */
-  gboolean authenticated;
-  gboolean answer;   /* sent at once for a challenge: its nonce is fresh */
-  gboolean repeated; /* its round trip tells nothing (Karn) */
-  guint nonce_serial;
-} Transaction;
-
-/* A relay address, and the arbitrary word that it last gave us. */
-typedef struct {
-  NatAddress relay;
-  gint64 begin_us;  /* CHALLENGING: when its (next) first request goes; G_MAXINT64 = not */
-  gint64 resend_us; /* G_MAXINT64 = nothing to repeat */
-  guint sends;
-  guint8 request[REQUEST_MAX]; /* kept for repetitions */
-  gsize request_len;
-  Transaction *current; /* of request */
-
-  guint nonce_serial; /* 0 = no nonce */
-  guint8 nonce[NONCE_MAX], algorithms[NONCE_MAX];
-  guint16 nonce_len, algorithms_len;
-  guint answers;  /* in a row, without success */
-  guint refusals; /* 401s to fresh answers, in a row */
-
-  Transaction ring[TRANSACTIONS];
-  guint next;
-} Candidate;
 
 struct _NatProber {
   NatRole role;
-  guint8 epoch[NAT_EPOCH_SIZE];
+  NatLogin login;
   NatProberOps ops;
   gpointer user;
 
-  char *username;
-  char realm[32];
-  guint8 key[NAT_STUN_KEY_SIZE];
   gint64 interval_us;  /* keepalive, before jitter */
   gint64 shortened_us; /* what a forgetful NAT taught us; 0 = nothing */
 
   NatProberPhase phase;
-  Candidate candidates[NAT_CANDIDATES_MAX];
+  NatCandidate candidates[NAT_CANDIDATES_MAX + 1]; /* the WebSocket is one more */
   guint n_candidates;
-  Candidate *lead; /* CHALLENGING: whose challenge was answered first */
-  Candidate *selected;
+  NatCandidate *lead; /* CHALLENGING: whose challenge was answered first */
+  NatCandidate *selected;
   guint nonce_serials;
 
   gint64 challenge_end_us;
@@ -91,10 +57,13 @@ struct _NatProber {
   gint64 hint_us;      /* last Binding for a hint; 0 = never */
   gboolean hint_waits; /* keepalive_us is earlier for one that came too soon */
   gint64 burst_end_us, burst_pause_us;
+  gint64 lost_us;   /* PROBING: when it becomes SEEKING */
+  gboolean goodbye; /* the relay said GOING_AWAY, and did not answer since */
 
   NatAddress mapped;
   gboolean mapped_of_socket; /* mapped was learned with the socket in use */
   guint srtt_us;
+  gint64 rto_us; /* until the first repetition */
 
   NatFlow flow;
 };
@@ -106,11 +75,12 @@ nat_prober_new (
   NatProber *p = g_new0 (NatProber, 1);
 
   p->role = role;
-  memcpy (p->epoch, epoch, NAT_EPOCH_SIZE);
+  p->login.epoch = epoch;
   p->ops = *ops;
   p->user = user;
   nat_flow_init (&p->flow, role);
   p->interval_us = MS (NAT_KEEPALIVE_MS);
+  p->rto_us = FIRST_RTO_US;
   return p;
 }
 
@@ -119,76 +89,32 @@ nat_prober_free (NatProber *p)
 {
   if (p == NULL)
     return;
-  g_free (p->username);
+  g_free (p->login.username);
   nat_crypto_wipe (p, sizeof *p);
   g_free (p);
 }
 
 /* ---- Transactions ------------------------------------------------------ */
 
-static void
-quiet (Candidate *c)
+static gboolean
+is_stream (const NatCandidate *c)
 {
-  c->begin_us = c->resend_us = G_MAXINT64;
-  c->current = NULL;
-}
-
-static void
-forget_nonce (Candidate *c)
-{
-  c->nonce_serial = 0;
-  c->answers = c->refusals = 0;
-  memset (c->ring, 0, sizeof c->ring);
-  quiet (c);
-}
-
-static Transaction *
-transaction_new (NatProber *p, Candidate *c, gint64 now_us)
-{
-  Transaction *t = &c->ring[c->next++ % TRANSACTIONS];
-
-  memset (t, 0, sizeof *t);
-  p->ops.random (p->user, t->id, sizeof t->id);
-  t->sent_us = MAX (now_us, 1);
-  t->nonce_serial = c->nonce_serial;
-  t->authenticated = c->nonce_serial != 0;
-  return t;
-}
-
-static gsize
-write_request (NatProber *p, Candidate *c, const Transaction *t)
-{
-  NatStunWriter w;
-  NatStunAuthChallenge challenge = {{(const guint8 *)p->realm, (guint16)strlen (p->realm)},
-      {c->nonce, c->nonce_len}, {c->algorithms, c->algorithms_len}};
-
-  nat_stun_writer_init (&w, c->request, sizeof c->request, NAT_STUN_BINDING_REQUEST, t->id);
-  if (!t->authenticated) {
-    nat_stun_writer_pad_to (&w, SHORTEST_REQUEST, NAT_STUN_FINGERPRINT_SIZE);
-    return nat_stun_writer_finish (&w);
-  }
-  nat_stunauth_add_answer (&w, p->username, &challenge);
-  nat_stun_writer_add (&w, NAT_ATTR_EPOCH, p->epoch, sizeof p->epoch);
-  /* Every Binding selects: on the selected path it holds, and after the NAT moved us the answer
-   * to the new challenge moves the stream at once. */
-  nat_stun_writer_add_flag (&w, NAT_ATTR_USE_CANDIDATE);
-  nat_stun_writer_pad_to (
-      &w, SHORTEST_REQUEST, NAT_STUN_INTEGRITY_SIZE + NAT_STUN_FINGERPRINT_SIZE);
-  nat_stun_writer_add_integrity (&w, p->key, sizeof p->key);
-  return nat_stun_writer_finish (&w);
+  return c->relay.transport == NAT_TRANSPORT_WEBSOCKET;
 }
 
 /* A Binding with the nonce that we have, or else without credentials. */
-static Transaction *
-begin (NatProber *p, Candidate *c, gint64 now_us)
+static NatTransaction *
+begin (NatProber *p, NatCandidate *c, gint64 now_us)
 {
-  Transaction *t = transaction_new (p, c, now_us);
+  NatTransaction *t = nat_candidate_next (c, now_us);
 
+  p->ops.random (p->user, t->id, sizeof t->id);
   c->current = t;
   c->begin_us = G_MAXINT64;
   c->sends = 1;
-  c->resend_us = now_us + FIRST_RTO_US;
-  c->request_len = write_request (p, c, t);
+  /* TCP repeats for itself. */
+  c->resend_us = is_stream (c) ? G_MAXINT64 : now_us + p->rto_us;
+  c->request_len = nat_candidate_write (c, t, &p->login, 0, c->request, sizeof c->request);
   if (c->request_len > 0)
     p->ops.send (p->user, &c->relay, c->request, c->request_len);
   return t;
@@ -196,14 +122,14 @@ begin (NatProber *p, Candidate *c, gint64 now_us)
 
 /* A Binding that is not repeated: the next probe is its repetition. */
 static void
-probe (NatProber *p, Candidate *c, gint64 now_us)
+probe (NatProber *p, NatCandidate *c, gint64 now_us)
 {
   begin (p, c, now_us);
   c->resend_us = G_MAXINT64;
 }
 
 static void
-resend (NatProber *p, Candidate *c, gint64 now_us)
+resend (NatProber *p, NatCandidate *c, gint64 now_us)
 {
   if (c->sends >= TRANSMISSIONS) {
     c->resend_us = G_MAXINT64;
@@ -213,7 +139,7 @@ resend (NatProber *p, Candidate *c, gint64 now_us)
     return;
   }
   c->current->repeated = TRUE;
-  c->resend_us = now_us + (FIRST_RTO_US << c->sends);
+  c->resend_us = now_us + (p->rto_us << c->sends);
   c->sends++;
   if (c->request_len > 0)
     p->ops.send (p->user, &c->relay, c->request, c->request_len);
@@ -224,7 +150,9 @@ resend (NatProber *p, Candidate *c, gint64 now_us)
 static gint64
 fast_suspicion (const NatProber *p)
 {
-  return MAX (SHORTEST_SUSPECT_US, 3 * (gint64)p->srtt_us);
+  gboolean stream = p->selected != NULL && is_stream (p->selected);
+
+  return MAX (stream ? STREAM_SUSPECT_US : SHORTEST_SUSPECT_US, 3 * (gint64)p->srtt_us);
 }
 
 /* Jitter goes downwards only: the interval is what the NAT is known to bear. */
@@ -261,7 +189,7 @@ enter_idle (NatProber *p)
   p->phase = NAT_PROBER_IDLE;
   p->selected = p->lead = NULL;
   for (guint i = 0; i < p->n_candidates; i++)
-    quiet (&p->candidates[i]);
+    nat_candidate_quiet (&p->candidates[i]);
 }
 
 static void
@@ -273,7 +201,11 @@ enter_probing (NatProber *p, gint64 now_us)
   p->probes = 0;
   p->stuck_us = now_us + STUCK_US;
   p->suspect_us = G_MAXINT64;
-  quiet (p->selected);
+  /* Who said that it goes needs no half a minute to be believed. */
+  p->goodbye = now_us < p->burst_end_us;
+  p->lost_us = p->goodbye ? now_us + GONE_US : p->success_us + NAT_CONSENT_US;
+  if (p->selected != NULL)
+    nat_candidate_quiet (p->selected);
 }
 
 void
@@ -281,13 +213,13 @@ nat_prober_set_credentials (NatProber *p, gint64 now_us, const char *username, c
     const char *password, guint keepalive_ms)
 {
   p->interval_us = MS (keepalive_ms);
-  if (g_strcmp0 (username, p->username) == 0 && strcmp (realm, p->realm) == 0 &&
+  if (g_strcmp0 (username, p->login.username) == 0 && strcmp (realm, p->login.realm) == 0 &&
       p->phase != NAT_PROBER_IDLE)
     return;
-  g_free (p->username);
-  p->username = g_strdup (username);
-  g_strlcpy (p->realm, realm, sizeof p->realm);
-  nat_stun_key (username, strlen (username), realm, password, p->key);
+  g_free (p->login.username);
+  p->login.username = g_strdup (username);
+  g_strlcpy (p->login.realm, realm, sizeof p->login.realm);
+  nat_stun_key (username, strlen (username), realm, password, p->login.key);
   /* What is under way was signed with the old key, and its answer would not fit the new one. */
   if (p->phase == NAT_PROBER_REGISTERED && p->suspect_us != G_MAXINT64)
     begin (p, p->selected, now_us);
@@ -298,6 +230,7 @@ nat_prober_start (
     NatProber *p, gint64 now_us, const NatAddress *candidates, guint n, guint timeout_ms)
 {
   p->n_candidates = MIN (n, NAT_CANDIDATES_MAX);
+  p->mapped_of_socket = p->mapped_of_socket && p->mapped.transport == NAT_TRANSPORT_UDP;
   p->phase = NAT_PROBER_CHALLENGING;
   p->selected = p->lead = NULL;
   p->challenge_end_us = now_us + MS (timeout_ms);
@@ -305,12 +238,14 @@ nat_prober_start (
   p->hint_us = 0;
   p->hint_waits = FALSE;
   p->burst_end_us = 0;
+  p->goodbye = FALSE;
   p->srtt_us = 0;
+  p->rto_us = FIRST_RTO_US;
   for (guint i = 0; i < p->n_candidates; i++) {
-    Candidate *c = &p->candidates[i];
+    NatCandidate *c = &p->candidates[i];
 
     c->relay = candidates[i];
-    forget_nonce (c);
+    nat_candidate_forget (c);
     c->begin_us = now_us + i * STAGGER_US;
   }
   nat_prober_tick (p, now_us);
@@ -326,49 +261,124 @@ void
 nat_prober_socket_changed (NatProber *p, gint64 now_us)
 {
   p->mapped_of_socket = FALSE;
-  for (guint i = 0; i < p->n_candidates; i++)
-    forget_nonce (&p->candidates[i]);
-  if (p->phase == NAT_PROBER_CHALLENGING) {
-    p->lead = NULL;
-    for (guint i = 0; i < p->n_candidates; i++)
-      p->candidates[i].begin_us = now_us + i * STAGGER_US;
-  } else if (p->phase == NAT_PROBER_REGISTERED) {
+  for (guint i = 0; i < p->n_candidates; i++) {
+    NatCandidate *c = &p->candidates[i];
+
+    if (nat_candidate_is_free (c) || is_stream (c))
+      continue;
+    nat_candidate_forget (c);
+    if (p->lead == c)
+      p->lead = NULL;
+    if (p->phase == NAT_PROBER_CHALLENGING)
+      c->begin_us = now_us + i * STAGGER_US;
+  }
+  if (p->phase == NAT_PROBER_REGISTERED) {
+    if (is_stream (p->selected))
+      return;
     p->suspect_us = G_MAXINT64;
     check (p, now_us, fast_suspicion (p));
-  } else if (p->phase != NAT_PROBER_IDLE) {
+  } else if (p->phase == NAT_PROBER_PROBING || p->phase == NAT_PROBER_SEEKING) {
     p->probe_us = now_us;
+    p->probe_step_us = NAT_PROBE_US;
   }
+}
+
+/* ---- Ways that come and go --------------------------------------------- */
+
+void
+nat_prober_add (NatProber *p, gint64 now_us, const NatAddress *relay)
+{
+  NatCandidate *c;
+
+  if (p->phase == NAT_PROBER_IDLE ||
+      nat_candidate_at (p->candidates, p->n_candidates, relay) != NULL)
+    return;
+  c = nat_candidate_free_place (p->candidates, &p->n_candidates, G_N_ELEMENTS (p->candidates));
+  if (c == NULL)
+    return;
+  memset (c, 0, sizeof *c);
+  c->relay = *relay;
+  nat_candidate_forget (c);
+  if (p->phase == NAT_PROBER_REGISTERED)
+    return;
+  c->asked = TRUE;
+  c->begin_us = now_us;
+  nat_prober_tick (p, now_us);
+}
+
+void
+nat_prober_remove (NatProber *p, gint64 now_us, const NatAddress *relay)
+{
+  NatCandidate *c = nat_candidate_at (p->candidates, p->n_candidates, relay);
+  gboolean selected = c != NULL && c == p->selected;
+
+  if (c == NULL || p->phase == NAT_PROBER_IDLE)
+    return;
+  if (p->lead == c)
+    p->lead = NULL;
+  if (selected)
+    p->selected = NULL;
+  if (is_stream (c) && p->mapped.transport == NAT_TRANSPORT_WEBSOCKET)
+    p->mapped_of_socket = FALSE;
+  memset (c, 0, sizeof *c);
+  nat_candidate_quiet (c);
+  if (selected && p->phase == NAT_PROBER_REGISTERED) {
+    enter_probing (p, now_us);
+    p->ops.event (p->user, NAT_PROBER_SILENT, NULL);
+  }
+}
+
+void
+nat_prober_ask (NatProber *p, gint64 now_us, NatTransport transport)
+{
+  if (p->phase != NAT_PROBER_REGISTERED)
+    return;
+  for (guint i = 0; i < p->n_candidates; i++) {
+    NatCandidate *c = &p->candidates[i];
+
+    if (nat_candidate_is_free (c) || c == p->selected || c->relay.transport != transport)
+      continue;
+    c->asked = TRUE;
+    c->answers = 0;
+    begin (p, c, now_us);
+  }
+}
+
+void
+nat_prober_try_size (NatProber *p, gint64 now_us, guint bytes)
+{
+  NatCandidate *c = p->selected;
+  guint8 request[NAT_DATAGRAM_MAX];
+  NatTransaction *t;
+
+  if (p->phase != NAT_PROBER_REGISTERED || is_stream (c))
+    return;
+  t = nat_candidate_next (c, now_us);
+  p->ops.random (p->user, t->id, sizeof t->id);
+  t->size = bytes;
+  p->ops.send (p->user, &c->relay, request,
+      nat_candidate_write (c, t, &p->login, bytes, request, sizeof request));
 }
 
 /* ---- Answers ----------------------------------------------------------- */
 
-static Candidate *
-find_candidate (NatProber *p, const NatAddress *from)
-{
-  for (guint i = 0; i < p->n_candidates; i++)
-    if (nat_address_equal (&p->candidates[i].relay, from))
-      return &p->candidates[i];
-  return NULL;
-}
-
-static Transaction *
-find_transaction (Candidate *c, const guint8 *id)
-{
-  for (guint i = 0; i < TRANSACTIONS; i++)
-    if (c->ring[i].sent_us != 0 && memcmp (c->ring[i].id, id, sizeof c->ring[i].id) == 0)
-      return &c->ring[i];
-  return NULL;
-}
-
+/* Karn's algorithm: the round trip of what was repeated is not known, and the wait that was too short
+ * (or saw a loss) stays longer until one is. Else no relay beyond the first wait were ever measured,
+ * and every Binding to it sent twice. */
 static void
-measure (NatProber *p, const Transaction *t, gint64 now_us)
+measure (NatProber *p, const NatTransaction *t, gint64 now_us)
 {
   gint64 rtt = now_us - t->sent_us;
 
-  if (t->repeated || rtt < 0 || rtt > MS (10000))
+  if (rtt < 0 || rtt > MS (10000))
     return;
+  if (t->repeated) {
+    p->rto_us = MIN (2 * p->rto_us, LONGEST_RTO_US);
+    return;
+  }
   rtt = MAX (rtt, 1);
   p->srtt_us = p->srtt_us == 0 ? (guint)rtt : (guint)((7 * (gint64)p->srtt_us + rtt) / 8);
+  p->rto_us = CLAMP ((gint64)p->srtt_us * 3 / 2, FIRST_RTO_US, LONGEST_RTO_US);
 }
 
 /* A NAT that forgot us between two keepalives is asked to remember less. */
@@ -377,7 +387,8 @@ note_mapped (NatProber *p, const NatAddress *mapped, NatProberReport *report)
 {
   gint64 interval;
 
-  report->moved = p->mapped_of_socket && !nat_address_equal (mapped, &p->mapped);
+  report->moved = p->mapped_of_socket && mapped->transport == p->mapped.transport &&
+                  !nat_address_equal (mapped, &p->mapped);
   if (report->moved && p->phase == NAT_PROBER_REGISTERED) {
     interval = p->shortened_us != 0 ? p->shortened_us : p->interval_us;
     p->shortened_us = MAX (SHORTEST_KEEPALIVE_US, interval / 2);
@@ -389,7 +400,7 @@ note_mapped (NatProber *p, const NatAddress *mapped, NatProberReport *report)
 static gboolean
 read_success (NatProber *p, const NatStunMessage *msg, NatAddress *mapped, NatProberReport *report)
 {
-  if (!nat_stun_verify (msg, p->key, sizeof p->key))
+  if (!nat_stun_verify (msg, p->login.key, sizeof p->login.key))
     return FALSE;
   if (msg->boot_id.len != NAT_BOOT_ID_SIZE || !nat_stun_mapped_address (msg, mapped) ||
       !nat_stun_slice_u32 (&msg->version, &report->version))
@@ -398,15 +409,19 @@ read_success (NatProber *p, const NatStunMessage *msg, NatAddress *mapped, NatPr
   return TRUE;
 }
 
+/* What is out to the others is not waited for any more; but a keepalive that is answered ends no question
+ * to those that could be better. */
 static void
-select_candidate (NatProber *p, Candidate *c)
+select_candidate (NatProber *p, NatCandidate *c, gboolean keepalive)
 {
-  for (guint i = 0; i < p->n_candidates; i++)
-    if (&p->candidates[i] != c)
-      quiet (&p->candidates[i]);
+  for (guint i = 0; i < p->n_candidates && !keepalive; i++)
+    if (&p->candidates[i] != c) {
+      nat_candidate_quiet (&p->candidates[i]);
+      p->candidates[i].asked = FALSE;
+    }
   p->selected = c;
   p->lead = NULL;
-  quiet (c);
+  nat_candidate_quiet (c);
   c->answers = c->refusals = 0;
 }
 
@@ -422,13 +437,19 @@ plan_keepalive (NatProber *p, gint64 now_us)
 }
 
 static NatProberVerdict
-on_success (NatProber *p, gint64 now_us, Candidate *c, Transaction *t, const NatStunMessage *msg)
+on_success (
+    NatProber *p, gint64 now_us, NatCandidate *c, NatTransaction *t, const NatStunMessage *msg)
 {
-  NatProberReport report = {.relay = c->relay};
+  NatProberReport report = {.relay = c->relay, .size = t->size};
   gboolean was_registered = p->phase == NAT_PROBER_REGISTERED;
 
   if (!t->authenticated || !read_success (p, msg, &report.mapped, &report))
     return NAT_PROBER_REFUSED;
+  report.mapped.transport = c->relay.transport;
+  if (c != p->selected) { /* what is known is another way's */
+    p->srtt_us = 0;
+    p->rto_us = FIRST_RTO_US;
+  }
   measure (p, t, now_us);
   t->done = TRUE;
   note_mapped (p, &report.mapped, &report);
@@ -437,21 +458,23 @@ on_success (NatProber *p, gint64 now_us, Candidate *c, Transaction *t, const Nat
     nat_flow_reset (&p->flow);
   }
   p->phase = NAT_PROBER_REGISTERED;
+  p->goodbye = FALSE;
   p->success_us = now_us;
   nat_flow_answered (&p->flow, now_us);
-  select_candidate (p, c);
+  select_candidate (p, c, was_registered && c == p->selected);
   plan_keepalive (p, now_us);
   p->ops.event (p->user, was_registered ? NAT_PROBER_UPDATED : NAT_PROBER_ACCEPTED, &report);
   return NAT_PROBER_TAKEN;
 }
 
 static NatProberVerdict
-on_forbidden (NatProber *p, const Candidate *c, const Transaction *t, const NatStunMessage *msg)
+on_forbidden (
+    NatProber *p, const NatCandidate *c, const NatTransaction *t, const NatStunMessage *msg)
 {
   NatProberReport report = {.relay = c->relay};
   guint32 reason = NAT_REASON_NONE;
 
-  if (!t->authenticated || !nat_stun_verify (msg, p->key, sizeof p->key))
+  if (!t->authenticated || !nat_stun_verify (msg, p->login.key, sizeof p->login.key))
     return NAT_PROBER_REFUSED;
   nat_stun_slice_u32 (&msg->reason, &reason);
   report.reason = (NatReason)reason;
@@ -462,40 +485,22 @@ on_forbidden (NatProber *p, const Candidate *c, const Transaction *t, const NatS
   return NAT_PROBER_TAKEN;
 }
 
-static gboolean
-store_challenge (NatProber *p, Candidate *c, const NatStunMessage *msg)
-{
-  NatStunAuthChallenge challenge;
-
-  if (!nat_stunauth_challenge (msg, &challenge) ||
-      !nat_stun_slice_equal (&challenge.realm, p->realm))
-    return FALSE;
-  if (challenge.nonce.len > NONCE_MAX || challenge.password_algorithms.len > NONCE_MAX)
-    return FALSE;
-  memcpy (c->nonce, challenge.nonce.data, challenge.nonce.len);
-  c->nonce_len = challenge.nonce.len;
-  memcpy (c->algorithms, challenge.password_algorithms.data, challenge.password_algorithms.len);
-  c->algorithms_len = challenge.password_algorithms.len;
-  c->nonce_serial = ++p->nonce_serials;
-  return TRUE;
-}
-
 /* Whoever is challenged first gets a head start: two selections at once would race. */
 static void
-answer_challenge (NatProber *p, Candidate *c, gint64 now_us)
+answer_challenge (NatProber *p, NatCandidate *c, gint64 now_us)
 {
   if (p->phase == NAT_PROBER_CHALLENGING) {
     if (p->lead == NULL)
       p->lead = c;
     if (p->lead != c) {
-      quiet (c);
+      nat_candidate_quiet (c);
       c->begin_us = now_us + LEAD_US;
       return;
     }
   }
   if (++c->answers > ANSWERS_AT_ONCE) {
     /* The relay challenges whatever we say: the timers' pace is enough for that. */
-    quiet (c);
+    nat_candidate_quiet (c);
     if (p->phase == NAT_PROBER_CHALLENGING)
       c->begin_us = now_us + MS (1000);
     return;
@@ -503,8 +508,25 @@ answer_challenge (NatProber *p, Candidate *c, gint64 now_us)
   begin (p, c, now_us)->answer = TRUE;
 }
 
+/* That one knows our session at one address and not at another happens where a name leads to several relays. Whoever
+ * served us is believed; else all must say so. If it is silent, or gone, we do not wait as long as without that. */
+static gboolean
+is_disowned (NatProber *p, NatCandidate *by, gint64 now_us)
+{
+  gboolean all = TRUE;
+
+  by->disowns = TRUE;
+  nat_candidate_quiet (by);
+  if (p->lead == by)
+    p->lead = NULL;
+  for (guint i = 0; i < p->n_candidates; i++)
+    all = all && (p->candidates[i].disowns || nat_candidate_is_free (&p->candidates[i]));
+  p->lost_us = MIN (p->lost_us, now_us + (p->selected != NULL ? STUCK_US : GONE_US));
+  return all || by == p->selected;
+}
+
 static NatProberVerdict
-on_challenge (NatProber *p, gint64 now_us, Candidate *c, Transaction *t, guint code,
+on_challenge (NatProber *p, gint64 now_us, NatCandidate *c, NatTransaction *t, guint code,
     const NatStunMessage *msg)
 {
   /* Late: this request went out before the nonce that we have now. */
@@ -512,12 +534,19 @@ on_challenge (NatProber *p, gint64 now_us, Candidate *c, Transaction *t, guint c
     t->done = TRUE;
     return NAT_PROBER_TAKEN;
   }
-  if (!store_challenge (p, c, msg))
+  /* The relay holds another path for selected, as we do: a late keepalive moves nothing back. */
+  if (p->phase == NAT_PROBER_REGISTERED && c != p->selected && !c->asked) {
+    t->done = TRUE;
+    return NAT_PROBER_TAKEN;
+  }
+  if (!nat_candidate_challenged (c, msg, p->login.realm, ++p->nonce_serials))
     return NAT_PROBER_REFUSED;
   t->done = TRUE;
   if (code == 401 && t->answer && ++c->refusals >= REFUSALS_MAX) {
-    enter_idle (p);
-    p->ops.event (p->user, NAT_PROBER_DISOWNED, NULL);
+    if (is_disowned (p, c, now_us)) {
+      enter_idle (p);
+      p->ops.event (p->user, NAT_PROBER_DISOWNED, NULL);
+    }
     return NAT_PROBER_TAKEN;
   }
   answer_challenge (p, c, now_us);
@@ -573,8 +602,8 @@ nat_prober_input (
     NatProber *p, gint64 now_us, const NatAddress *from, const guint8 *data, gsize len)
 {
   NatStunMessage msg;
-  Candidate *c = find_candidate (p, from);
-  Transaction *t;
+  NatCandidate *c = nat_candidate_at (p->candidates, p->n_candidates, from);
+  NatTransaction *t;
   guint code;
 
   if (c == NULL || p->phase == NAT_PROBER_IDLE || nat_stun_parse (&msg, data, len) != NAT_STUN_OK)
@@ -583,7 +612,7 @@ nat_prober_input (
     return NAT_PROBER_REFUSED;
   if (msg.type == NAT_STUN_BINDING_INDICATION)
     return on_indication (p, now_us, &msg);
-  t = find_transaction (c, msg.transaction_id);
+  t = nat_candidate_find (c, msg.transaction_id);
   if (t == NULL)
     return NAT_PROBER_REFUSED;
   if (t->done)
@@ -636,29 +665,31 @@ nat_prober_deadline (const NatProber *p)
   case NAT_PROBER_IDLE: return G_MAXINT64;
   case NAT_PROBER_CHALLENGING: return MIN (d, p->challenge_end_us);
   case NAT_PROBER_REGISTERED: return MIN (d, MIN (p->keepalive_us, p->suspect_us));
-  case NAT_PROBER_PROBING: return MIN (d, MIN (p->probe_us, p->success_us + NAT_CONSENT_US));
+  case NAT_PROBER_PROBING: return MIN (d, MIN (p->probe_us, p->lost_us));
   case NAT_PROBER_SEEKING: return MIN (d, p->probe_us);
   }
   return d;
 }
 
-/* The other candidates are asked now and then: the network that answers may be another one now. */
+/* The other candidates are asked now and then: the network that answers may be another one now. The third time
+ * they are: the one that we had gets a head start, and no more. */
 static void
 send_probes (NatProber *p, gint64 now_us)
 {
-  gboolean all = ++p->probes % 4 == 0 || p->phase == NAT_PROBER_SEEKING;
+  gboolean all = ++p->probes % 4 == 3 || p->phase == NAT_PROBER_SEEKING || p->selected == NULL;
 
   for (guint i = 0; i < p->n_candidates; i++) {
-    Candidate *c = &p->candidates[i];
+    NatCandidate *c = &p->candidates[i];
 
-    if (c == p->selected || all) {
+    if (!nat_candidate_is_free (c) && (c == p->selected || (all && !c->disowns))) {
       c->answers = 0;
       probe (p, c, now_us);
     }
   }
-  if (p->phase == NAT_PROBER_SEEKING)
+  if (p->phase == NAT_PROBER_SEEKING && now_us >= p->success_us + NAT_CONSENT_US)
     p->probe_step_us = MIN (2 * p->probe_step_us, NAT_SEEK_US);
-  p->probe_us = now_us + p->probe_step_us;
+  p->probe_us = now_us + (p->probes < QUICK_PROBES ? MIN (QUICK_PROBE_US, p->probe_step_us)
+                                                   : p->probe_step_us);
 }
 
 static void
@@ -666,7 +697,7 @@ tick_probing (NatProber *p, gint64 now_us)
 {
   gboolean stuck = FALSE;
 
-  if (now_us >= p->success_us + NAT_CONSENT_US) {
+  if (now_us >= p->lost_us) {
     p->phase = NAT_PROBER_SEEKING;
     p->ops.event (p->user, NAT_PROBER_LOST, NULL);
     return;
@@ -706,7 +737,7 @@ static void
 tick_candidates (NatProber *p, gint64 now_us)
 {
   for (guint i = 0; i < p->n_candidates; i++) {
-    Candidate *c = &p->candidates[i];
+    NatCandidate *c = &p->candidates[i];
 
     if (now_us >= c->begin_us) {
       gboolean answer = c->nonce_serial != 0;
@@ -749,6 +780,12 @@ nat_prober_phase (const NatProber *p)
   return p->phase;
 }
 
+gboolean
+nat_prober_was_told (const NatProber *p)
+{
+  return p->goodbye;
+}
+
 guint
 nat_prober_rtt_us (const NatProber *p)
 {
@@ -758,5 +795,6 @@ nat_prober_rtt_us (const NatProber *p)
 gboolean
 nat_prober_is_candidate (const NatProber *p, const NatAddress *address)
 {
-  return p->phase != NAT_PROBER_IDLE && find_candidate ((NatProber *)p, address) != NULL;
+  return p->phase != NAT_PROBER_IDLE &&
+         nat_candidate_at (p->candidates, p->n_candidates, address) != NULL;
 }

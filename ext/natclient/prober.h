@@ -12,8 +12,8 @@
  *  keepalive   REGISTERED: a Binding every 0.8 to 1 interval
  *  suspicion   REGISTERED, a Binding is out: no answer in time -> PROBING (SILENT)
  *  flow        REGISTERED: media stopped coming -> a Binding at once
- *  probe       PROBING: every 250 ms; SEEKING: backing off to 2 s
- *  consent     PROBING: 30 s without a valid answer -> SEEKING (LOST)
+ *  probe       PROBING: six times 100 ms apart, then every 250 ms; SEEKING: backing off to 2 s
+ *  consent     PROBING: 30 s without a valid answer, or 1 s after GOING_AWAY -> SEEKING (LOST)
  *
  * No socket, thread or clock: now_us is an argument (microseconds, never goes back), randomness and
  * sending are callbacks, so tests run days of it in seconds. */
@@ -42,9 +42,10 @@ typedef enum {
   NAT_PROBER_UPDATED,   /* another good answer while REGISTERED */
   NAT_PROBER_SILENT,    /* REGISTERED -> PROBING */
   NAT_PROBER_STUCK,     /* PROBING goes on: another socket may help */
-  NAT_PROBER_LOST,      /* PROBING -> SEEKING: consent ran out */
+  NAT_PROBER_LOST,      /* PROBING -> SEEKING: consent ran out, or the relay went as it had said */
   NAT_PROBER_NO_ANSWER, /* CHALLENGING -> IDLE: nobody answered */
-  NAT_PROBER_DISOWNED,  /* -> IDLE: two answers to fresh nonces were refused with 401 */
+  NAT_PROBER_DISOWNED,  /* -> IDLE: two answers to fresh nonces were refused with 401, by the
+                         * candidate that served us or by all */
   NAT_PROBER_FORBIDDEN, /* -> IDLE: authenticated 403; report's reason says why */
 } NatProberEvent;
 
@@ -54,6 +55,7 @@ typedef struct {
   gboolean moved;    /* z changed while the socket did not: a NAT forgot us */
   guint8 boot_id[NAT_BOOT_ID_SIZE];
   guint32 version;
+  guint size;       /* ACCEPTED, UPDATED: of the request, if it was to try that size; else 0 */
   NatReason reason; /* FORBIDDEN */
 } NatProberReport;
 
@@ -66,6 +68,7 @@ typedef struct {
 
 typedef struct _NatProber NatProber;
 
+/* epoch is read for each Binding: it outlives the prober, and may change. */
 NatProber *nat_prober_new (
     NatRole role, const guint8 epoch[NAT_EPOCH_SIZE], const NatProberOps *ops, gpointer user);
 void nat_prober_free (NatProber *p); /* wipes the key */
@@ -78,6 +81,14 @@ void nat_prober_set_credentials (NatProber *p, gint64 now_us, const char *userna
 void nat_prober_start (
     NatProber *p, gint64 now_us, const NatAddress *candidates, guint n, guint timeout_ms);
 void nat_prober_stop (NatProber *p); /* -> IDLE; no event */
+/* A way that opened, or closed: the WebSocket. While another way is registered, a new one is only kept
+ * in reserve; otherwise it is tried at once. The end of the selected one is silence. Not while IDLE. */
+void nat_prober_add (NatProber *p, gint64 now_us, const NatAddress *relay);
+void nat_prober_remove (NatProber *p, gint64 now_us, const NatAddress *relay);
+/* REGISTERED: asks the ways of this transport that are not selected; whichever answers is selected then. */
+void nat_prober_ask (NatProber *p, gint64 now_us, NatTransport transport);
+/* REGISTERED, by UDP: one Binding of so many bytes. That it is not answered has no consequence. */
+void nat_prober_try_size (NatProber *p, gint64 now_us, guint bytes);
 /* Another socket: nonces are for the old one, and that z differs now is no sign of a NAT's memory. */
 void nat_prober_socket_changed (NatProber *p, gint64 now_us);
 
@@ -103,6 +114,8 @@ void nat_prober_hint (NatProber *p, gint64 now_us);
 
 NatProberPhase nat_prober_phase (const NatProber *p);
 guint nat_prober_rtt_us (const NatProber *p); /* smoothed; 0 = unknown */
+/* PROBING and SEEKING: the relay had said that it goes. */
+gboolean nat_prober_was_told (const NatProber *p);
 gboolean nat_prober_is_candidate (const NatProber *p, const NatAddress *address);
 
 G_END_DECLS

@@ -10,10 +10,12 @@
 #define BATCH 64 /* packets handed over by one system call */
 
 void
-nat_sender_init (NatSender *s, void (*news) (gpointer user, NatSenderNews news), gpointer user)
+nat_sender_init (NatSender *s, gboolean publishes, void (*news) (gpointer user, NatSenderNews news),
+    gpointer user)
 {
   memset (s, 0, sizeof *s);
   g_mutex_init (&s->lock);
+  s->congestion = publishes ? nat_congestion_new () : NULL;
   s->news = news;
   s->user = user;
 }
@@ -22,6 +24,7 @@ void
 nat_sender_clear (NatSender *s)
 {
   nat_sender_close (s);
+  nat_congestion_free (s->congestion);
   g_mutex_clear (&s->lock);
 }
 
@@ -32,11 +35,41 @@ nat_sender_set_path (NatSender *s, GSocket *socket, const NatAddress *relay)
 
   g_mutex_lock (&s->lock);
   if (!s->closed) {
+    if (address != NULL && s->congestion != NULL &&
+        (s->socket != socket || !nat_address_equal (&s->to, relay)))
+      nat_congestion_path_changed (s->congestion, g_get_monotonic_time ());
+    if (address != NULL)
+      s->to = *relay;
     g_set_object (&s->socket, socket);
     g_set_object (&s->relay, address);
+    g_clear_pointer (&s->outbox, nat_outbox_unref);
   }
   g_mutex_unlock (&s->lock);
   g_clear_object (&address);
+}
+
+void
+nat_sender_set_outbox (NatSender *s, NatOutbox *outbox)
+{
+  g_mutex_lock (&s->lock);
+  if (!s->closed && s->outbox != outbox) {
+    if (s->congestion != NULL)
+      nat_congestion_path_changed (s->congestion, g_get_monotonic_time ());
+    g_clear_object (&s->socket);
+    g_clear_object (&s->relay);
+    g_clear_pointer (&s->outbox, nat_outbox_unref);
+    s->outbox = nat_outbox_ref (outbox);
+  }
+  g_mutex_unlock (&s->lock);
+}
+
+void
+nat_sender_note_late (NatSender *s, guint n)
+{
+  g_mutex_lock (&s->lock);
+  s->packets_sent -= n;
+  s->packets_dropped += n;
+  g_mutex_unlock (&s->lock);
 }
 
 void
@@ -59,6 +92,7 @@ nat_sender_close (NatSender *s)
   s->closed = TRUE;
   g_clear_object (&s->socket);
   g_clear_object (&s->relay);
+  g_clear_pointer (&s->outbox, nat_outbox_unref);
   g_clear_pointer (&s->srtcp, nat_srtcp_free);
   g_mutex_unlock (&s->lock);
 }
@@ -72,6 +106,18 @@ nat_sender_last_us (NatSender *s)
   last = s->last_us;
   g_mutex_unlock (&s->lock);
   return last;
+}
+
+guint
+nat_sender_take_largest (NatSender *s)
+{
+  guint largest;
+
+  g_mutex_lock (&s->lock);
+  largest = s->largest;
+  s->largest = 0;
+  g_mutex_unlock (&s->lock);
+  return largest;
 }
 
 void
@@ -152,15 +198,51 @@ send_locked (NatSender *s, const NatDatagram *packets, guint n, gboolean *troubl
   return sent;
 }
 
+/* Called with lock. Returns packets taken. */
+static guint
+put_locked (NatSender *s, NatOutboxKind kind, const NatDatagram *packets, guint n, gboolean *queued)
+{
+  gint64 now_us = g_get_monotonic_time ();
+  guint taken = 0;
+
+  for (guint i = 0; i < n; i++) {
+    gboolean first;
+
+    if (!nat_outbox_put (s->outbox, now_us, kind, packets[i].data, packets[i].len, &first))
+      continue;
+    *queued = *queued || first;
+    s->bytes_sent += packets[i].len;
+    taken++;
+  }
+  return taken;
+}
+
+/* Called with lock. One that the socket refused counts as sent and lost: its queue is a queue, too. */
+static void
+note_sent (NatSender *s, const NatDatagram *packets, guint n)
+{
+  gint64 now_us = g_get_monotonic_time ();
+
+  for (guint i = 0; s->congestion != NULL && i < n; i++)
+    nat_congestion_sent (s->congestion, packets[i].data, packets[i].len, now_us);
+}
+
 guint
 nat_sender_rtp (NatSender *s, const NatDatagram *packets, guint n)
 {
   guint sent = 0;
-  gboolean trouble = FALSE;
+  gboolean trouble = FALSE, queued = FALSE;
 
   g_mutex_lock (&s->lock);
-  if (s->socket != NULL)
+  if (s->socket != NULL) {
+    note_sent (s, packets, n);
     sent = send_locked (s, packets, n, &trouble);
+  } else if (s->outbox != NULL) {
+    note_sent (s, packets, n);
+    sent = put_locked (s, NAT_OUTBOX_IS_MEDIA, packets, n, &queued);
+  }
+  for (guint i = 0; i < n; i++)
+    s->largest = MAX (s->largest, (guint)packets[i].len);
   s->packets_sent += sent;
   s->packets_dropped += n - sent;
   if (sent > 0)
@@ -168,6 +250,8 @@ nat_sender_rtp (NatSender *s, const NatDatagram *packets, guint n)
   g_mutex_unlock (&s->lock);
   if (trouble)
     s->news (s->user, NAT_SENDER_TROUBLE);
+  if (queued)
+    s->news (s->user, NAT_SENDER_QUEUED);
   if (sent > 0 && g_atomic_int_compare_and_exchange (&s->tell_next, 1, 0))
     s->news (s->user, NAT_SENDER_BEGAN);
   return sent;
@@ -178,7 +262,7 @@ nat_sender_rtcp (NatSender *s, const guint8 *data, gsize len)
 {
   guint8 sealed[NAT_DATAGRAM_MAX];
   NatDatagram packet = {sealed, 0};
-  gboolean trouble = FALSE;
+  gboolean trouble = FALSE, queued = FALSE;
   guint sent = 0;
   guint64 bytes;
 
@@ -187,14 +271,51 @@ nat_sender_rtcp (NatSender *s, const guint8 *data, gsize len)
   memcpy (sealed, data, len);
   g_mutex_lock (&s->lock);
   bytes = s->bytes_sent;
-  if (s->socket != NULL && s->srtcp != NULL)
+  if ((s->socket != NULL || s->outbox != NULL) && s->srtcp != NULL)
     packet.len = nat_srtcp_protect (s->srtcp, sealed, len);
   if (packet.len > 0)
-    sent = send_locked (s, &packet, 1, &trouble);
+    sent = s->socket != NULL ? send_locked (s, &packet, 1, &trouble)
+                             : put_locked (s, NAT_OUTBOX_IS_CONTROL, &packet, 1, &queued);
   s->bytes_sent = bytes; /* of RTP only */
   s->rtcp_sent += sent;
   g_mutex_unlock (&s->lock);
   if (trouble)
     s->news (s->user, NAT_SENDER_TROUBLE);
+  if (queued)
+    s->news (s->user, NAT_SENDER_QUEUED);
   return sent > 0;
+}
+
+/* ---- What the relay says ------------------------------------------------ */
+
+gboolean
+nat_sender_feedback (NatSender *s, const guint8 *data, gsize len)
+{
+  gint64 now_us = g_get_monotonic_time ();
+  gboolean news = FALSE;
+  NatRtcpPacket packet;
+  NatRtcpIter it;
+
+  if (s->congestion == NULL || !nat_rtcp_iter_init (&it, data, len))
+    return FALSE;
+  g_mutex_lock (&s->lock);
+  while (nat_rtcp_iter_next (&it, &packet))
+    news = nat_congestion_feedback (s->congestion, &packet, now_us) || news;
+  g_mutex_unlock (&s->lock);
+  return news;
+}
+
+guint64
+nat_sender_bitrate (NatSender *s, gdouble *loss)
+{
+  guint64 bitrate = 0;
+
+  *loss = 0;
+  g_mutex_lock (&s->lock);
+  if (s->congestion != NULL) {
+    bitrate = nat_congestion_bitrate (s->congestion);
+    *loss = nat_congestion_loss (s->congestion);
+  }
+  g_mutex_unlock (&s->lock);
+  return bitrate;
 }

@@ -3,17 +3,26 @@
  */
 #pragma once
 
-/* The inside of a session, for its three files: session.c (what others call, the thread),
- * sessionrun.c (the state table set to work: negotiation, challenge, datagrams) and sessionsync.c
- * (document, token and user name kept in step in the background). */
+/* The inside of a session, for its six files: session.c (what others call, the thread), sessionrun.c
+ * (the state table set to work: negotiation, challenge), sessionpath.c (the ways to the relay, and the
+ * datagrams that come by them), sessionnet.c (networks that change under it), sessionsize.c (how large
+ * datagrams may be) and sessionsync.c (document, token and user name kept in step in the background). */
 
 #include "natclient/backoff.h"
+#include "natclient/epoch.h"
 #include "natclient/negotiator.h"
+#include "natclient/netwatch.h"
+#include "natclient/pathsize.h"
 #include "natclient/prober.h"
+#include "natclient/race.h"
+#include "natclient/resume.h"
 #include "natclient/sender.h"
 #include "natclient/session.h"
 #include "natclient/sessionfsm.h"
+#include "natclient/source.h"
 #include "natclient/udp.h"
+#include "natclient/websocket.h"
+#include "natproto/nat64.h"
 #include "natproto/srtcp.h"
 
 G_BEGIN_DECLS
@@ -26,6 +35,7 @@ typedef enum {
   NAT_WISH_TOKEN = 1 << 3,
   NAT_WISH_TROUBLE = 1 << 4,
   NAT_WISH_SENT = 1 << 5,
+  NAT_WISH_QUEUED = 1 << 6,
 } NatWish;
 
 /* What sessionsync.c has yet to do; bits of NatSession.wants. In order of urgency. */
@@ -40,7 +50,6 @@ struct _NatSession {
   NatSessionConfig config; /* its auth_token is unused: see token */
   NatSessionCallbacks callbacks;
   gpointer user;
-  guint8 epoch[NAT_EPOCH_SIZE];
   GMainContext *context;
   GSource *wake; /* ready when there are wishes */
   gint wishes;   /* atomic */
@@ -63,32 +72,48 @@ struct _NatSession {
   NatNegotiator *negotiator;
   NatProber *prober;
   NatUdp *udp;
+  NatRace race;
+  NatWebsocket *websocket;      /* NULL until it is wanted for the first time */
+  NatAddress stream;            /* the relay's end of it, while it is open */
+  NatCause *stream_cause;       /* why the last one ended or did not open; or NULL */
+  gint64 asked_us, answered_us; /* the last POST that was answered */
   NatBackoff backoff;
   guint attempt;          /* failed ones in a row */
   guint retry_after_ms;   /* that the last refusal asked for */
-  gboolean was_connected; /* since the backoff began anew */
+  gboolean was_connected; /* since the last retry was planned */
   gboolean ever_connected;
   gint64 unsure_until_us; /* a POST without an answer may have ended our older session */
   gint64 warn_s;          /* Unix time of token_expires */
   gint64 connected_us;    /* since when; the last time if it is not now */
+  guint64 bitrate_told;   /* what the last callback said; 0 = none yet */
   NatCauseKind failure;   /* kind of the last cause */
   NatCause *usurper;      /* somebody took our place while we negotiate for it; or NULL */
-  GSource *probe_timer, *retry_timer, *renew_timer, *expiry_timer, *sync_timer;
+  GSource *probe_timer, *retry_timer, *renew_timer, *expiry_timer, *sync_timer, *race_timer;
 
   NatRequest *open; /* the POST under way */
   guint open_token_serial, open_description_serial;
 
   gboolean have_document;
   NatSessionDocument document;
-  NatAddress reached; /* where HTTPS ended; "none" through a proxy */
-  NatAddress relay;   /* that answers our Bindings; "none" = no mapping */
-  NatSrtcp *srtcp;    /* opens what comes in; NULL = no mapping */
-  guint8 srtcp_boot_id[NAT_BOOT_ID_SIZE];
-  char srtcp_password[NAT_PASSWORD_TEXT + 1];
+  NatAddress reached;                         /* where HTTPS ended; "none" through a proxy */
+  NatAddress relay;                           /* that answers our Bindings; "none" = no mapping */
+  NatAddress resolved[NAT_UDP_ADDRESSES_MAX]; /* all that the host's name leads to, without ports */
+  guint n_resolved;
+  GCancellable *resolving; /* NULL = nobody asks */
+  NatNat64 nat64;          /* of this network, where it is needed for the relay */
+  gboolean nat64_known;    /* it was asked about, for the attempt that is to begin */
+  NatNetwatch *netwatch;   /* NULL = nobody tells */
+  NatResume resume;
+  NatPathSize path_size;
+  guint size_told;     /* to the application; 0 = no limit */
+  gint64 size_seen_us; /* last answer */
+  GSource *size_timer;
+  NatAddress own;  /* ours towards the relay as seen last, without port; "none" = no way there */
+  NatSrtcp *srtcp; /* opens what comes in; NULL = no mapping */
+  NatEpoch epoch;  /* of it and of the sender's */
 
   NatRequest *background;
-  NatRequestKind background_kind;
-  guint background_serial;
+  guint background_description; /* serial of the description in it */
   guint wants;
   gboolean in_doubt; /* a Binding came while a request was out: ask again after it */
   NatBackoff sync_backoff;
@@ -116,6 +141,8 @@ char *nat_session_dup_token (NatSession *s, guint *serial);
 GSource *nat_session_timer_new (NatSession *s, void (*func) (NatSession *s));
 void nat_session_timer_set (GSource *timer, gint64 in_ms); /* -1 = off */
 guint32 nat_session_random (void);
+/* On the session's thread: an RTCP compound of the relay's, opened. */
+void nat_session_feedback (NatSession *s, const guint8 *data, gsize len);
 
 /* sessionrun.c */
 void nat_session_run_begin (NatSession *s); /* on the thread, first */
@@ -126,9 +153,62 @@ void nat_session_fail (NatSession *s, NatCause *cause);
 /* The relay answers but does not know us. Takes cause. */
 void nat_session_lost (NatSession *s, NatCause *cause);
 void nat_session_negotiate (NatSession *s);
+/* NEGOTIATING, on a way that is no more: begins again. */
+void nat_session_renegotiate (NatSession *s);
+/* WAITING: not any more. */
+void nat_session_retry_now (NatSession *s);
 void nat_session_note_cause (NatSession *s, const NatCause *cause);
 void nat_session_plan_probe (NatSession *s);
 void nat_session_on_wishes (NatSession *s, guint wishes);
+
+/* sessionpath.c */
+void nat_session_path_begin (NatSession *s);
+void nat_session_path_end (NatSession *s);
+/* Opens sockets for what the document names. NULL: at least one address family works. */
+NatCause *nat_session_path_open (NatSession *s);
+guint nat_session_path_candidates (NatSession *s, NatAddress out[NAT_CANDIDATES_MAX]);
+/* The challenge begins, or what it led to is given up: UDP races the WebSocket, or nothing does. */
+void nat_session_path_begin_race (NatSession *s);
+void nat_session_path_close (NatSession *s);
+void nat_session_path_network_changed (NatSession *s);
+/* The relay answered on this path: streaming threads send there from now on. */
+void nat_session_path_use (NatSession *s, const NatAddress *relay);
+void nat_session_path_registered (NatSession *s, const NatAddress *relay);
+void nat_session_path_silent (NatSession *s);
+/* Another port too, where bind-port leaves it open: then sockets are made anew in any case. */
+void nat_session_path_change_socket (NatSession *s);
+/* FALSE: the network refused it. */
+gboolean nat_session_path_send (
+    NatSession *s, const NatAddress *relay, const guint8 *data, gsize len);
+/* Our own end of the path to this relay. */
+void nat_session_path_local (NatSession *s, const NatAddress *relay, NatAddress *local);
+void nat_session_path_on_race_timer (NatSession *s);
+/* Neither UDP nor the WebSocket led to the relay. */
+NatCause *nat_session_path_cause (NatSession *s);
+
+/* sessionnet.c */
+void nat_session_net_begin (NatSession *s);
+void nat_session_net_end (NatSession *s);
+/* Asks for all addresses of the relay's name, in the background. */
+void nat_session_net_resolve (NatSession *s);
+/* FALSE: how this network leads to the relay is yet to be found out; nat_session_negotiate is called again then. */
+gboolean nat_session_net_is_ready (NatSession *s);
+/* The way to the relay works as it is now. */
+void nat_session_net_note (NatSession *s);
+/* Something says that it may be another: looks, and acts if it is. */
+void nat_session_net_look (NatSession *s);
+/* Now and then, at least each time that something is to be done. */
+void nat_session_net_check_sleep (NatSession *s);
+
+/* sessionsize.c */
+void nat_session_size_begin (NatSession *s);
+void nat_session_size_end (NatSession *s);
+/* Another path: what was found is of the old one. */
+void nat_session_size_reset (NatSession *s);
+/* A Binding was answered; size as in NatProberReport. */
+void nat_session_size_seen (NatSession *s, guint size);
+/* The system may know something new. */
+void nat_session_size_look (NatSession *s);
 
 /* sessionsync.c */
 void nat_session_sync_want (NatSession *s, guint wants);

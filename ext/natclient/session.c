@@ -16,8 +16,9 @@
  * Streaming threads call under the application's reference. The last reference frees, on whatever
  * thread that is; nothing of what is freed there belongs to a thread. */
 
-#define GOODBYE_MS 1000
-#define DRAIN_MS   500
+#define GOODBYE_MS   1000
+#define DRAIN_MS     500
+#define BITRATE_STEP 20 /* changes of the estimate by less than one part in this are not told */
 
 /* ---- Sources ----------------------------------------------------------- */
 
@@ -87,7 +88,11 @@ nat_session_random (void)
 static void
 on_sender_news (gpointer user, NatSenderNews news)
 {
-  nat_session_wish (user, news == NAT_SENDER_TROUBLE ? NAT_WISH_TROUBLE : NAT_WISH_SENT);
+  switch (news) {
+  case NAT_SENDER_TROUBLE: nat_session_wish (user, NAT_WISH_TROUBLE); break;
+  case NAT_SENDER_BEGAN: nat_session_wish (user, NAT_WISH_SENT); break;
+  case NAT_SENDER_QUEUED: nat_session_wish (user, NAT_WISH_QUEUED); break;
+  }
 }
 
 NatSession *
@@ -101,10 +106,10 @@ nat_session_new (
   s->token = g_steal_pointer (&s->config.auth_token);
   s->callbacks = *callbacks;
   s->user = user;
-  nat_crypto_random (s->epoch, sizeof s->epoch);
+  nat_epoch_init (&s->epoch);
   g_rec_mutex_init (&s->calling);
   g_mutex_init (&s->lock);
-  nat_sender_init (&s->sender, on_sender_news, s);
+  nat_sender_init (&s->sender, s->config.role == NAT_ROLE_PUBLISHER, on_sender_news, s);
   s->context = g_main_context_new ();
   s->wake = nat_session_timer_new (s, on_wake);
   return s;
@@ -122,8 +127,7 @@ nat_session_unref (NatSession *s)
 {
   if (!g_atomic_int_dec_and_test (&s->refs))
     return;
-  g_source_destroy (s->wake);
-  g_source_unref (s->wake);
+  nat_source_drop (&s->wake);
   g_main_context_unref (s->context);
   nat_sender_clear (&s->sender);
   nat_crypto_wipe_free (s->token);
@@ -193,7 +197,8 @@ on_time_is_up (NatSession *s)
 static gboolean
 has_business (NatSession *s)
 {
-  return s->negotiator != NULL && nat_negotiator_n_pending (s->negotiator) > 0;
+  return (s->negotiator != NULL && nat_negotiator_n_pending (s->negotiator) > 0) ||
+         (s->websocket != NULL && nat_websocket_n_pending (s->websocket) > 0);
 }
 
 /* Turns the context until nothing is under way, or the time is up. */
@@ -206,8 +211,7 @@ turn_until_quiet (NatSession *s, guint ms)
   nat_session_timer_set (timer, ms);
   while (has_business (s) && g_get_monotonic_time () < end)
     g_main_context_iteration (s->context, TRUE);
-  g_source_destroy (timer);
-  g_source_unref (timer);
+  nat_source_drop (&timer);
 }
 
 static gpointer
@@ -222,6 +226,7 @@ run (gpointer data)
   turn_until_quiet (s, GOODBYE_MS);
   nat_session_run_end (s);
   turn_until_quiet (s, DRAIN_MS);
+  g_clear_pointer (&s->websocket, nat_websocket_free);
   g_clear_pointer (&s->negotiator, nat_negotiator_free);
   while (g_main_context_iteration (s->context, FALSE))
     ;
@@ -276,15 +281,18 @@ copy_description (NatDescription *to, const NatDescription *from)
   to->sdp = g_strdup (from->sdp);
 }
 
-void
+guint
 nat_session_set_description (NatSession *s, const NatDescription *d)
 {
+  guint serial;
+
   g_mutex_lock (&s->lock);
   nat_description_clear (&s->description);
   copy_description (&s->description, d);
-  s->description_serial++;
+  serial = ++s->description_serial;
   g_mutex_unlock (&s->lock);
   nat_session_wish (s, NAT_WISH_DESCRIPTION);
+  return serial;
 }
 
 void
@@ -327,6 +335,33 @@ nat_session_send_rtcp (NatSession *s, const guint8 *data, gsize len)
   return nat_sender_rtcp (&s->sender, data, len);
 }
 
+guint
+nat_session_get_rtt_us (NatSession *s)
+{
+  guint rtt_us;
+
+  g_mutex_lock (&s->lock);
+  rtt_us = s->stats.rtt_us;
+  g_mutex_unlock (&s->lock);
+  return rtt_us;
+}
+
+/* Small steps are not worth a message. */
+void
+nat_session_feedback (NatSession *s, const guint8 *data, gsize len)
+{
+  guint64 now, told = s->bitrate_told;
+  gdouble loss;
+
+  if (!nat_sender_feedback (&s->sender, data, len))
+    return;
+  now = nat_sender_bitrate (&s->sender, &loss);
+  if (now == 0 || (now > told ? now - told : told - now) * BITRATE_STEP < MAX (told, 1))
+    return;
+  s->bitrate_told = now;
+  NAT_SESSION_CALL (s, bitrate, now, loss);
+}
+
 void
 nat_session_get_stats (NatSession *s, NatSessionStats *stats)
 {
@@ -340,4 +375,5 @@ nat_session_get_stats (NatSession *s, NatSessionStats *stats)
   stats->packets_dropped = s->sender.packets_dropped;
   stats->rtcp_sent = s->sender.rtcp_sent;
   g_mutex_unlock (&s->sender.lock);
+  stats->estimated_bitrate = nat_sender_bitrate (&s->sender, &stats->loss);
 }

@@ -16,6 +16,9 @@ G_BEGIN_DECLS
 
 typedef struct _NatSession NatSession;
 
+/* Bytes of UDP payload that a publisher may count upon where nobody says otherwise. */
+#define NAT_PATH_SIZE_MIN 1200
+
 /* The public connection-state of the elements, nick in quotes. */
 typedef enum {
   NAT_SESSION_DISCONNECTED, /* "disconnected": not started, or stopped */
@@ -39,6 +42,7 @@ typedef enum {
   NAT_CAUSE_NOT_AUTHORIZED, /* 401, 403 */
   NAT_CAUSE_NOT_FOUND,      /* 404, 410: no such stream or session */
   NAT_CAUSE_BUSY,           /* 409: another publisher is live */
+  NAT_CAUSE_SSRC_IN_USE,    /* 409: another stream has one of our SSRCs */
   NAT_CAUSE_SERVER,         /* 5xx, 429 of the relay */
   NAT_CAUSE_PROTOCOL,       /* an answer that we do not understand; other 4xx */
   NAT_CAUSE_NO_UDP,         /* HTTPS works, no UDP answer */
@@ -72,6 +76,11 @@ typedef struct {
   void (*state) (NatSession *s, NatSessionState state, const NatCause *cause, gpointer user);
   /* The session's document changed: first answer, new version. Publisher state, SDP, keys. */
   void (*document) (NatSession *s, const NatSessionDocument *document, gpointer user);
+  /* Of a publisher: the relay has the description that nat_session_set_description gave this serial, or hands it out from
+   * now on. Again after each time that the relay had to be told anew. */
+  void (*described) (NatSession *s, guint serial, gpointer user);
+  /* Of a publisher: another stream has one of its SSRCs. It is to draw others, and describe those. */
+  void (*ssrc_in_use) (NatSession *s, const NatCause *cause, gpointer user);
   /* Mapping learned or changed: y and z. */
   void (*mapped) (NatSession *s, const NatAddress *local, const NatAddress *mapped,
       const NatAddress *relay, gpointer user);
@@ -79,6 +88,12 @@ typedef struct {
   void (*rtp) (NatSession *s, NatDatagram *packets, guint n, gpointer user);
   /* One RTCP compound, opened and genuine. */
   void (*rtcp) (NatSession *s, guint8 *data, gsize len, gpointer user);
+  /* Of a publisher: what the link to the relay can take, bits per second, after each notable change; loss is the
+   * share of packets lost on it lately, 0 to 1. */
+  void (*bitrate) (NatSession *s, guint64 bits_per_s, gdouble loss, gpointer user);
+  /* Datagrams of more than so many bytes do not reach the relay in one piece; 0 = that is not so any more, as far as is
+   * known. Told of sizes that are sent, or, to a subscriber, of less than NAT_PATH_SIZE_MIN. */
+  void (*path_size) (NatSession *s, guint bytes, gpointer user);
   /* The permission ends in seconds_left; nat_session_set_auth_token with a fresh one extends it. */
   void (*token_expires) (NatSession *s, guint seconds_left, gpointer user);
   /* As GTlsConnection::accept-certificate: TRUE accepts a certificate that did not verify. */
@@ -86,19 +101,28 @@ typedef struct {
       NatSession *s, GTlsCertificate *certificate, GTlsCertificateFlags errors, gpointer user);
 } NatSessionCallbacks;
 
+/* What carries the datagrams. The public transport of the elements. */
+typedef enum {
+  NAT_TRANSPORT_CHOICE_AUTO,      /* UDP; the WebSocket where UDP does not get through */
+  NAT_TRANSPORT_CHOICE_UDP,       /* UDP only */
+  NAT_TRANSPORT_CHOICE_WEBSOCKET, /* the WebSocket only */
+} NatTransportChoice;
+
 typedef struct {
   NatRole role;
-  char *host; /* name or literal address, without brackets */
-  guint16 port;
-  char *stream;
-  char *auth_token;  /* NULL or "" = none */
-  char *tls_ca_file; /* NULL = system's */
+  char *host;          /* name or literal address, without brackets */
+  guint16 port;        /* of HTTPS */
+  guint16 second_port; /* where HTTPS is tried if that leads nowhere; 443; 0 = nowhere */
+  char *stream;        /* of subscribers a pattern as well */
+  char *auth_token;    /* NULL or "" = none */
+  char *tls_ca_file;   /* NULL = system's */
   char *
       tls_fingerprint; /* hex SHA-256, colons allowed; NULL = none. Holds also when the chain verifies;
                                  * a self-signed certificate with this fingerprint is accepted */
   GTlsDatabase *tls_database; /* NULL = default */
   GTlsCertificateFlags tls_validation_flags;
-  char *proxy;        /* URI; NULL = system's resolver */
+  NatTransportChoice transport;
+  char *proxy;        /* URI, with user and password; NULL = system's resolver */
   char *bind_address; /* NULL = any */
   guint16 bind_port;  /* 0 = any */
   gint qos_dscp;      /* -1 = untouched */
@@ -109,6 +133,8 @@ typedef struct {
   gdouble backoff_factor; /* seconds: first wait, doubled each time; 0.25 */
   gdouble backoff_max;    /* seconds; 10 */
   gboolean takeover;
+  gboolean instant_start; /* subscribers: packets of the past are welcome when it starts */
+  char *exclude;          /* of a pattern: the stream that is not to come; NULL = all are */
 } NatSessionConfig;
 void nat_session_config_init (NatSessionConfig *config); /* defaults */
 void nat_session_config_clear (NatSessionConfig *config);
@@ -126,8 +152,9 @@ void nat_session_start (NatSession *s);
  * left) is sent in the background, for at most 1 s. ended: the stream is over (EOS), not just this client. */
 void nat_session_stop (NatSession *s, gboolean ended);
 
-/* Any thread. What a publisher offers; a change is PUT while connected. d is copied. */
-void nat_session_set_description (NatSession *s, const NatDescription *d);
+/* Any thread. What a publisher offers; a change is PUT while connected. d is copied. Returns its serial, which counts
+ * up; the relay may be told of the last one alone. */
+guint nat_session_set_description (NatSession *s, const NatDescription *d);
 /* Any thread. Used from the next request on; a live session is extended at once. A session that failed for
  * want of permission tries again. */
 void nat_session_set_auth_token (NatSession *s, const char *token);
@@ -146,6 +173,8 @@ typedef struct {
   guint64 packets_received, bytes_received;
   guint64 rtcp_sent, rtcp_received, rtcp_refused;
   guint64 datagrams_refused; /* malformed, from a stranger */
+  guint64 estimated_bitrate; /* of the link to the relay, bits per second; 0 = unknown */
+  gdouble loss;              /* on that link, lately, 0 to 1 */
   guint rtt_us;              /* smoothed, of Bindings; 0 = unknown */
   guint rebinds;             /* times z changed */
   guint reconnects;          /* times CONNECTED was reached again after it was lost */
@@ -154,5 +183,7 @@ typedef struct {
 } NatSessionStats;
 void nat_session_get_stats (NatSession *s, NatSessionStats *stats);
 void nat_session_stats_clear (NatSessionStats *stats);
+/* stats.rtt_us alone, for those who pace by it. */
+guint nat_session_get_rtt_us (NatSession *s);
 
 G_END_DECLS

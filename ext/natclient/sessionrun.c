@@ -7,7 +7,6 @@
 
 #include "natclient/cause.h"
 #include "natproto/crypto.h"
-#include "natproto/demux.h"
 
 #define UNSURE_US (60 * G_USEC_PER_SEC) /* how long a POST without an answer may have effects */
 #define STABLE_US (5 * G_USEC_PER_SEC)  /* connected for so long: the backoff begins anew */
@@ -17,22 +16,15 @@
 static NatCause *
 cause_of_silence (NatSession *s)
 {
+  if (nat_prober_was_told (s->prober))
+    return nat_cause_new (NAT_CAUSE_GOING_AWAY,
+        "The relay %s said that it stops; it is asked again until it, or another of that name, "
+        "answers. If it was not to stop, look at its log.",
+        s->config.host);
   return nat_cause_new (NAT_CAUSE_SILENCE,
       "The relay %s does not answer any more; it is asked again until it does. Check the network "
       "connection, and that natrelay-server runs.",
       s->config.host);
-}
-
-static NatCause *
-cause_of_no_udp (NatSession *s)
-{
-  guint16 port =
-      s->have_document && s->document.n_udp > 0 ? s->document.udp[0].port : s->config.port;
-
-  return nat_cause_new (NAT_CAUSE_NO_UDP,
-      "The relay %s answers by HTTPS but not by UDP: let UDP port %u through on every firewall "
-      "between here and the relay, in both directions.",
-      s->config.host, port);
 }
 
 static NatCause *
@@ -91,6 +83,7 @@ nat_session_plan_probe (NatSession *s)
 static void
 on_probe_timer (NatSession *s)
 {
+  nat_session_net_check_sleep (s);
   nat_prober_sent (s->prober, nat_sender_last_us (&s->sender));
   nat_prober_tick (s->prober, g_get_monotonic_time ());
   nat_session_plan_probe (s);
@@ -108,10 +101,10 @@ forget (NatSession *s)
 {
   forget_mapping (s);
   nat_prober_stop (s->prober);
-  nat_udp_close (s->udp);
+  nat_session_path_close (s);
   nat_sender_set_srtcp (&s->sender, NULL);
   g_clear_pointer (&s->srtcp, nat_srtcp_free);
-  nat_crypto_wipe (s->srtcp_password, sizeof s->srtcp_password);
+  nat_epoch_leave (&s->epoch);
   nat_session_sync_cancel (s);
   nat_session_document_clear (&s->document);
   s->have_document = FALSE;
@@ -124,16 +117,16 @@ static void
 renew_srtcp (NatSession *s, const guint8 boot_id[NAT_BOOT_ID_SIZE])
 {
   const char *password = s->document.password;
+  NatEpochStep step = nat_epoch_enter (&s->epoch, password, boot_id);
 
-  if (s->srtcp != NULL && memcmp (s->srtcp_boot_id, boot_id, NAT_BOOT_ID_SIZE) == 0 &&
-      strcmp (s->srtcp_password, password) == 0)
+  if (step == NAT_EPOCH_SAME)
     return;
-  memcpy (s->srtcp_boot_id, boot_id, NAT_BOOT_ID_SIZE);
-  g_strlcpy (s->srtcp_password, password, sizeof s->srtcp_password);
   g_clear_pointer (&s->srtcp, nat_srtcp_free);
-  s->srtcp = nat_srtcp_new (password, NAT_SRTCP_RELAY_TO_CLIENT, boot_id, s->epoch);
+  s->srtcp = nat_srtcp_new (password, NAT_SRTCP_RELAY_TO_CLIENT, boot_id, s->epoch.bytes);
   nat_sender_set_srtcp (
-      &s->sender, nat_srtcp_new (password, NAT_SRTCP_CLIENT_TO_RELAY, boot_id, s->epoch));
+      &s->sender, nat_srtcp_new (password, NAT_SRTCP_CLIENT_TO_RELAY, boot_id, s->epoch.bytes));
+  if (step == NAT_EPOCH_CHANGED)
+    nat_prober_hint (s->prober, g_get_monotonic_time ());
 }
 
 static void
@@ -142,7 +135,7 @@ note_mapping (NatSession *s, const NatProberReport *report)
   NatAddress local;
   gboolean changed;
 
-  nat_udp_local (s->udp, &report->relay, &local);
+  nat_session_path_local (s, &report->relay, &local);
   g_mutex_lock (&s->lock);
   changed = !nat_address_equal (&s->stats.mapped, &report->mapped) ||
             !nat_address_equal (&s->stats.relay, &report->relay) ||
@@ -162,51 +155,22 @@ note_mapping (NatSession *s, const NatProberReport *report)
 static void
 take_report (NatSession *s, const NatProberReport *report, gboolean accepted)
 {
-  GSocket *socket = nat_udp_socket (s->udp, report->relay.family);
-
   renew_srtcp (s, report->boot_id);
+  if (!nat_address_equal (&s->relay, &report->relay))
+    nat_session_size_reset (s);
   if (accepted || !nat_address_equal (&s->relay, &report->relay))
-    nat_sender_set_path (&s->sender, socket, &report->relay);
+    nat_session_path_use (s, &report->relay);
   s->relay = report->relay;
+  nat_session_net_note (s);
+  nat_session_path_registered (s, &report->relay);
   note_mapping (s, report);
+  nat_session_size_seen (s, report->size);
   if (accepted)
     nat_session_feed (s, NAT_FSM_REGISTERED, NULL);
   nat_session_sync_seen (s, report->boot_id, report->version);
 }
 
 /* ---- What the prober finds --------------------------------------------- */
-
-static gboolean
-families_of (NatSession *s, gboolean *v4, gboolean *v6)
-{
-  *v4 = *v6 = FALSE;
-  *v4 = s->reached.family == 4;
-  *v6 = s->reached.family == 6;
-  for (guint i = 0; i < s->document.n_udp; i++) {
-    *v4 = *v4 || s->document.udp[i].family == 4;
-    *v6 = *v6 || s->document.udp[i].family == 6;
-  }
-  return *v4 || *v6;
-}
-
-/* Some NATs and routers keep sending an old flow where it does not lead any more, for as long as it
- * is kept alive; a flow from another port is a new one to them. */
-static void
-change_socket (NatSession *s)
-{
-  gboolean v4, v6;
-  NatCause *cause;
-
-  if (s->config.bind_port != 0)
-    return;
-  nat_sender_set_path (&s->sender, NULL, NULL);
-  families_of (s, &v4, &v6);
-  cause = nat_udp_open (s->udp, v4, v6);
-  nat_cause_free (cause); /* the probes go on, and the next change may do better */
-  if (s->relay.family != 0 && nat_udp_socket (s->udp, s->relay.family) != NULL)
-    nat_sender_set_path (&s->sender, nat_udp_socket (s->udp, s->relay.family), &s->relay);
-  nat_prober_socket_changed (s->prober, g_get_monotonic_time ());
-}
 
 /* Once more, after what happened just now? */
 static gboolean
@@ -246,6 +210,10 @@ nat_session_lost (NatSession *s, NatCause *cause)
       nat_session_fail (s, cause);
     break;
   case NAT_SESSION_CHALLENGING: nat_session_fail (s, cause); break;
+  case NAT_SESSION_WAITING:
+    nat_session_feed (s, NAT_FSM_SESSION_LOST, cause);
+    nat_session_retry_now (s); /* there is a relay again */
+    break;
   default: nat_session_feed (s, NAT_FSM_SESSION_LOST, cause); break;
   }
 }
@@ -286,10 +254,16 @@ on_prober_event (gpointer user, NatProberEvent event, const NatProberReport *rep
   switch (event) {
   case NAT_PROBER_ACCEPTED: take_report (s, report, TRUE); break;
   case NAT_PROBER_UPDATED: take_report (s, report, FALSE); break;
-  case NAT_PROBER_SILENT: nat_session_feed (s, NAT_FSM_SILENT, cause_of_silence (s)); break;
-  case NAT_PROBER_STUCK: change_socket (s); break;
+  case NAT_PROBER_SILENT:
+    nat_session_path_silent (s);
+    nat_session_feed (s, NAT_FSM_SILENT, cause_of_silence (s));
+    break;
+  case NAT_PROBER_STUCK:
+    if (s->config.bind_port == 0)
+      nat_session_path_change_socket (s);
+    break;
   case NAT_PROBER_LOST: on_lost (s); break;
-  case NAT_PROBER_NO_ANSWER: nat_session_fail (s, cause_of_no_udp (s)); break;
+  case NAT_PROBER_NO_ANSWER: nat_session_fail (s, nat_session_path_cause (s)); break;
   case NAT_PROBER_DISOWNED: on_disowned (s); break;
   case NAT_PROBER_FORBIDDEN: on_forbidden (s, report->reason); break;
   }
@@ -300,7 +274,9 @@ on_prober_send (gpointer user, const NatAddress *relay, const guint8 *data, gsiz
 {
   NatSession *s = user;
 
-  nat_udp_send (s->udp, relay, data, len);
+  /* Not here and now: the prober is at work. */
+  if (!nat_session_path_send (s, relay, data, len))
+    nat_session_wish (s, NAT_WISH_TROUBLE);
 }
 
 static void
@@ -309,135 +285,7 @@ on_prober_random (gpointer user, gpointer out, gsize len)
   nat_crypto_random (out, len);
 }
 
-/* ---- Datagrams --------------------------------------------------------- */
-
-typedef struct {
-  NatDatagram rtp[NAT_UDP_BATCH];
-  guint n_rtp;
-  guint64 bytes;
-  guint n_rtcp, n_rtcp_refused, n_refused, n_packets;
-} Arrivals;
-
-static void
-deliver_rtp (NatSession *s, Arrivals *a, gint64 now_us)
-{
-  if (a->n_rtp == 0)
-    return;
-  a->n_packets += a->n_rtp;
-  nat_prober_heard (s->prober, now_us);
-  NAT_SESSION_CALL (s, rtp, a->rtp, a->n_rtp);
-  a->n_rtp = 0;
-}
-
-static void
-take_rtp (NatSession *s, Arrivals *a, NatUdpDatagram *d)
-{
-  if (s->srtcp == NULL || s->config.role == NAT_ROLE_PUBLISHER) {
-    a->n_refused++;
-    return;
-  }
-  a->rtp[a->n_rtp].data = d->data;
-  a->rtp[a->n_rtp++].len = d->len;
-  a->bytes += d->len;
-}
-
-static void
-take_rtcp (NatSession *s, Arrivals *a, NatUdpDatagram *d, gint64 now_us)
-{
-  if (s->srtcp == NULL || nat_srtcp_unprotect (s->srtcp, d->data, &d->len) != NAT_SRTCP_OK) {
-    a->n_rtcp_refused++;
-    return;
-  }
-  a->n_rtcp++;
-  if (s->config.role == NAT_ROLE_PUBLISHER)
-    nat_prober_heard (s->prober, now_us);
-  NAT_SESSION_CALL (s, rtcp, d->data, d->len);
-}
-
-static void
-take_stun (NatSession *s, Arrivals *a, const NatUdpDatagram *d, gint64 now_us)
-{
-  if (nat_prober_input (s->prober, now_us, &d->from, d->data, d->len) != NAT_PROBER_TAKEN)
-    a->n_refused++;
-}
-
-static void
-note_arrivals (NatSession *s, const Arrivals *a)
-{
-  g_mutex_lock (&s->lock);
-  s->stats.packets_received += a->n_packets;
-  s->stats.bytes_received += a->bytes;
-  s->stats.rtcp_received += a->n_rtcp;
-  s->stats.rtcp_refused += a->n_rtcp_refused;
-  s->stats.datagrams_refused += a->n_refused;
-  g_mutex_unlock (&s->lock);
-}
-
-static void
-on_datagrams (gpointer user, NatUdpDatagram *batch, guint n, guint n_dropped)
-{
-  NatSession *s = user;
-  gint64 now_us = g_get_monotonic_time ();
-  Arrivals a = {.n_refused = n_dropped};
-
-  for (guint i = 0; i < n; i++) {
-    NatUdpDatagram *d = &batch[i];
-    NatPacketKind kind = nat_demux (d->data, d->len);
-
-    if (kind != NAT_PACKET_RTP)
-      deliver_rtp (s, &a, now_us);
-    if (!nat_prober_is_candidate (s->prober, &d->from))
-      kind = NAT_PACKET_OTHER;
-    switch (kind) {
-    case NAT_PACKET_RTP: take_rtp (s, &a, d); break;
-    case NAT_PACKET_RTCP: take_rtcp (s, &a, d, now_us); break;
-    case NAT_PACKET_STUN: take_stun (s, &a, d, now_us); break;
-    case NAT_PACKET_OTHER: a.n_refused++; break;
-    }
-  }
-  deliver_rtp (s, &a, now_us);
-  note_arrivals (s, &a);
-  nat_session_plan_probe (s);
-}
-
-static void
-on_unreachable (gpointer user)
-{
-  NatSession *s = user;
-
-  nat_prober_hint (s->prober, g_get_monotonic_time ());
-  nat_session_plan_probe (s);
-}
-
 /* ---- Negotiation ------------------------------------------------------- */
-
-static void
-add_candidate (NatAddress *out, guint *n, const NatAddress *a)
-{
-  if (a->family == 0 || nat_address_is_any (a) || *n == NAT_CANDIDATES_MAX)
-    return;
-  for (guint i = 0; i < *n; i++)
-    if (nat_address_equal (&out[i], a))
-      return;
-  out[(*n)++] = *a;
-}
-
-/* First where HTTPS got through, at each port that the relay names; then what it names itself. */
-static guint
-candidates_of (NatSession *s, NatAddress out[NAT_CANDIDATES_MAX])
-{
-  guint n = 0;
-
-  for (guint i = 0; i < s->document.n_udp; i++) {
-    NatAddress a = s->reached;
-
-    a.port = s->document.udp[i].port;
-    add_candidate (out, &n, &a);
-  }
-  for (guint i = 0; i < s->document.n_udp; i++)
-    add_candidate (out, &n, &s->document.udp[i]);
-  return n;
-}
 
 static void
 challenge (NatSession *s)
@@ -445,21 +293,20 @@ challenge (NatSession *s)
   NatAddress candidates[NAT_CANDIDATES_MAX];
   const NatSessionDocument *d = &s->document;
   gint64 now_us = g_get_monotonic_time ();
-  gboolean v4, v6;
   NatCause *cause;
   guint n;
 
-  families_of (s, &v4, &v6);
   forget_mapping (s);
   nat_prober_stop (s->prober);
-  cause = nat_udp_open (s->udp, v4, v6);
+  cause = nat_session_path_open (s);
   if (cause != NULL) {
     nat_session_fail (s, cause);
     return;
   }
-  n = candidates_of (s, candidates);
+  n = nat_session_path_candidates (s, candidates);
   nat_prober_set_credentials (
       s->prober, now_us, d->username, d->realm, d->password, d->keepalive_ms);
+  nat_session_path_begin_race (s);
   nat_prober_socket_changed (s->prober, now_us);
   nat_prober_start (s->prober, now_us, candidates, n, s->config.timeout_ms);
   nat_session_plan_probe (s);
@@ -474,6 +321,8 @@ on_open_reply (NatReply *reply, gpointer user)
   s->open = NULL;
   if (cause != NULL) {
     s->retry_after_ms = reply->retry_after_ms;
+    if (cause->kind == NAT_CAUSE_SSRC_IN_USE)
+      NAT_SESSION_CALL (s, ssrc_in_use, cause);
     if (cause->http_status == 0)
       s->unsure_until_us = g_get_monotonic_time () + UNSURE_US;
     /* A token that was set meanwhile deserves its try. */
@@ -487,6 +336,7 @@ on_open_reply (NatReply *reply, gpointer user)
     return;
   }
   g_clear_pointer (&s->usurper, nat_cause_free);
+  s->answered_us = g_get_monotonic_time ();
   s->reached = reply->remote;
   nat_session_sync_cancel (s);
   nat_session_document_clear (&s->document);
@@ -498,6 +348,8 @@ on_open_reply (NatReply *reply, gpointer user)
   if (s->description_serial != s->open_description_serial)
     s->wants |= NAT_WANT_DESCRIBE;
   g_mutex_unlock (&s->lock);
+  if (s->config.role == NAT_ROLE_PUBLISHER)
+    NAT_SESSION_CALL (s, described, s->open_description_serial);
   nat_session_feed (s, NAT_FSM_DOCUMENT, NULL);
 }
 
@@ -538,10 +390,16 @@ nat_session_negotiate (NatSession *s)
     nat_session_fail (s, cause);
     return;
   }
+  if (!nat_session_net_is_ready (s)) {
+    nat_description_clear (&offer);
+    return;
+  }
+  nat_session_net_resolve (s);
   token = nat_session_dup_token (s, &s->open_token_serial);
   g_mutex_lock (&s->lock);
   s->stats.attempts++;
   g_mutex_unlock (&s->lock);
+  s->asked_us = g_get_monotonic_time ();
   s->open = nat_negotiator_send (s->negotiator, NAT_REQUEST_OPEN, NULL,
       s->config.role == NAT_ROLE_PUBLISHER ? &offer : NULL, token, s->config.timeout_ms,
       on_open_reply, s);
@@ -556,11 +414,10 @@ arm_retry (NatSession *s, NatCause *cause)
 {
   guint wait;
 
-  if (s->was_connected && s->connected_us != 0 &&
-      g_get_monotonic_time () - s->connected_us > STABLE_US) {
+  /* The first time after a connection that held. */
+  if (s->was_connected && g_get_monotonic_time () - s->connected_us > STABLE_US)
     nat_backoff_reset (&s->backoff);
-    s->was_connected = FALSE;
-  }
+  s->was_connected = FALSE;
   wait = nat_backoff_next (&s->backoff, nat_session_random ());
   wait = MAX (wait, s->retry_after_ms);
   s->retry_after_ms = 0;
@@ -688,6 +545,24 @@ nat_session_fail (NatSession *s, NatCause *cause)
   nat_session_feed (s, cause->final ? NAT_FSM_REFUSED : NAT_FSM_FAILED, cause);
 }
 
+void
+nat_session_renegotiate (NatSession *s)
+{
+  if (s->state != NAT_SESSION_NEGOTIATING || s->open == NULL)
+    return;
+  cancel_https (s);
+  nat_session_negotiate (s);
+}
+
+void
+nat_session_retry_now (NatSession *s)
+{
+  if (s->state != NAT_SESSION_WAITING)
+    return;
+  nat_backoff_reset (&s->backoff);
+  nat_session_timer_set (s->retry_timer, 0);
+}
+
 static void
 on_retry_timer (NatSession *s)
 {
@@ -737,8 +612,12 @@ nat_session_on_wishes (NatSession *s, guint wishes)
     on_token (s);
   if (wishes & NAT_WISH_DESCRIPTION)
     on_description (s);
-  if (wishes & NAT_WISH_TROUBLE)
+  if (wishes & NAT_WISH_TROUBLE) {
     nat_prober_hint (s->prober, g_get_monotonic_time ());
+    nat_session_net_look (s);
+  }
+  if ((wishes & NAT_WISH_QUEUED) && s->websocket != NULL)
+    nat_websocket_kick (s->websocket);
   if (wishes & NAT_WISH_SENT)
     nat_prober_sent (s->prober, nat_sender_last_us (&s->sender));
   nat_session_plan_probe (s);
@@ -750,12 +629,14 @@ void
 nat_session_run_begin (NatSession *s)
 {
   static const NatProberOps prober_ops = {on_prober_send, on_prober_event, on_prober_random};
-  static const NatUdpOps udp_ops = {on_datagrams, on_unreachable};
 
-  s->prober = nat_prober_new (s->config.role, s->epoch, &prober_ops, s);
-  s->udp = nat_udp_new (&s->config, s->context, &udp_ops, s);
+  s->prober = nat_prober_new (s->config.role, s->epoch.bytes, &prober_ops, s);
+  nat_session_path_begin (s);
+  nat_session_net_begin (s);
+  nat_session_size_begin (s);
   nat_backoff_init (&s->backoff, s->config.backoff_factor, s->config.backoff_max);
   nat_backoff_init (&s->sync_backoff, s->config.backoff_factor, s->config.backoff_max);
+  s->race_timer = nat_session_timer_new (s, nat_session_path_on_race_timer);
   s->probe_timer = nat_session_timer_new (s, on_probe_timer);
   s->retry_timer = nat_session_timer_new (s, on_retry_timer);
   s->renew_timer = nat_session_timer_new (s, nat_session_on_renew_timer);
@@ -763,23 +644,19 @@ nat_session_run_begin (NatSession *s)
   s->sync_timer = nat_session_timer_new (s, nat_session_sync_run);
 }
 
-static void
-timer_free (GSource **timer)
-{
-  g_source_destroy (*timer);
-  g_clear_pointer (timer, g_source_unref);
-}
-
 void
 nat_session_run_end (NatSession *s)
 {
-  timer_free (&s->probe_timer);
-  timer_free (&s->retry_timer);
-  timer_free (&s->renew_timer);
-  timer_free (&s->expiry_timer);
-  timer_free (&s->sync_timer);
+  nat_source_drop (&s->race_timer);
+  nat_source_drop (&s->probe_timer);
+  nat_source_drop (&s->retry_timer);
+  nat_source_drop (&s->renew_timer);
+  nat_source_drop (&s->expiry_timer);
+  nat_source_drop (&s->sync_timer);
   g_clear_pointer (&s->prober, nat_prober_free);
-  g_clear_pointer (&s->udp, nat_udp_free);
+  nat_session_size_end (s);
+  nat_session_net_end (s);
+  nat_session_path_end (s);
   g_clear_pointer (&s->srtcp, nat_srtcp_free);
   if (s->negotiator != NULL)
     nat_negotiator_cancel (s->negotiator);

@@ -7,6 +7,7 @@
 
 #include "natclient/cause.h"
 #include "natproto/crypto.h"
+#include "natproto/hex.h"
 #include "natproto/json.h"
 #include "natproto/token.h"
 
@@ -53,8 +54,7 @@ nat_session_sync_seen (NatSession *s, const guint8 boot_id[NAT_BOOT_ID_SIZE], gu
 
   if (!s->have_document)
     return;
-  for (guint i = 0; i < NAT_BOOT_ID_SIZE; i++)
-    g_snprintf (hex + 2 * i, 3, "%02x", boot_id[i]);
+  nat_hex_encode (boot_id, NAT_BOOT_ID_SIZE, hex);
   same_boot = strcmp (hex, s->document.boot_id) == 0;
   if (same_boot && version <= s->document.version && version != 0)
     return;
@@ -131,6 +131,8 @@ on_refusal (NatSession *s, NatCause *cause, guint want, guint retry_after_ms)
   } else if (!cause->final) {
     guint wait = nat_backoff_next (&s->sync_backoff, nat_session_random ());
 
+    if (cause->kind == NAT_CAUSE_SSRC_IN_USE)
+      NAT_SESSION_CALL (s, ssrc_in_use, cause);
     nat_cause_free (cause);
     retry_later (s, want, MAX (wait, retry_after_ms));
   } else if (cause->kind == NAT_CAUSE_PROTOCOL && want == NAT_WANT_DESCRIBE) {
@@ -169,6 +171,8 @@ on_background_reply (NatReply *reply, gpointer user)
   s->unknown = 0;
   nat_backoff_reset (&s->sync_backoff);
   nat_session_sync_take_document (s, reply->document);
+  if (reply->kind == NAT_REQUEST_DESCRIBE)
+    NAT_SESSION_CALL (s, described, s->background_description);
   check_renewal (s, reply->kind, old);
   if (s->in_doubt) {
     s->in_doubt = FALSE;
@@ -202,6 +206,7 @@ nat_session_sync_run (NatSession *s)
   g_mutex_lock (&s->lock);
   offer = s->description;
   offer.sdp = g_strdup (s->description.sdp);
+  s->background_description = s->description_serial;
   g_mutex_unlock (&s->lock);
   if (kind != NAT_REQUEST_DESCRIBE || offer.sdp != NULL) {
     token = nat_session_dup_token (s, &serial);

@@ -13,15 +13,32 @@ G_BEGIN_DECLS
 
 typedef struct _NatTrust NatTrust; /* a GObject */
 
-/* NULL: a setting cannot be used, *cause says which. */
-NatTrust *nat_trust_new (const NatSessionConfig *config, NatCause **cause);
+/* About a certificate that did not verify and is not pinned. */
+typedef gboolean (*NatAcceptFunc) (
+    GTlsCertificate *certificate, GTlsCertificateFlags errors, gpointer user);
+
+/* What a connection was shown. */
+typedef struct {
+  gboolean refused;
+  GTlsCertificateFlags errors;
+  char fingerprint[2 * NAT_SHA256_SIZE + 1]; /* hex */
+  char *issuer; /* who signed it, where that is somebody else; or NULL */
+} NatShown;
+void nat_shown_clear (NatShown *shown);
+
+/* NULL: a setting cannot be used, *cause says which. accept may be NULL. */
+NatTrust *nat_trust_new (
+    const NatSessionConfig *config, NatAcceptFunc accept, gpointer user, NatCause **cause);
+/* accept is not called any more. */
+void nat_trust_ask_nobody (NatTrust *trust);
 /* For whoever makes TLS connections; not owned by the caller. With a fingerprint nothing verifies in
  * it, so that every certificate comes to accept-certificate, one of a known authority too. */
 GTlsDatabase *nat_trust_database (NatTrust *trust);
-gboolean nat_trust_is_pinned (const NatTrust *trust);
-gboolean nat_trust_is_pin (const NatTrust *trust, const guint8 digest[NAT_SHA256_SIZE]);
-/* Of the certificate as it was sent. */
-gboolean nat_trust_digest (GTlsCertificate *certificate, guint8 digest[NAT_SHA256_SIZE]);
+/* The answer to accept-certificate. */
+gboolean nat_trust_accepts (
+    NatTrust *trust, GTlsCertificate *certificate, GTlsCertificateFlags errors, NatShown *shown);
+/* Of one that was refused; where is "host:port". Final. */
+NatCause *nat_trust_cause (const NatTrust *trust, const char *where, const NatShown *shown);
 /* To be called with every connection before it says anything. */
 void nat_trust_hide_literal (NatTrust *trust, GIOStream *connection);
 

@@ -10,6 +10,8 @@
 
 #include "natclient/cause.h"
 
+#define IPV4_AND_UDP     28 /* bytes of headers */
+#define IPV6_AND_UDP     48
 #define BATCHES_PER_TURN 8 /* timers and HTTPS get their turn in a flood too */
 
 typedef struct {
@@ -264,6 +266,15 @@ cause_of_family (const NatUdp *u)
       "bind-address %s is of another address family than all of the relay's UDP addresses.", text);
 }
 
+void
+nat_udp_add (NatUdp *u, guint8 family)
+{
+  const char *bound = u->config->bind_address;
+
+  if ((bound == NULL || *bound == '\0') && nat_udp_socket (u, family) == NULL)
+    open_port (u, &u->ports[family == 6 ? 1 : 0], family == 6, NULL);
+}
+
 NatCause *
 nat_udp_open (NatUdp *u, gboolean want_v4, gboolean want_v6)
 {
@@ -303,46 +314,83 @@ nat_udp_socket (const NatUdp *u, guint8 family)
   return u->ports[family == 6 ? 1 : 0].socket;
 }
 
-void
+gboolean
 nat_udp_send (NatUdp *u, const NatAddress *to, const guint8 *data, gsize len)
 {
   GSocket *socket = nat_udp_socket (u, to->family);
   g_autoptr (GSocketAddress) address = NULL;
-  GError *error = NULL;
+  g_autoptr (GError) error = NULL;
 
   if (socket == NULL)
-    return;
+    return TRUE;
   address = nat_udp_address (to);
   if (g_socket_send_to (socket, address, (const gchar *)data, len, NULL, &error) >= 0)
-    return;
+    return TRUE;
   /* The error of an earlier datagram is told to the next one, which then was not sent. */
   if (g_error_matches (error, G_IO_ERROR, G_IO_ERROR_CONNECTION_REFUSED))
-    g_socket_send_to (socket, address, (const gchar *)data, len, NULL, NULL);
-  g_error_free (error);
+    return g_socket_send_to (socket, address, (const gchar *)data, len, NULL, NULL) >= 0;
+  return g_error_matches (error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK) ||
+         g_error_matches (error, G_IO_ERROR, G_IO_ERROR_MESSAGE_TOO_LARGE);
 }
 
-/* The kernel's choice shows on a socket that is connected; ours must not be. */
+/* What the kernel would choose shows on a socket that is connected; ours must not be. NULL: no way there. */
+static GSocket *
+connected (const NatAddress *relay)
+{
+  GSocketFamily family = relay->family == 6 ? G_SOCKET_FAMILY_IPV6 : G_SOCKET_FAMILY_IPV4;
+  g_autoptr (GSocketAddress) remote = nat_udp_address (relay);
+  g_autoptr (GSocket) scout =
+      g_socket_new (family, G_SOCKET_TYPE_DATAGRAM, G_SOCKET_PROTOCOL_UDP, NULL);
+
+  if (scout == NULL || remote == NULL || !g_socket_connect (scout, remote, NULL, NULL))
+    return NULL;
+  return g_steal_pointer (&scout);
+}
+
+guint
+nat_udp_payload_max (const NatAddress *relay)
+{
+  gint mtu = 0;
+#ifdef IP_MTU
+  g_autoptr (GSocket) scout = connected (relay);
+  gboolean v6 = relay->family == 6;
+
+  if (scout == NULL || !g_socket_get_option (scout, v6 ? IPPROTO_IPV6 : IPPROTO_IP,
+                           v6 ? IPV6_MTU : IP_MTU, &mtu, NULL))
+    return 0;
+  mtu -= v6 ? IPV6_AND_UDP : IPV4_AND_UDP;
+#endif
+  return (guint)MAX (mtu, 0);
+}
+
+gboolean
+nat_udp_scout (const NatAddress *relay, NatAddress *local)
+{
+  g_autoptr (GSocket) scout = connected (relay);
+  g_autoptr (GSocketAddress) chosen = NULL;
+
+  memset (local, 0, sizeof *local);
+  if (scout == NULL)
+    return FALSE;
+  chosen = g_socket_get_local_address (scout, NULL);
+  address_of (chosen, local);
+  local->port = 0;
+  return local->family != 0;
+}
+
 void
 nat_udp_local (const NatUdp *u, const NatAddress *relay, NatAddress *local)
 {
   GSocket *socket = nat_udp_socket (u, relay->family);
-  g_autoptr (GSocketAddress) bound = NULL, chosen = NULL, remote = NULL;
-  g_autoptr (GSocket) scout = NULL;
-  guint16 port;
+  g_autoptr (GSocketAddress) bound = NULL;
+  NatAddress chosen;
 
   memset (local, 0, sizeof *local);
   if (socket == NULL || (bound = g_socket_get_local_address (socket, NULL)) == NULL)
     return;
   address_of (bound, local);
-  if (!nat_address_is_any (local))
+  if (!nat_address_is_any (local) || !nat_udp_scout (relay, &chosen))
     return;
-  port = local->port;
-  remote = nat_udp_address (relay);
-  scout = g_socket_new (
-      g_socket_get_family (socket), G_SOCKET_TYPE_DATAGRAM, G_SOCKET_PROTOCOL_UDP, NULL);
-  if (scout == NULL || !g_socket_connect (scout, remote, NULL, NULL))
-    return;
-  chosen = g_socket_get_local_address (scout, NULL);
-  address_of (chosen, local);
-  local->port = port;
+  chosen.port = local->port;
+  *local = chosen;
 }

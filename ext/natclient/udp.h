@@ -38,9 +38,17 @@ void nat_udp_free (NatUdp *u);
 NatCause *nat_udp_open (NatUdp *u, gboolean want_v4, gboolean want_v6);
 void nat_udp_close (NatUdp *u);
 GSocket *nat_udp_socket (const NatUdp *u, guint8 family); /* 4 or 6; NULL = none */
-void nat_udp_send (NatUdp *u, const NatAddress *to, const guint8 *data, gsize len);
+/* One of the other family besides those that are open, unless bind-address forbids it. */
+void nat_udp_add (NatUdp *u, guint8 family);
+/* FALSE: there is no way there, says the system. */
+gboolean nat_udp_send (NatUdp *u, const NatAddress *to, const guint8 *data, gsize len);
 /* Our own address as the kernel would choose it for this relay: y. */
 void nat_udp_local (const NatUdp *u, const NatAddress *relay, NatAddress *local);
+/* The same without a socket of ours, and without a port. FALSE: there is no way to the relay now. */
+gboolean nat_udp_scout (const NatAddress *relay, NatAddress *local);
+/* Bytes of the largest datagram that goes there in one piece, as far as the system knows: by the interface, or by ICMP;
+ * 0 = it does not know. */
+guint nat_udp_payload_max (const NatAddress *relay);
 
 GSocketAddress *nat_udp_address (const NatAddress *a);
 

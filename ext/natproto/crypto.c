@@ -16,8 +16,10 @@
 
 #include "natproto/error.h"
 
-#define HS256_KEY_MIN      32 /* RFC 7518 section 3.2: no shorter than the hash */
-#define JWS_SIGNATURE_SIZE 64 /* ES256 and EdDSA alike */
+#define HS256_KEY_MIN      32   /* RFC 7518 section 3.2: no shorter than the hash */
+#define JWS_SIGNATURE_SIZE 64   /* ES256 and EdDSA alike */
+#define RSA_BITS_MIN       2048 /* RFC 7518 section 3.3 */
+#define RSA_BITS_MAX       4096 /* a longer one only costs us time */
 
 static void
 must (int result, const char *what)
@@ -350,6 +352,21 @@ nat_sign_key_algorithm (NatSignKey *key)
   return key->algorithm;
 }
 
+void
+nat_sign_key_fingerprint (NatSignKey *key, guint8 out[NAT_SHA256_SIZE])
+{
+  static const char label[] = "natrelay fingerprint v1";
+  gnutls_datum_t der = {NULL, 0};
+
+  if (key->algorithm == NAT_SIGN_HS256) {
+    nat_crypto_hmac (key->secret, key->secret_len, label, sizeof label - 1, out);
+    return;
+  }
+  must (gnutls_pubkey_export2 (key->public_key, GNUTLS_X509_FMT_DER, &der), "a public key in DER");
+  nat_crypto_sha256 (der.data, der.size, out);
+  gnutls_free (der.data);
+}
+
 gboolean
 nat_sign_key_can_sign (NatSignKey *key)
 {
@@ -468,6 +485,84 @@ nat_sign_key_new_pem (const char *pem, GError **error)
   return g_steal_pointer (&key);
 }
 
+/* result: of the import. A point that is not on its curve is found here, not at the first token. */
+static NatSignKey *
+sign_key_from_numbers (NatSignKey *key, int result, GError **error)
+{
+  if (result >= 0)
+    result = gnutls_pubkey_verify_params (key->public_key);
+  if (gnutls_ok (result, "The numbers are no public key", error))
+    return key;
+  nat_sign_key_unref (key);
+  return NULL;
+}
+
+NatSignKey *
+nat_sign_key_new_p256 (const guint8 x[32], const guint8 y[32], GError **error)
+{
+  NatSignKey *key = sign_key_alloc (NAT_SIGN_ES256);
+  gnutls_datum_t dx = datum (x, 32), dy = datum (y, 32);
+
+  must (gnutls_pubkey_init (&key->public_key), "a public key");
+  return sign_key_from_numbers (key,
+      gnutls_pubkey_import_ecc_raw (key->public_key, GNUTLS_ECC_CURVE_SECP256R1, &dx, &dy), error);
+}
+
+NatSignKey *
+nat_sign_key_new_ed25519 (const guint8 x[32], GError **error)
+{
+  NatSignKey *key = sign_key_alloc (NAT_SIGN_EDDSA);
+  gnutls_datum_t dx = datum (x, 32);
+
+  must (gnutls_pubkey_init (&key->public_key), "a public key");
+  return sign_key_from_numbers (key,
+      gnutls_pubkey_import_ecc_raw (key->public_key, GNUTLS_ECC_CURVE_ED25519, &dx, NULL), error);
+}
+
+/* e: short, odd, and not 1, with which everything is a signature. */
+static gboolean
+rsa_exponent_is_sound (const guint8 *e, gsize e_len)
+{
+  guint64 value = 0;
+
+  if (e_len == 0 || e_len > sizeof value)
+    return FALSE;
+  for (gsize i = 0; i < e_len; i++)
+    value = value << 8 | e[i];
+  return value >= 3 && value % 2 == 1;
+}
+
+NatSignKey *
+nat_sign_key_new_rsa (const guint8 *n, gsize n_len, const guint8 *e, gsize e_len, GError **error)
+{
+  NatSignKey *key;
+  gnutls_datum_t dn, de = datum (e, e_len);
+  unsigned int bits = 0;
+
+  for (; n_len > 0 && *n == 0; n_len--)
+    n++;
+  if (n_len * 8 < RSA_BITS_MIN || n_len * 8 > RSA_BITS_MAX || n[n_len - 1] % 2 == 0 ||
+      !rsa_exponent_is_sound (e, e_len)) {
+    g_set_error (error, NAT_ERROR, NAT_ERROR_ARGUMENT,
+        "An RSA key must have %d to %d bits and an odd exponent above 1", RSA_BITS_MIN,
+        RSA_BITS_MAX);
+    return NULL;
+  }
+  dn = datum (n, n_len);
+  key = sign_key_alloc (NAT_SIGN_RS256);
+  must (gnutls_pubkey_init (&key->public_key), "a public key");
+  key =
+      sign_key_from_numbers (key, gnutls_pubkey_import_rsa_raw (key->public_key, &dn, &de), error);
+  if (key == NULL)
+    return NULL;
+  gnutls_pubkey_get_pk_algorithm (key->public_key, &bits);
+  if (bits >= RSA_BITS_MIN)
+    return key;
+  g_set_error (error, NAT_ERROR, NAT_ERROR_ARGUMENT, "An RSA key of %u bits is too weak", bits);
+  nat_sign_key_unref (key);
+  return NULL;
+}
+
 static NatSignKey *
 sign_key_generate_hmac (GError **error)
 {
@@ -487,6 +582,7 @@ nat_sign_key_generate (NatSignAlgorithm algorithm, GError **error)
   gnutls_pk_algorithm_t pk = GNUTLS_PK_EDDSA_ED25519;
   gnutls_ecc_curve_t curve = GNUTLS_ECC_CURVE_ED25519;
 
+  g_return_val_if_fail (algorithm != NAT_SIGN_RS256, NULL);
   if (algorithm == NAT_SIGN_HS256)
     return sign_key_generate_hmac (error);
   if (algorithm == NAT_SIGN_ES256) {
@@ -638,10 +734,12 @@ nat_sign_key_verify (
     nat_crypto_hmac (key->secret, key->secret_len, data, len, mac);
     return nat_crypto_equal (mac, sig, sizeof mac);
   }
+  s = datum (sig, sig_len);
+  if (key->algorithm == NAT_SIGN_RS256)
+    return gnutls_pubkey_verify_data2 (key->public_key, GNUTLS_SIGN_RSA_SHA256, 0, &d, &s) >= 0;
   if (sig_len != JWS_SIGNATURE_SIZE)
     return FALSE;
   if (key->algorithm == NAT_SIGN_ES256)
     return es256_verify (key, &d, sig);
-  s = datum (sig, sig_len);
   return gnutls_pubkey_verify_data2 (key->public_key, GNUTLS_SIGN_EDDSA_ED25519, 0, &d, &s) >= 0;
 }

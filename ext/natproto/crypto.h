@@ -77,22 +77,32 @@ typedef enum {
   NAT_SIGN_HS256,
   NAT_SIGN_ES256,
   NAT_SIGN_EDDSA, /* Ed25519 */
+  NAT_SIGN_RS256, /* only to verify, and only from nat_sign_key_new_rsa */
 } NatSignAlgorithm;
 typedef struct _NatSignKey NatSignKey; /* immutable; shared between threads */
 /* secret: at least 32 bytes */
 NatSignKey *nat_sign_key_new_hmac (gconstpointer secret, gsize len, GError **error);
 /* A public or (PKCS#8) private key in PEM: EC P-256 or Ed25519, anything else is refused. */
 NatSignKey *nat_sign_key_new_pem (const char *pem, GError **error);
+/* Public keys from their numbers, big-endian (RFC 7518 section 6): a point of P-256 (ES256); the 32 bytes of
+ * Ed25519; an RSA modulus of 2048 to 4096 bits with an odd exponent from 3 on (RS256). */
+NatSignKey *nat_sign_key_new_p256 (const guint8 x[32], const guint8 y[32], GError **error);
+NatSignKey *nat_sign_key_new_ed25519 (const guint8 x[32], GError **error);
+NatSignKey *nat_sign_key_new_rsa (
+    const guint8 *n, gsize n_len, const guint8 *e, gsize e_len, GError **error);
 NatSignKey *nat_sign_key_generate (NatSignAlgorithm algorithm, GError **error);
-/* Not for HS256. Whoever frees a private part wipes it first. */
+/* Not for HS256 and RS256. Whoever frees a private part wipes it first. */
 char *nat_sign_key_to_pem (NatSignKey *key, gboolean private_part, GError **error);
 NatSignAlgorithm nat_sign_key_algorithm (NatSignKey *key);
 gboolean nat_sign_key_can_sign (NatSignKey *key);
-/* JWS signatures: 32 bytes (HS256) or 64 bytes (ES256 as r||s, EdDSA). sig holds 64 bytes. */
+/* JWS signatures: 32 bytes (HS256) or 64 bytes (ES256 as r||s, EdDSA). sig holds 64 bytes. One of RS256 that is
+ * to be verified has as many bytes as the modulus. */
 gboolean nat_sign_key_sign (
     NatSignKey *key, gconstpointer data, gsize len, guint8 *sig, gsize *sig_len, GError **error);
 gboolean nat_sign_key_verify (
     NatSignKey *key, gconstpointer data, gsize len, const guint8 *sig, gsize sig_len);
+/* A hash that tells keys apart, and nothing of a secret: the same where the same signatures fit. */
+void nat_sign_key_fingerprint (NatSignKey *key, guint8 out[NAT_SHA256_SIZE]);
 NatSignKey *nat_sign_key_ref (NatSignKey *key);
 void nat_sign_key_unref (NatSignKey *key);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatSignKey, nat_sign_key_unref)

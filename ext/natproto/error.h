@@ -22,4 +22,8 @@ typedef enum {
   NAT_ERROR_CRYPTO,         /* the library refused; should not happen */
 } NatError;
 
+/* Sets error like g_set_error, in our domain. Always FALSE, for return statements. */
+gboolean nat_error_set (GError **error, NatError code, const char *format, ...)
+    G_GNUC_PRINTF (3, 4);
+
 G_END_DECLS

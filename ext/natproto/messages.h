@@ -22,6 +22,13 @@
 #define NAT_TRACKS_MAX      16  /* m= sections of one description */
 #define NAT_REALM           "natrelay"
 
+/* ---- WebSocket (RFC 6455): datagrams where UDP is blocked --------------- */
+#define NAT_WEBSOCKET_PATH     "/v1/websocket" /* the relay's; clients take the document's */
+#define NAT_WEBSOCKET_PATH_MAX 127             /* bytes */
+#define NAT_WEBSOCKET_PROTOCOL "natrelay.v1"   /* Sec-WebSocket-Protocol */
+#define NAT_WEBSOCKET_STRANGERS_US                                                                 \
+  (5 * G_USEC_PER_SEC) /* from the Upgrade to the first valid Binding */
+
 /* ---- Times ------------------------------------------------------------- */
 #define NAT_NONCE_LIFETIME_US   (30 * G_USEC_PER_SEC)
 #define NAT_CONSENT_US          (30 * G_USEC_PER_SEC) /* RFC 7675 section 5.1 */
@@ -95,4 +102,7 @@ typedef enum {
 #define NAT_LABEL_TICKET       "natrelay ticket v1"   /* secret -> AES-256-GCM key of tickets */
 #define NAT_LABEL_SRTCP_CLIENT "natrelay srtcp client to relay v1"
 #define NAT_LABEL_SRTCP_RELAY  "natrelay srtcp relay to client v1"
-#define NAT_LABEL_SFRAME       "natrelay sframe v1" /* media key -> base key of one SSRC */
+#define NAT_LABEL_SFRAME       "natrelay sframe v1"      /* media key -> base key of one SSRC */
+#define NAT_LABEL_PASSPHRASE   "natrelay passphrase v1"  /* salt of PBKDF2 */
+#define NAT_LABEL_END_TO_END   "natrelay end to end v1"  /* stretched passphrase -> media key */
+#define NAT_LABEL_DESCRIPTION  "natrelay description v1" /* stretched passphrase -> mac key */

@@ -8,104 +8,11 @@
 
 #include "natproto/crypto.h"
 #include "natproto/error.h"
+#include "natproto/framemarking.h"
 #include "natproto/json.h"
 #include "natproto/ticket.h"
 
-static gboolean malformed (GError **error, const char *format, ...) G_GNUC_PRINTF (2, 3);
-
-/* Always FALSE, for return statements. */
-static gboolean
-malformed (GError **error, const char *format, ...)
-{
-  g_autofree char *text = NULL;
-  va_list args;
-
-  va_start (args, format);
-  text = g_strdup_vprintf (format, args);
-  va_end (args);
-  g_set_error_literal (error, NAT_ERROR, NAT_ERROR_MALFORMED, text);
-  return FALSE;
-}
-
-/* ---- Stream names ------------------------------------------------------ */
-
-/* Steps over one segment of name characters; 0 if there is none, or it is "." or "..". */
-static gsize
-segment_length (const char *p)
-{
-  gsize n = 0;
-
-  while (g_ascii_isalnum (p[n]) || (p[n] != '\0' && strchr ("._~-", p[n]) != NULL))
-    n++;
-  if ((n == 1 && p[0] == '.') || (n == 2 && p[0] == '.' && p[1] == '.'))
-    return 0;
-  return n;
-}
-
-/* Length of "*" or "**" as a whole segment; 0 if it is neither. */
-static gsize
-star_length (const char *p)
-{
-  gsize n = strspn (p, "*");
-
-  return n <= 2 && (p[n] == '\0' || (p[n] == '/' && n == 1)) ? n : 0;
-}
-
-static gboolean
-path_valid (const char *p, gboolean stars)
-{
-  if (strlen (p) > NAT_STREAM_NAME_MAX)
-    return FALSE;
-  for (;; p++) {
-    gsize n = segment_length (p);
-
-    if (n == 0 && stars)
-      n = star_length (p);
-    if (n == 0)
-      return FALSE;
-    p += n;
-    if (*p == '\0')
-      return TRUE;
-    if (*p != '/')
-      return FALSE;
-  }
-}
-
-gboolean
-nat_stream_name_valid (const char *name)
-{
-  return path_valid (name, FALSE);
-}
-
-gboolean
-nat_stream_glob_valid (const char *glob)
-{
-  return path_valid (glob, TRUE);
-}
-
-/* Two pointers and no going back: '**' stands last, so that nothing is ever ambiguous. */
-gboolean
-nat_stream_glob_match (const char *glob, const char *name)
-{
-  if (!nat_stream_glob_valid (glob) || !nat_stream_name_valid (name))
-    return FALSE;
-  for (;;) {
-    gsize n = strcspn (name, "/"), g = strcspn (glob, "/");
-
-    if (strcmp (glob, "**") == 0)
-      return TRUE;
-    if (!(g == 1 && *glob == '*') && (g != n || memcmp (glob, name, n) != 0))
-      return FALSE;
-    glob += g;
-    name += n;
-    if (*name == '\0')
-      return *glob == '\0' || strcmp (glob, "/**") == 0;
-    if (*glob == '\0')
-      return FALSE;
-    glob++;
-    name++;
-  }
-}
+#define malformed(error, ...) nat_error_set (error, NAT_ERROR_MALFORMED, __VA_ARGS__)
 
 /* ---- SDP --------------------------------------------------------------- */
 
@@ -217,6 +124,34 @@ read_ssrc (NatTrack *track, guint section, const char *value, GError **error)
   return TRUE;
 }
 
+/* "3 URI" or "3/sendonly URI attributes" (RFC 8285 section 8): which id the frame marks have. One that the
+ * publisher does not send is none, and so is one that no packet can carry. */
+static void
+read_extmap (NatTrack *track, const char *value)
+{
+  gsize uri_len = strlen (NAT_FRAMEMARKING_URI);
+  guint64 id;
+
+  if (!read_number (&value, 255, &id) || g_str_has_prefix (value, "/recvonly ") ||
+      g_str_has_prefix (value, "/inactive "))
+    return;
+  value += strcspn (value, " ");
+  value += strspn (value, " ");
+  if (strncmp (value, NAT_FRAMEMARKING_URI, uri_len) == 0 &&
+      (value[uri_len] == '\0' || value[uri_len] == ' '))
+    track->framemarking_id = (guint8)id;
+}
+
+/* "96 ack ccfb" or "* ack ccfb" (RFC 8888 section 6). */
+static void
+read_feedback (NatTrack *track, const char *value)
+{
+  const char *kind = strchr (value, ' ');
+
+  if (kind != NULL && (strcmp (kind, " ack ccfb") == 0 || g_str_has_prefix (kind, " ack ccfb ")))
+    track->ccfb = TRUE;
+}
+
 static gboolean
 read_sdp_line (NatTracks *tracks, const char *line, GError **error)
 {
@@ -228,6 +163,10 @@ read_sdp_line (NatTracks *tracks, const char *line, GError **error)
     return read_rtpmap (track, tracks->n_tracks, line + strlen ("a=rtpmap:"), error);
   if (track != NULL && g_str_has_prefix (line, "a=ssrc:"))
     return read_ssrc (track, tracks->n_tracks, line + strlen ("a=ssrc:"), error);
+  if (track != NULL && g_str_has_prefix (line, "a=rtcp-fb:"))
+    read_feedback (track, line + strlen ("a=rtcp-fb:"));
+  if (track != NULL && g_str_has_prefix (line, "a=extmap:"))
+    read_extmap (track, line + strlen ("a=extmap:"));
   return TRUE;
 }
 
@@ -492,6 +431,21 @@ add_udp (JsonBuilder *b, const NatSessionDocument *d)
   json_builder_end_array (b);
 }
 
+static void
+add_streams (JsonBuilder *b, const NatSessionDocument *d)
+{
+  json_builder_set_member_name (b, "streams");
+  json_builder_begin_array (b);
+  for (guint i = 0; i < d->n_streams; i++) {
+    json_builder_begin_object (b);
+    nat_json_add_string (b, "stream", d->streams[i].name);
+    nat_json_add_string (b, "publisher", publisher_states[d->streams[i].publisher]);
+    add_description (b, &d->streams[i].description);
+    json_builder_end_object (b);
+  }
+  json_builder_end_array (b);
+}
+
 char *
 nat_session_document_to_json (const NatSessionDocument *d)
 {
@@ -503,12 +457,16 @@ nat_session_document_to_json (const NatSessionDocument *d)
   nat_json_add_string (b, "realm", d->realm);
   nat_json_add_string (b, "password", d->password);
   add_udp (b, d);
+  if (d->websocket[0] != '\0')
+    nat_json_add_string (b, "websocket", d->websocket);
   nat_json_add_integer (b, "keepalive-ms", d->keepalive_ms);
   nat_json_add_integer (b, "expires-s", d->expires_s);
   nat_json_add_string (b, "boot-id", d->boot_id);
   nat_json_add_integer (b, "version", d->version);
   nat_json_add_string (b, "publisher", publisher_states[d->publisher]);
   add_description (b, &d->description);
+  if (d->is_room)
+    add_streams (b, d);
   json_builder_end_object (b);
   return nat_json_builder_to_text (b);
 }
@@ -613,8 +571,33 @@ read_udp (NatSessionDocument *d, JsonObject *object, GError **error)
   return TRUE;
 }
 
+/* It goes into a request line as it is, and to the host that gave it: "//" would name another one. */
 static gboolean
-read_publisher (NatSessionDocument *d, JsonObject *object, GError **error)
+is_path (const char *text)
+{
+  return text[0] == '/' && text[1] != '/' &&
+         text[strspn (text, G_CSET_a_2_z G_CSET_A_2_Z G_CSET_DIGITS "/._~-")] == '\0';
+}
+
+static gboolean
+read_websocket (NatSessionDocument *d, JsonObject *object, GError **error)
+{
+  const char *path = NULL;
+
+  if (!nat_json_get_string (
+          object, "websocket", NAT_JSON_OPTIONAL, NAT_WEBSOCKET_PATH_MAX, &path, error))
+    return FALSE;
+  if (path == NULL)
+    return TRUE;
+  if (!is_path (path))
+    return malformed (error, "The JSON member \"websocket\" must be a path of the same host: one "
+                             "\"/\", then A-Z a-z 0-9 / . _ ~ -");
+  g_strlcpy (d->websocket, path, sizeof d->websocket);
+  return TRUE;
+}
+
+static gboolean
+read_publisher (NatPublisherState *publisher, JsonObject *object, GError **error)
 {
   const char *state;
 
@@ -622,12 +605,50 @@ read_publisher (NatSessionDocument *d, JsonObject *object, GError **error)
     return FALSE;
   for (guint i = 0; i < G_N_ELEMENTS (publisher_states); i++) {
     if (strcmp (publisher_states[i], state) == 0) {
-      d->publisher = i;
+      *publisher = i;
       return TRUE;
     }
   }
   return malformed (
       error, "The JSON member \"publisher\" must be \"none\", \"live\", \"grace\" or \"ended\"");
+}
+
+static gboolean
+read_stream (NatRoomStream *stream, JsonObject *object, GError **error)
+{
+  const char *name;
+
+  if (!nat_json_get_string (
+          object, "stream", NAT_JSON_REQUIRED, NAT_STREAM_NAME_MAX, &name, error) ||
+      !read_publisher (&stream->publisher, object, error))
+    return FALSE;
+  if (!nat_stream_name_valid (name))
+    return malformed (error, "The JSON member \"stream\" must be a stream name");
+  stream->name = g_strdup (name);
+  return read_description (&stream->description, object, NAT_JSON_OPTIONAL, error);
+}
+
+static gboolean
+read_streams (NatSessionDocument *d, JsonObject *object, GError **error)
+{
+  JsonArray *array = NULL;
+  JsonObject *item;
+
+  if (!nat_json_get_array (
+          object, "streams", NAT_JSON_OPTIONAL, NAT_ROOM_STREAMS_MAX, &array, error))
+    return FALSE;
+  if (array == NULL)
+    return TRUE;
+  d->is_room = TRUE;
+  d->streams = g_new0 (NatRoomStream, json_array_get_length (array) + 1);
+  while (d->n_streams < json_array_get_length (array)) {
+    guint i = d->n_streams++; /* what is read in part is freed with the rest */
+
+    if (!nat_json_array_object (array, i, "streams", &item, error) ||
+        !read_stream (&d->streams[i], item, error))
+      return FALSE;
+  }
+  return TRUE;
 }
 
 static gboolean
@@ -637,6 +658,7 @@ read_session (NatSessionDocument *d, JsonObject *object, GError **error)
   gint64 keepalive, version;
 
   if (!read_credentials (d, object, error) || !read_udp (d, object, error) ||
+      !read_websocket (d, object, error) ||
       !nat_json_get_integer (object, "keepalive-ms", NAT_JSON_REQUIRED, KEEPALIVE_MIN_MS,
           KEEPALIVE_MAX_MS, &keepalive, error) ||
       !nat_json_get_integer (
@@ -644,8 +666,9 @@ read_session (NatSessionDocument *d, JsonObject *object, GError **error)
       !nat_json_get_string (object, "boot-id", NAT_JSON_REQUIRED, 64, &boot_id, error) ||
       !nat_json_get_integer (
           object, "version", NAT_JSON_REQUIRED, 1, G_MAXUINT32, &version, error) ||
-      !read_publisher (d, object, error) ||
-      !read_description (&d->description, object, NAT_JSON_OPTIONAL, error))
+      !read_publisher (&d->publisher, object, error) ||
+      !read_description (&d->description, object, NAT_JSON_OPTIONAL, error) ||
+      !read_streams (d, object, error))
     return FALSE;
   if (!is_boot_id (boot_id))
     return malformed (
@@ -656,6 +679,21 @@ read_session (NatSessionDocument *d, JsonObject *object, GError **error)
   return TRUE;
 }
 
+static void
+wipe_streams (JsonObject *object)
+{
+  JsonNode *node = json_object_get_member (object, "streams");
+  JsonArray *array =
+      node != NULL && JSON_NODE_HOLDS_ARRAY (node) ? json_node_get_array (node) : NULL;
+
+  for (guint i = 0; array != NULL && i < json_array_get_length (array); i++) {
+    JsonNode *item = json_array_get_element (array, i);
+
+    if (JSON_NODE_HOLDS_OBJECT (item))
+      wipe_media_keys (json_node_get_object (item));
+  }
+}
+
 gboolean
 nat_session_document_from_json (NatSessionDocument *d, const char *json, gssize len, GError **error)
 {
@@ -663,12 +701,14 @@ nat_session_document_from_json (NatSessionDocument *d, const char *json, gssize 
   gboolean ok;
 
   memset (d, 0, sizeof *d);
-  object = nat_json_parse (json, len, NAT_DOCUMENT_MAX, "The relay's session document", error);
+  object =
+      nat_json_parse (json, len, NAT_SESSION_DOCUMENT_MAX, "The relay's session document", error);
   if (object == NULL)
     return FALSE;
   ok = read_session (d, object, error);
   nat_json_wipe_string (object, "password");
   wipe_media_keys (object);
+  wipe_streams (object);
   if (!ok)
     nat_session_document_clear (d);
   return ok;
@@ -678,6 +718,11 @@ void
 nat_session_document_clear (NatSessionDocument *d)
 {
   nat_description_clear (&d->description);
+  for (guint i = 0; i < d->n_streams; i++) {
+    nat_description_clear (&d->streams[i].description);
+    g_free (d->streams[i].name);
+  }
+  g_free (d->streams);
   g_free (d->username);
   nat_crypto_wipe (d, sizeof *d);
 }
@@ -686,52 +731,4 @@ void
 nat_session_etag (const char *boot_id, guint32 version, char *out)
 {
   g_snprintf (out, 64, "\"%s-%u\"", boot_id, version);
-}
-
-/* ---- Problems ---------------------------------------------------------- */
-
-char *
-nat_problem_to_json (guint status, const char *type, const char *title, const char *detail)
-{
-  g_autoptr (JsonBuilder) b = json_builder_new ();
-
-  json_builder_begin_object (b);
-  nat_json_add_string (b, "type", type);
-  nat_json_add_string (b, "title", title);
-  nat_json_add_integer (b, "status", status);
-  if (detail != NULL)
-    nat_json_add_string (b, "detail", detail);
-  json_builder_end_object (b);
-  return nat_json_builder_to_text (b);
-}
-
-gboolean
-nat_problem_from_json (NatProblem *p, const char *json, gssize len)
-{
-  g_autoptr (JsonObject) object = NULL;
-  const char *type, *title, *detail = NULL;
-  gint64 status;
-
-  memset (p, 0, sizeof *p);
-  object = nat_json_parse (json, len, NAT_DOCUMENT_MAX, "The problem document", NULL);
-  if (object == NULL ||
-      !nat_json_get_string (object, "type", NAT_JSON_REQUIRED, NAT_DOCUMENT_MAX, &type, NULL) ||
-      !nat_json_get_string (object, "title", NAT_JSON_REQUIRED, NAT_DOCUMENT_MAX, &title, NULL) ||
-      !nat_json_get_string (object, "detail", NAT_JSON_OPTIONAL, NAT_DOCUMENT_MAX, &detail, NULL) ||
-      !nat_json_get_integer (object, "status", NAT_JSON_REQUIRED, 100, 599, &status, NULL))
-    return FALSE;
-  p->status = status;
-  p->type = g_strdup (type);
-  p->title = g_strdup (title);
-  p->detail = g_strdup (detail);
-  return TRUE;
-}
-
-void
-nat_problem_clear (NatProblem *p)
-{
-  g_free (p->type);
-  g_free (p->title);
-  g_free (p->detail);
-  memset (p, 0, sizeof *p);
 }

@@ -11,32 +11,32 @@
 #include "natproto/address.h"
 #include "natproto/messages.h"
 #include "natproto/sframekeys.h"
+#include "natproto/streamname.h"
 
 G_BEGIN_DECLS
 
-#define NAT_DOCUMENT_MAX      (64 * 1024) /* bytes of JSON */
+#define NAT_DOCUMENT_MAX (64 * 1024) /* bytes of JSON */
+#define NAT_SESSION_DOCUMENT_MAX                                                                   \
+  (512 * 1024) /* bytes of JSON: that of a session, which may have many streams */
+#define NAT_ROOM_STREAMS_MAX                                                                       \
+  64 /* streams that one pattern gives; those that came later wait for a place */
 #define NAT_MEDIA_KEYS_MAX    4
 #define NAT_UDP_ADDRESSES_MAX 8
-
-/* One or more segments of [A-Za-z0-9._~-] joined by '/', at most NAT_STREAM_NAME_MAX bytes;
- * "." and ".." alone are no segments (HTTP software would resolve them). */
-gboolean nat_stream_name_valid (const char *name);
-/* '*' is one segment, '**' any number and only as the last. Other text is literal. */
-gboolean nat_stream_glob_valid (const char *glob);
-gboolean nat_stream_glob_match (const char *glob, const char *name);
 
 /* What one m= section says that the relay must know. */
 typedef struct {
   guint32 ssrc; /* of a=ssrc; 0 = not announced */
   guint8 payload_type;
-  guint32 clock_rate; /* Hz */
-  char media[8];      /* "video", "audio", or "applica"tion cut */
+  guint32 clock_rate;     /* Hz */
+  char media[8];          /* "video", "audio", or "applica"tion cut */
+  gboolean ccfb;          /* of a=rtcp-fb: it wants congestion control feedback (RFC 8888) */
+  guint8 framemarking_id; /* of a=extmap (framemarking.h); 0 = packets are not marked */
 } NatTrack;
 typedef struct {
   guint n_tracks;
   NatTrack tracks[NAT_TRACKS_MAX];
 } NatTracks;
-/* Reads m=, a=rtpmap and a=ssrc of an SDP (RFC 8866); static payload types have their clock rates.
+/* Reads m=, a=rtpmap, a=ssrc and a=extmap of an SDP (RFC 8866, 5576, 8285); static payload types have their clock rates.
  * Every m= section must announce one SSRC and SSRCs must differ. */
 gboolean nat_tracks_from_sdp (NatTracks *tracks, const char *sdp, GError **error);
 
@@ -51,6 +51,7 @@ char *nat_description_to_json (const NatDescription *d);
 gboolean nat_description_from_json (
     NatDescription *d, const char *json, gssize len, GError **error);
 void nat_description_clear (NatDescription *d); /* wipes keys; safe on zeroed memory */
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (NatDescription, nat_description_clear)
 
 typedef enum {
   NAT_PUBLISHER_NONE, /* none yet, or gone and its grace over */
@@ -58,6 +59,13 @@ typedef enum {
   NAT_PUBLISHER_GRACE, /* gone, its place kept */
   NAT_PUBLISHER_ENDED, /* ended by DELETE (EOS), grace over */
 } NatPublisherState;
+
+/* One stream of many. */
+typedef struct {
+  char *name;
+  NatPublisherState publisher; /* live, or grace */
+  NatDescription description;  /* sdp NULL: the relay was restarted and does not know it yet */
+} NatRoomStream;
 
 /* The session's document: answer to POST (201), GET and PUT (200). */
 typedef struct {
@@ -67,16 +75,20 @@ typedef struct {
   char password[NAT_PASSWORD_TEXT + 1];
   NatAddress udp[NAT_UDP_ADDRESSES_MAX];
   guint n_udp;
-  guint keepalive_ms;                     /* 250..60000 */
-  gint64 expires_s;                       /* seconds from now until the username's end */
-  char boot_id[2 * NAT_BOOT_ID_SIZE + 1]; /* hex */
+  char websocket[NAT_WEBSOCKET_PATH_MAX + 1]; /* where HTTPS itself was reached; "": none */
+  guint keepalive_ms;                         /* 250..60000 */
+  gint64 expires_s;                           /* seconds from now until the username's end */
+  char boot_id[2 * NAT_BOOT_ID_SIZE + 1];     /* hex */
   guint32 version; /* of description and publisher state; never 0 in an answer */
   NatPublisherState publisher;
   NatDescription description; /* sdp NULL: no publisher yet. Keys only for subscribers */
+  gboolean is_room;           /* the session is a pattern's: */
+  NatRoomStream *streams;     /* what it matches now; owned */
+  guint n_streams;
 } NatSessionDocument;
-/* "members" of the JSON: session, username, realm, password, udp [{address, port}], keepalive-ms,
- * expires-s, boot-id, version, publisher ("none", "live", "grace", "ended"), sdp, media-keys [{kid,
- * cipher-suite, key}]. kid and cipher-suite ("AES_128_GCM_SHA256_128"...) as RFC 9605 names them. */
+/* "members" of the JSON: session, username, realm, password, udp [{address, port}], websocket,
+ * keepalive-ms, expires-s, boot-id, version, publisher ("none", "live", "grace", "ended"), sdp, media-keys [{kid,
+ * cipher-suite, key}], streams [{stream, publisher, sdp, media-keys}]. kid and cipher-suite ("AES_128_GCM_SHA256_128"...) as RFC 9605 names them. */
 /* Holds password and keys, as above. */
 char *nat_session_document_to_json (const NatSessionDocument *d);
 gboolean nat_session_document_from_json (

@@ -13,6 +13,7 @@
 #define REPORT_SIZE      24
 #define REPORTS_MAX      31 /* the count has five bits */
 #define FEEDBACK_SIZE    12 /* header, sender's SSRC, media source's SSRC */
+#define NACK_SIZE        4  /* one entry */
 
 /* ---- Walk -------------------------------------------------------------- */
 
@@ -158,6 +159,19 @@ nat_rtcp_report_block (const NatRtcpPacket *packet, guint index, NatRtcpReportBl
   return TRUE;
 }
 
+gboolean
+nat_rtcp_nack_entry (const NatRtcpPacket *packet, guint index, NatRtcpNackEntry *entry)
+{
+  gsize at = FEEDBACK_SIZE + (gsize)index * NACK_SIZE;
+
+  if (packet->type != NAT_RTCP_RTPFB || packet->count != NAT_RTCP_FMT_NACK ||
+      packet->len < at + NACK_SIZE)
+    return FALSE;
+  entry->first = nat_read_u16 (packet->data + at);
+  entry->following = nat_read_u16 (packet->data + at + 2);
+  return TRUE;
+}
+
 /* ---- Writers ----------------------------------------------------------- */
 
 /* size: of the whole packet, a multiple of 4. */
@@ -220,6 +234,47 @@ nat_rtcp_write_pli (guint8 *buf, gsize cap, guint32 sender_ssrc, guint32 media_s
   write_header (buf, NAT_RTCP_PSFB, NAT_RTCP_FMT_PLI, FEEDBACK_SIZE, sender_ssrc);
   nat_write_u32 (buf + 8, media_ssrc);
   return FEEDBACK_SIZE;
+}
+
+/* How many of seqs, the first included, one entry holds; their bits are set in *following. */
+static guint
+gather (const guint16 *seqs, guint n, guint16 *following)
+{
+  guint i;
+
+  *following = 0;
+  for (i = 1; i < n; i++) {
+    guint16 ahead = (guint16)(seqs[i] - seqs[0]);
+
+    if (ahead == 0 || ahead > 16)
+      break;
+    *following |= (guint16)(1 << (ahead - 1));
+  }
+  return i;
+}
+
+gsize
+nat_rtcp_write_nack (guint8 *buf, gsize cap, guint32 sender_ssrc, guint32 media_ssrc,
+    const guint16 *seqs, guint *n_seqs)
+{
+  gsize size = FEEDBACK_SIZE;
+  guint done = 0;
+
+  while (done < *n_seqs && size + NACK_SIZE <= cap) {
+    guint16 following;
+    guint n = gather (seqs + done, *n_seqs - done, &following);
+
+    nat_write_u16 (buf + size, seqs[done]);
+    nat_write_u16 (buf + size + 2, following);
+    size += NACK_SIZE;
+    done += n;
+  }
+  *n_seqs = done;
+  if (done == 0)
+    return 0;
+  write_header (buf, NAT_RTCP_RTPFB, NAT_RTCP_FMT_NACK, size, sender_ssrc);
+  nat_write_u32 (buf + 8, media_ssrc);
+  return size;
 }
 
 gsize

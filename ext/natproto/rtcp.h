@@ -62,11 +62,22 @@ typedef struct {
 gboolean nat_rtcp_report_block (
     const NatRtcpPacket *packet, guint index, NatRtcpReportBlock *block);
 
+/* Generic NACK (RFC 4585 section 6.2.1): an entry asks for packet first, and for first + 1 + i where
+ * bit i of following is set. */
+typedef struct {
+  guint16 first, following;
+} NatRtcpNackEntry;
+/* The index-th entry of an RTPFB of FMT 1. */
+gboolean nat_rtcp_nack_entry (const NatRtcpPacket *packet, guint index, NatRtcpNackEntry *entry);
+
 /* Writers: return bytes written, 0 if cap is too small. */
 gsize nat_rtcp_write_rr (guint8 *buf, gsize cap, guint32 sender_ssrc,
     const NatRtcpReportBlock *blocks, guint n_blocks); /* at most 31 */
 gsize nat_rtcp_write_sdes_cname (guint8 *buf, gsize cap, guint32 ssrc, const char *cname);
 gsize nat_rtcp_write_pli (guint8 *buf, gsize cap, guint32 sender_ssrc, guint32 media_ssrc);
+/* seqs: in the order of the circle, none twice. As many as fit into cap; *n_seqs becomes that number. */
+gsize nat_rtcp_write_nack (guint8 *buf, gsize cap, guint32 sender_ssrc, guint32 media_ssrc,
+    const guint16 *seqs, guint *n_seqs);
 gsize nat_rtcp_write_bye (guint8 *buf, gsize cap, guint32 ssrc);
 
 G_END_DECLS

@@ -239,7 +239,7 @@ nat_stun_mapped_address (const NatStunMessage *msg, NatAddress *out)
 {
   const NatStunSlice *slice = &msg->xor_mapped_address;
   gsize size;
-  guint8 ip[16];
+  guint8 ip[16] = {0};
 
   memset (out, 0, sizeof *out);
   if (slice->data == NULL || slice->len < 4)
@@ -248,7 +248,8 @@ nat_stun_mapped_address (const NatStunMessage *msg, NatAddress *out)
   if (!(slice->data[1] == 1 && size == 4) && !(slice->data[1] == 2 && size == 16))
     return FALSE;
   memcpy (ip, slice->data + 4, size);
-  mask_address (ip, size, msg->bytes);
+  mask_address (ip, sizeof ip,
+      msg->bytes); /* all of it: a size that varies makes compilers see an overflow */
   return nat_address_from_ip (
       out, ip, size, nat_read_u16 (slice->data + 2) ^ (NAT_STUN_MAGIC_COOKIE >> 16));
 }

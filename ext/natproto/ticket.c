@@ -9,10 +9,10 @@
 #include "natproto/bytes.h"
 #include "natproto/crypto.h"
 
-/* The bytes under the seal: format 1, then the fields of NatTicket in its order, integers
+/* The bytes under the seal: format 2, then the fields of NatTicket in its order, integers
  * big-endian, the two texts at the end, each with its length in front. */
-#define FORMAT      1
-#define FIXED_SIZE  (1 + NAT_SESSION_ID_SIZE + 1 + 4 + 8 + 8 + 4 + 1)
+#define FORMAT      2
+#define FIXED_SIZE  (1 + NAT_SESSION_ID_SIZE + 1 + 4 + 8 + 8 + 4 + 4 + 1 + NAT_VOUCHER_SIZE)
 #define SUBJECT_MAX (sizeof ((NatTicket *)NULL)->subject - 1)
 #define PLAIN_MAX   (FIXED_SIZE + 1 + SUBJECT_MAX + 1 + NAT_STREAM_NAME_MAX)
 
@@ -158,7 +158,10 @@ pack (const NatTicket *t, guint8 plain[PLAIN_MAX])
   p = put (p, (guint64)MIN (t->expires_s, t->token_expires_s), 8);
   p = put (p, (guint64)t->token_expires_s, 8);
   p = put (p, t->max_kbps, 4);
+  p = put (p, t->max_packets, 4);
   p = put (p, t->takeover != 0, 1);
+  memcpy (p, t->voucher.bytes, NAT_VOUCHER_SIZE);
+  p += NAT_VOUCHER_SIZE;
   p = put_text (p, t->subject, SUBJECT_MAX);
   p = put_text (p, t->stream, NAT_STREAM_NAME_MAX);
   return (gsize)(p - plain);
@@ -180,7 +183,10 @@ unpack (NatTicket *t, const guint8 *plain, gsize len)
   t->expires_s = (gint64)get (&p, 8);
   t->token_expires_s = (gint64)get (&p, 8);
   t->max_kbps = (guint32)get (&p, 4);
+  t->max_packets = (guint32)get (&p, 4);
   t->takeover = (guint8)get (&p, 1);
+  memcpy (t->voucher.bytes, p, NAT_VOUCHER_SIZE);
+  p += NAT_VOUCHER_SIZE;
   return (t->role == NAT_ROLE_PUBLISHER || t->role == NAT_ROLE_SUBSCRIBER) &&
          get_text (&p, end, t->subject, SUBJECT_MAX) &&
          get_text (&p, end, t->stream, NAT_STREAM_NAME_MAX) && p == end;
@@ -261,6 +267,12 @@ nat_ticket_password (NatSecrets *s, guint32 number, const guint8 session_id[NAT_
 }
 
 /* ---- The id as text ---------------------------------------------------- */
+
+gboolean
+nat_subject_is_named (const char *subject)
+{
+  return *subject != '\0' && !g_str_has_prefix (subject, NAT_SUBJECT_OF_TOKEN);
+}
 
 void
 nat_session_id_to_text (const guint8 id[NAT_SESSION_ID_SIZE], char text[NAT_SESSION_ID_TEXT + 1])

@@ -9,6 +9,7 @@
 
 #include <glib.h>
 #include "natproto/messages.h"
+#include "natproto/voucher.h"
 
 G_BEGIN_DECLS
 
@@ -21,8 +22,10 @@ typedef struct {
   gint64 expires_s;        /* Unix time: the ticket's end, never after token_expires_s */
   gint64 token_expires_s;  /* Unix time: the permission's end; G_MAXINT64 = never */
   guint32 max_kbps;        /* 0 = no limit */
+  guint32 max_packets;     /* a second; 0 = no limit */
   guint8 takeover;         /* the token allowed to take a stream over */
-  char subject[65];        /* the token's subject, cut; "" = none */
+  NatVoucher voucher;      /* what let the session in */
+  char subject[65];        /* the token's subject, cut; "" = none; see nat_subject_is_named */
   char stream[NAT_STREAM_NAME_MAX + 1];
 } NatTicket;
 
@@ -49,6 +52,11 @@ NatTicketStatus nat_ticket_open (
 /* The session's password as text, from secret number and session id. FALSE: no such secret. */
 gboolean nat_ticket_password (NatSecrets *s, guint32 number,
     const guint8 session_id[NAT_SESSION_ID_SIZE], char password[NAT_PASSWORD_TEXT + 1]);
+
+/* Whether a ticket's subject is somebody's name: not that of a token without one, which has NAT_SUBJECT_OF_TOKEN and
+ * a hash instead, and may be in many hands. */
+#define NAT_SUBJECT_OF_TOKEN "token:"
+gboolean nat_subject_is_named (const char *subject);
 
 void nat_session_id_to_text (
     const guint8 id[NAT_SESSION_ID_SIZE], char text[NAT_SESSION_ID_TEXT + 1]);

@@ -8,9 +8,9 @@
 
 #include "natproto/error.h"
 #include "natproto/json.h"
-#include "natproto/negotiation.h"
+#include "natproto/streamname.h"
 
-#define SIGNATURE_MAX 64
+#define SIGNATURE_MAX 512 /* RS256 with 4096 bits */
 #define GLOBS_MAX     64
 #define TEXT_MAX      255 /* bytes of sub, jti and kid */
 
@@ -24,11 +24,21 @@ nat_token_clear (NatToken *t)
   memset (t, 0, sizeof *t);
 }
 
+void
+nat_token_copy (NatToken *to, const NatToken *from)
+{
+  *to = *from;
+  to->subject = g_strdup (from->subject);
+  to->id = g_strdup (from->id);
+  to->publish = g_strdupv (from->publish);
+  to->subscribe = g_strdupv (from->subscribe);
+}
+
 static gboolean
-any_matches (char **globs, const char *stream)
+any_covers (char **globs, const char *stream)
 {
   for (; globs != NULL && *globs != NULL; globs++) {
-    if (nat_stream_glob_match (*globs, stream))
+    if (nat_stream_glob_covers (*globs, stream))
       return TRUE;
   }
   return FALSE;
@@ -37,13 +47,13 @@ any_matches (char **globs, const char *stream)
 gboolean
 nat_token_may_publish (const NatToken *t, const char *stream)
 {
-  return any_matches (t->publish, stream);
+  return nat_stream_name_valid (stream) && any_covers (t->publish, stream);
 }
 
 gboolean
 nat_token_may_subscribe (const NatToken *t, const char *stream)
 {
-  return any_matches (t->subscribe, stream);
+  return any_covers (t->subscribe, stream);
 }
 
 /* ---- Keys -------------------------------------------------------------- */
@@ -51,6 +61,7 @@ nat_token_may_subscribe (const NatToken *t, const char *stream)
 typedef struct {
   char *kid; /* NULL: has none */
   NatSignKey *key;
+  NatVoucher voucher;
 } Entry;
 
 struct _NatTokenKeys {
@@ -76,12 +87,51 @@ nat_token_keys_new (void)
   return keys;
 }
 
+gboolean
+nat_token_keys_vouch (NatTokenKeys *keys, const NatVoucher *voucher)
+{
+  for (guint i = 0; i < keys->entries->len; i++) {
+    if (nat_voucher_equal (&g_array_index (keys->entries, Entry, i).voucher, voucher))
+      return TRUE;
+  }
+  return FALSE;
+}
+
+gboolean
+nat_token_keys_know (NatTokenKeys *keys, const char *kid)
+{
+  for (guint i = 0; i < keys->entries->len; i++) {
+    if (g_strcmp0 (g_array_index (keys->entries, Entry, i).kid, kid) == 0)
+      return TRUE;
+  }
+  return FALSE;
+}
+
+guint
+nat_token_keys_n (NatTokenKeys *keys)
+{
+  return keys->entries->len;
+}
+
 void
 nat_token_keys_add (NatTokenKeys *keys, const char *kid, NatSignKey *key)
 {
   Entry entry = {g_strdup (kid), nat_sign_key_ref (key)};
+  guint8 fingerprint[NAT_SHA256_SIZE];
 
+  nat_sign_key_fingerprint (key, fingerprint);
+  nat_voucher_make (&entry.voucher, NAT_VOUCHER_KEY, fingerprint, sizeof fingerprint);
   g_array_append_val (keys->entries, entry);
+}
+
+void
+nat_token_keys_add_all (NatTokenKeys *keys, NatTokenKeys *more)
+{
+  for (guint i = 0; i < more->entries->len; i++) {
+    const Entry *entry = &g_array_index (more->entries, Entry, i);
+
+    nat_token_keys_add (keys, entry->kid, entry->key);
+  }
 }
 
 void
@@ -101,6 +151,7 @@ algorithm_name (NatSignAlgorithm algorithm)
   case NAT_SIGN_HS256: return "HS256";
   case NAT_SIGN_ES256: return "ES256";
   case NAT_SIGN_EDDSA: return "EdDSA";
+  case NAT_SIGN_RS256: return "RS256";
   }
   g_return_val_if_reached ("");
 }
@@ -163,8 +214,8 @@ header_to_json (const char *kid, NatSignKey *key)
   return nat_json_builder_to_text (b);
 }
 
-static char *
-claims_to_json (const NatToken *t)
+char *
+nat_token_to_claims (const NatToken *t)
 {
   g_autoptr (JsonBuilder) b = json_builder_new ();
 
@@ -182,6 +233,8 @@ claims_to_json (const NatToken *t)
   add_flag (b, "takeover", t->takeover);
   if (t->max_kbps > 0)
     nat_json_add_integer (b, "max-kbps", t->max_kbps);
+  if (t->max_packets > 0)
+    nat_json_add_integer (b, "max-packets", t->max_packets);
   json_builder_end_object (b);
   return nat_json_builder_to_text (b);
 }
@@ -224,7 +277,7 @@ nat_token_sign (const NatToken *t, const char *kid, NatSignKey *key, GError **er
   if (!check_signable (t, kid, error))
     return NULL;
   header = header_to_json (kid, key);
-  claims = claims_to_json (t);
+  claims = nat_token_to_claims (t);
   append_base64url (text, header, strlen (header));
   g_string_append_c (text, '.');
   append_base64url (text, claims, strlen (claims));
@@ -336,8 +389,9 @@ typedef enum {
   VERIFIED,
 } Verdict;
 
+/* VERIFIED: *voucher is the key that fits. */
 static Verdict
-try_keys (const Parts *p, NatTokenKeys *keys, const char *alg, const char *kid)
+try_keys (const Parts *p, NatTokenKeys *keys, const char *alg, const char *kid, NatVoucher *voucher)
 {
   Verdict best = NO_SUCH_KID;
 
@@ -350,22 +404,24 @@ try_keys (const Parts *p, NatTokenKeys *keys, const char *alg, const char *kid)
     if (strcmp (alg, algorithm_name (nat_sign_key_algorithm (entry->key))) != 0)
       verdict = OTHER_ALGORITHM;
     else if (p->signature_len >= 0 && nat_sign_key_verify (entry->key, p->text, p->signed_len,
-                                          p->signature, p->signature_len))
+                                          p->signature, p->signature_len)) {
+      *voucher = entry->voucher;
       return VERIFIED;
+    }
     best = MAX (best, verdict);
   }
   return best;
 }
 
 static gboolean
-check_signature (const Parts *p, NatTokenKeys *keys, GError **error)
+check_signature (const Parts *p, NatTokenKeys *keys, NatVoucher *voucher, GError **error)
 {
   g_autoptr (JsonObject) header = NULL;
   const char *alg, *kid = NULL, *why;
 
   if (!read_header (p->header, &alg, &kid, &header, error))
     return FALSE;
-  switch (try_keys (p, keys, alg, kid)) {
+  switch (try_keys (p, keys, alg, kid, voucher)) {
   case VERIFIED: return TRUE;
   case BAD_SIGNATURE:
     why = "its signature does not fit; it was changed, or another key made it";
@@ -454,7 +510,7 @@ static gboolean
 read_claims (NatToken *t, JsonObject *object, GError **error)
 {
   const char *subject = NULL, *id = NULL;
-  gint64 max_kbps = 0;
+  gint64 max_kbps = 0, max_packets = 0;
 
   if (!nat_json_get_string (object, "sub", NAT_JSON_OPTIONAL, TEXT_MAX, &subject, error) ||
       !nat_json_get_string (object, "jti", NAT_JSON_OPTIONAL, TEXT_MAX, &id, error) ||
@@ -466,16 +522,19 @@ read_claims (NatToken *t, JsonObject *object, GError **error)
       !nat_json_get_boolean (object, "admin", NAT_JSON_OPTIONAL, &t->admin, error) ||
       !nat_json_get_boolean (object, "takeover", NAT_JSON_OPTIONAL, &t->takeover, error) ||
       !nat_json_get_integer (
-          object, "max-kbps", NAT_JSON_OPTIONAL, 0, G_MAXUINT32, &max_kbps, error))
+          object, "max-kbps", NAT_JSON_OPTIONAL, 0, G_MAXUINT32, &max_kbps, error) ||
+      !nat_json_get_integer (
+          object, "max-packets", NAT_JSON_OPTIONAL, 0, G_MAXUINT32, &max_packets, error))
     return FALSE;
   t->subject = g_strdup (subject);
   t->id = g_strdup (id);
   t->max_kbps = max_kbps;
+  t->max_packets = max_packets;
   return TRUE;
 }
 
-static gboolean
-check_times (const NatToken *t, gint64 now_s, GError **error)
+gboolean
+nat_token_in_force (const NatToken *t, gint64 now_s, GError **error)
 {
   if (t->expires_s != G_MAXINT64 && now_s > t->expires_s + NAT_TOKEN_LEEWAY_S) {
     g_set_error_literal (error, NAT_ERROR, NAT_ERROR_EXPIRED,
@@ -491,22 +550,44 @@ check_times (const NatToken *t, gint64 now_s, GError **error)
   return TRUE;
 }
 
+static void
+set_boundless (NatToken *t)
+{
+  memset (t, 0, sizeof *t);
+  t->expires_s = G_MAXINT64;
+  t->not_before_s = G_MININT64;
+}
+
+gboolean
+nat_token_from_claims (NatToken *t, const char *json, GError **error)
+{
+  g_autoptr (JsonObject) claims = NULL;
+
+  set_boundless (t);
+  claims = nat_json_parse (json, -1, NAT_TOKEN_MAX, "The claims", error);
+  if (claims != NULL && read_claims (t, claims, error))
+    return TRUE;
+  nat_token_clear (t);
+  return FALSE;
+}
+
 gboolean
 nat_token_verify (NatToken *t, const char *text, NatTokenKeys *keys, gint64 now_s, GError **error)
 {
   g_autoptr (JsonObject) claims = NULL;
   g_auto (Parts) p = {0};
+  NatVoucher voucher;
   gboolean ok;
 
-  memset (t, 0, sizeof *t);
-  t->expires_s = G_MAXINT64;
-  t->not_before_s = G_MININT64;
-  if (!split (&p, text, error) || !check_signature (&p, keys, error))
+  set_boundless (t);
+  if (!split (&p, text, error) || !check_signature (&p, keys, &voucher, error))
     return FALSE;
   claims = nat_json_parse (p.claims, -1, NAT_TOKEN_MAX, "The access token's content", error);
   ok = claims != NULL && check_audience (claims, error) && read_claims (t, claims, error) &&
-       check_times (t, now_s, error);
-  if (!ok)
+       nat_token_in_force (t, now_s, error);
+  if (ok)
+    t->voucher = voucher;
+  else
     nat_token_clear (t);
   return ok;
 }

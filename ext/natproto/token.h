@@ -3,11 +3,12 @@
  */
 #pragma once
 
-/* Access tokens: JWT (RFC 7519) as JWS compact, signed with EdDSA, ES256 or HS256. The algorithm
+/* Access tokens: JWT (RFC 7519) as JWS compact, signed with EdDSA, ES256, HS256 or RS256. The algorithm
  * belongs to the key: a token's "alg" must say what its key is for, and "none" is nobody's. */
 
 #include <glib.h>
 #include "natproto/crypto.h"
+#include "natproto/voucher.h"
 
 G_BEGIN_DECLS
 
@@ -24,16 +25,31 @@ typedef struct {
   char **subscribe;               /* "subscribe" */
   gboolean list, admin, takeover; /* "list", "admin", "takeover": booleans */
   guint32 max_kbps;               /* "max-kbps"; 0 = no limit */
+  guint32 max_packets;            /* "max-packets", in a second; 0 = no limit */
+  NatVoucher voucher;             /* what it was verified with; zeros: nothing */
 } NatToken;
 
 void nat_token_clear (NatToken *t);
+void nat_token_copy (NatToken *to, const NatToken *from);
+/* Whether now_s is between "nbf" and "exp", leeway included; else EXPIRED. */
+gboolean nat_token_in_force (const NatToken *t, gint64 now_s, GError **error);
+/* The claims alone, as a JSON object (what is not known is passed over; "aud" is none of these), and back. */
+gboolean nat_token_from_claims (NatToken *t, const char *json, GError **error);
+char *nat_token_to_claims (const NatToken *t);
 gboolean nat_token_may_publish (const NatToken *t, const char *stream);
+/* stream may be a glob: then all that it matches must be allowed. */
 gboolean nat_token_may_subscribe (const NatToken *t, const char *stream);
 
 /* A set of keys with optional ids ("kid"). Immutable after filling. */
 typedef struct _NatTokenKeys NatTokenKeys;
 NatTokenKeys *nat_token_keys_new (void);
 void nat_token_keys_add (NatTokenKeys *keys, const char *kid, NatSignKey *key); /* refs key */
+void nat_token_keys_add_all (NatTokenKeys *keys, NatTokenKeys *more);
+guint nat_token_keys_n (NatTokenKeys *keys);
+/* Whether a key that verifies what this one did is among them. */
+gboolean nat_token_keys_vouch (NatTokenKeys *keys, const NatVoucher *voucher);
+/* Whether one of them has this id. */
+gboolean nat_token_keys_know (NatTokenKeys *keys, const char *kid);
 void nat_token_keys_free (NatTokenKeys *keys);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatTokenKeys, nat_token_keys_free)
 

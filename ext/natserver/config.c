@@ -7,120 +7,24 @@
 #include <string.h>
 
 #include "natproto/error.h"
+#include "natproto/restcredential.h"
+#include "natserver/control/fetch.h"
+#include "natserver/optiontable.h"
 
-typedef enum {
-  KIND_TEXT,
-  KIND_LIST,
-  KIND_NUMBER,
-  KIND_FLAG,
-  KIND_OPEN,
-} Kind;
+#define MEMORY_LEAST_MB 128 /* what the relay has from the start, twice */
 
-typedef enum {
-  WHERE_LINE = 1,
-  WHERE_FILE = 2,
-  WHERE_BOTH = 3,
-} Where;
-
-typedef struct {
-  Kind kind;
-  Where where;
-  const char *name, *argument, *help;
-  guint def, min, max;
-  gsize offset; /* of the field in NatConfig */
-} Option;
-
-static const Option options[] = {
-#define NAT_OPTION(kind, field, name, where, argument, def, min, max, help)                        \
-  {KIND_##kind, WHERE_##where, name, argument, help, def, min, max,                                \
-      G_STRUCT_OFFSET (NatConfig, field)},
-#include "natserver/options.h"
-#undef NAT_OPTION
-};
-
-static gboolean fail (GError **error, const char *format, ...) G_GNUC_PRINTF (2, 3);
-
-/* Always FALSE, for return statements. */
-static gboolean
-fail (GError **error, const char *format, ...)
-{
-  g_autofree char *text = NULL;
-  va_list args;
-
-  va_start (args, format);
-  text = g_strdup_vprintf (format, args);
-  va_end (args);
-  g_set_error_literal (error, NAT_ERROR, NAT_ERROR_ARGUMENT, text);
-  return FALSE;
-}
+#define fail(error, ...) nat_error_set (error, NAT_ERROR_ARGUMENT, __VA_ARGS__)
 
 static gpointer
-field_of (NatConfig *config, const Option *option)
+field_of (NatConfig *config, const NatOption *option)
 {
   return (guint8 *)config + option->offset;
-}
-
-/* ---- Names ------------------------------------------------------------- */
-
-/* Single edits from one word to the other (Levenshtein). */
-static guint
-distance (const char *a, const char *b)
-{
-  gsize n = strlen (b);
-  g_autofree guint *row = g_new (guint, n + 1);
-
-  for (gsize k = 0; k <= n; k++)
-    row[k] = (guint)k;
-  for (gsize i = 0; a[i] != '\0'; i++) {
-    guint diagonal = row[0];
-
-    row[0] = (guint)i + 1;
-    for (gsize k = 0; k < n; k++) {
-      guint replaced = diagonal + (a[i] != b[k]);
-
-      diagonal = row[k + 1];
-      row[k + 1] = MIN (replaced, MIN (row[k], row[k + 1]) + 1);
-    }
-  }
-  return row[n];
-}
-
-static const Option *
-find (const char *name, Where where)
-{
-  for (guint i = 0; i < G_N_ELEMENTS (options); i++) {
-    if ((options[i].where & where) && strcmp (options[i].name, name) == 0)
-      return &options[i];
-  }
-  return NULL;
-}
-
-/* " Did you mean ...?", or "". */
-static char *
-guess (const char *name, Where where)
-{
-  const Option *best = NULL;
-  guint least = 3 + (guint)MIN (strlen (name), 40) / 4;
-
-  if (strlen (name) > 60)
-    return g_strdup ("");
-  for (guint i = 0; i < G_N_ELEMENTS (options); i++) {
-    guint d = distance (name, options[i].name);
-
-    if ((options[i].where & where) && d < least) {
-      least = d;
-      best = &options[i];
-    }
-  }
-  if (best == NULL)
-    return g_strdup ("");
-  return g_strdup_printf (" Did you mean %s%s?", where == WHERE_LINE ? "--" : "", best->name);
 }
 
 /* ---- Values ------------------------------------------------------------ */
 
 static gboolean
-set_number (NatConfig *config, const Option *option, const char *value, GError **error)
+set_number (NatConfig *config, const NatOption *option, const char *value, GError **error)
 {
   guint64 n;
 
@@ -132,7 +36,7 @@ set_number (NatConfig *config, const Option *option, const char *value, GError *
 }
 
 static gboolean
-set_open (NatConfig *config, const Option *option, const char *value, GError **error)
+set_open (NatConfig *config, const NatOption *option, const char *value, GError **error)
 {
   NatOpen *open = field_of (config, option);
 
@@ -148,7 +52,7 @@ set_open (NatConfig *config, const Option *option, const char *value, GError **e
 }
 
 static gboolean
-set_flag (NatConfig *config, const Option *option, const char *value, GError **error)
+set_flag (NatConfig *config, const NatOption *option, const char *value, GError **error)
 {
   gboolean *flag = field_of (config, option);
 
@@ -160,7 +64,7 @@ set_flag (NatConfig *config, const Option *option, const char *value, GError **e
 
 /* Several values in one text are the file's way, several calls the command line's. */
 static void
-add_values (NatConfig *config, const Option *option, const char *value)
+add_values (NatConfig *config, const NatOption *option, const char *value)
 {
   char ***list = field_of (config, option);
   g_auto (GStrv) words = g_strsplit_set (value, ";,", -1);
@@ -178,15 +82,15 @@ add_values (NatConfig *config, const Option *option, const char *value)
 }
 
 static gboolean
-set (NatConfig *config, const Option *option, const char *value, GError **error)
+set (NatConfig *config, const NatOption *option, const char *value, GError **error)
 {
   char **text = field_of (config, option);
 
   switch (option->kind) {
-  case KIND_NUMBER: return set_number (config, option, value, error);
-  case KIND_OPEN: return set_open (config, option, value, error);
-  case KIND_FLAG: return set_flag (config, option, value, error);
-  case KIND_LIST: add_values (config, option, value); return TRUE;
+  case NAT_OPTION_NUMBER: return set_number (config, option, value, error);
+  case NAT_OPTION_OPEN: return set_open (config, option, value, error);
+  case NAT_OPTION_FLAG: return set_flag (config, option, value, error);
+  case NAT_OPTION_LIST: add_values (config, option, value); return TRUE;
   default:
     if (*value == '\0')
       return fail (error, "%s needs a value (%s).", option->name, option->argument);
@@ -198,13 +102,13 @@ set (NatConfig *config, const Option *option, const char *value, GError **error)
 
 /* ---- Command line ------------------------------------------------------ */
 
-static const Option *
+static const NatOption *
 find_on_line (const char *word, const char **value, GError **error)
 {
   g_autofree char *name = NULL;
   g_autofree char *hint = NULL;
   const char *equals = strchr (word, '=');
-  const Option *option;
+  const NatOption *option;
 
   if (strcmp (word, "-h") == 0)
     word = "--help";
@@ -214,10 +118,10 @@ find_on_line (const char *word, const char **value, GError **error)
   }
   name = equals ? g_strndup (word + 2, (gsize)(equals - word - 2)) : g_strdup (word + 2);
   *value = equals ? equals + 1 : NULL;
-  option = find (name, WHERE_LINE);
+  option = nat_option_find (name, NAT_OPTION_LINE);
   if (option == NULL) {
-    hint = guess (name, WHERE_LINE);
-    if (find (name, WHERE_FILE))
+    hint = nat_option_guess (name, NAT_OPTION_LINE);
+    if (nat_option_find (name, NAT_OPTION_FILE))
       fail (error, "%s is a key for natrelay-server.conf, not an option.", name);
     else
       fail (error, "There is no option --%s.%s See natrelay-server --help.", name, hint);
@@ -225,17 +129,17 @@ find_on_line (const char *word, const char **value, GError **error)
   return option;
 }
 
-/* seen: by index in options, what the file may not change any more. */
+/* seen: by index in nat_options, what environment and file may not change any more. */
 static gboolean
 parse_line (NatConfig *config, int argc, char **argv, gboolean *seen, GError **error)
 {
   for (int i = 1; i < argc; i++) {
     const char *value;
-    const Option *option = find_on_line (argv[i], &value, error);
+    const NatOption *option = find_on_line (argv[i], &value, error);
 
     if (option == NULL)
       return FALSE;
-    if (value == NULL && option->kind != KIND_FLAG && option->kind != KIND_OPEN) {
+    if (value == NULL && option->kind != NAT_OPTION_FLAG && option->kind != NAT_OPTION_OPEN) {
       if (i + 1 >= argc)
         return fail (
             error, "--%s needs a value: --%s %s.", option->name, option->name, option->argument);
@@ -243,34 +147,95 @@ parse_line (NatConfig *config, int argc, char **argv, gboolean *seen, GError **e
     }
     if (!set (config, option, value ? value : "", error))
       return FALSE;
-    seen[option - options] = TRUE;
+    seen[option - nat_options] = TRUE;
+  }
+  return TRUE;
+}
+
+/* ---- Environment ------------------------------------------------------- */
+
+/* Only our names are looked at: NATRELAY_PORT and the like are what container systems set by themselves
+ * for a service of this name. */
+static gboolean
+parse_environment (NatConfig *config, gboolean *seen, GError **error)
+{
+  for (guint i = 0; i < nat_n_options; i++) {
+    const NatOption *option = &nat_options[i];
+    g_autofree char *variable = nat_option_variable (option);
+    const char *value = g_getenv (variable);
+
+    if (!(option->where & NAT_OPTION_FILE) || value == NULL || seen[i])
+      continue;
+    if (!set (config, option, value, error)) {
+      g_prefix_error (error, "%s in the environment: ", variable);
+      return FALSE;
+    }
+    seen[i] = TRUE;
   }
   return TRUE;
 }
 
 /* ---- natrelay-server.conf ---------------------------------------------- */
 
+typedef struct {
+  NatConfig *config;
+  GKeyFile *file;
+  const gboolean *seen; /* on the command line or in the environment */
+  guint *lines;         /* by index in nat_options: the line of the file with it, 0 = not yet */
+  guint line;
+} FileReader;
+
 static gboolean
-parse_key (NatConfig *config, GKeyFile *file, const char *key, const gboolean *seen, GError **error)
+fail_line (const FileReader *r, GError **error, const char *text)
 {
-  const Option *option = find (key, WHERE_FILE);
+  return fail (error, "%s, line %u: %s", r->config->config, r->line, text);
+}
+
+static gboolean
+parse_key (FileReader *r, const char *key, GError **error)
+{
+  const NatOption *option = nat_option_find (key, NAT_OPTION_FILE);
+  g_autoptr (GError) cause = NULL;
   g_autofree char *value = NULL;
   g_autofree char *hint = NULL;
+  g_autofree char *text = NULL;
+  guint *line;
 
   if (option == NULL) {
-    hint = guess (key, WHERE_FILE);
-    return fail (error, "%s has no key \"%s\".%s", config->config, key, hint);
+    hint = nat_option_guess (key, NAT_OPTION_FILE);
+    text = g_strdup_printf ("There is no key \"%s\".%s", key, hint);
+    return fail_line (r, error, text);
   }
-  value = g_key_file_get_string (file, NAT_CONFIG_GROUP, key, error);
+  line = &r->lines[option - nat_options];
+  if (*line != 0) {
+    text = g_strdup_printf ("%s stands in line %u already.", key, *line);
+    return fail_line (r, error, text);
+  }
+  *line = r->line;
+  value = g_key_file_get_string (r->file, NAT_CONFIG_GROUP, key, &cause);
   if (value == NULL)
-    return FALSE;
-  if (seen[option - options])
+    return fail_line (r, error, cause->message);
+  if (r->seen[option - nat_options])
     return TRUE;
-  if (!set (config, option, g_strstrip (value), error)) {
-    g_prefix_error (error, "%s: ", config->config);
-    return FALSE;
+  return set (r->config, option, g_strstrip (value), &cause) ||
+         fail_line (r, error, cause->message);
+}
+
+/* GKeyFile knows what a line means, but not its number. */
+static gboolean
+parse_one_line (FileReader *r, char *line, GError **error)
+{
+  char *equals = strchr (g_strstrip (line), '=');
+
+  if (*line == '[' && strcmp (line, "[" NAT_CONFIG_GROUP "]") != 0) {
+    g_autofree char *text = g_strdup_printf (
+        "There is a group %.40s; all settings stand in [" NAT_CONFIG_GROUP "].", line);
+    return fail_line (r, error, text);
   }
-  return TRUE;
+  if (*line == '\0' || *line == '#' || *line == '[' || equals == NULL)
+    return TRUE;
+  *equals = '\0';
+  return parse_key (r, g_strstrip (line), error);
 }
 
 static gboolean
@@ -278,20 +243,19 @@ parse_file (NatConfig *config, const gboolean *seen, GError **error)
 {
   g_autoptr (GKeyFile) file = g_key_file_new ();
   g_autoptr (GError) cause = NULL;
-  g_auto (GStrv) groups = NULL;
-  g_auto (GStrv) keys = NULL;
+  g_autofree char *text = NULL;
+  g_autofree guint *lines_seen = g_new0 (guint, nat_n_options);
+  g_auto (GStrv) lines = NULL;
+  FileReader r = {config, file, seen, lines_seen, 0};
 
-  if (!g_key_file_load_from_file (file, config->config, G_KEY_FILE_NONE, &cause))
+  if (!g_file_get_contents (config->config, &text, NULL, &cause) ||
+      !g_key_file_load_from_data (file, text, strlen (text), G_KEY_FILE_NONE, &cause))
     return fail (error, "The settings in %s cannot be read: %s.", config->config, cause->message);
-  groups = g_key_file_get_groups (file, NULL);
-  for (guint i = 0; groups[i] != NULL; i++) {
-    if (strcmp (groups[i], NAT_CONFIG_GROUP) != 0)
-      return fail (error, "%s has a group [%s]; all settings stand in [" NAT_CONFIG_GROUP "].",
-          config->config, groups[i]);
-  }
-  keys = g_key_file_get_keys (file, NAT_CONFIG_GROUP, NULL, NULL);
-  for (guint i = 0; keys != NULL && keys[i] != NULL; i++) {
-    if (!parse_key (config, file, keys[i], seen, error))
+  lines = g_strsplit (text, "\n", -1);
+  for (; lines[r.line] != NULL;) {
+    char *line = lines[r.line++];
+
+    if (!parse_one_line (&r, line, error))
       return FALSE;
   }
   return TRUE;
@@ -361,9 +325,76 @@ check_listen (NatConfig *config, GError **error)
   return check_repeated (config, error);
 }
 
+/* ---- Meaning: who may --------------------------------------------------- */
+
+static gboolean
+is_there (char **list)
+{
+  return list != NULL && *list != NULL;
+}
+
+static gboolean
+check_url (const char *name, const char *url, GError **error)
+{
+  return nat_fetch_url_valid (url) || fail (error,
+                                          "%s must be an https:// URL (http:// only for 127.0.0.1, "
+                                          "::1 and localhost), not \"%s\".",
+                                          name, url);
+}
+
+static gboolean
+check_grants (char **globs, const char *name, GError **error)
+{
+  for (; globs != NULL && *globs != NULL; globs++) {
+    if (!nat_rest_grant_valid (*globs))
+      return fail (error,
+          "%s: \"%s\" is no pattern of stream names: * stands for one segment, a last ** for any "
+          "number, " NAT_REST_NAME " for the name in the credentials.",
+          name, *globs);
+  }
+  return TRUE;
+}
+
+static gboolean
+check_credentials (const NatConfig *config, GError **error)
+{
+  gboolean granted =
+      is_there (config->credential_publish) || is_there (config->credential_subscribe);
+
+  if (is_there (config->credential_secret) != granted)
+    return fail (
+        error, granted ? "credential-publish and credential-subscribe need a credential-secret."
+                       : "credential-secret lets somebody in, but to nothing: say to what with "
+                         "credential-publish or credential-subscribe.");
+  return check_grants (config->credential_publish, "credential-publish", error) &&
+         check_grants (config->credential_subscribe, "credential-subscribe", error);
+}
+
+static gboolean
+check_access (const NatConfig *config, GError **error)
+{
+  for (guint i = 0; config->jwks != NULL && config->jwks[i] != NULL; i++) {
+    if (strstr (config->jwks[i], "://") != NULL && !check_url ("jwks", config->jwks[i], error))
+      return FALSE;
+  }
+  if (config->jwks_refresh_min > config->jwks_refresh_max)
+    return fail (error, "jwks-refresh-min (%u) must not be longer than jwks-refresh-max (%u).",
+        config->jwks_refresh_min, config->jwks_refresh_max);
+  if (config->access_callback != NULL &&
+      !check_url ("access-callback", config->access_callback, error))
+    return FALSE;
+  if (config->access_callback_tokens && config->access_callback == NULL)
+    return fail (error, "access-callback-tokens needs an access-callback to send them to.");
+  return check_credentials (config, error);
+}
+
 static gboolean
 check (NatConfig *config, GError **error)
 {
+  if (config->max_memory_mb > 0 && config->max_memory_mb < MEMORY_LEAST_MB)
+    return fail (error,
+        "max-memory-mb must be at least %d (or 0: three quarters of the machine's), not %u.",
+        MEMORY_LEAST_MB, config->max_memory_mb);
   if ((config->certificate == NULL) != (config->private_key == NULL))
     return fail (error, "--certificate and --private-key belong together: give both or neither.");
   if (!read_addresses (config->public_address, "public-address", 0, config->public_addresses,
@@ -376,23 +407,25 @@ check (NatConfig *config, GError **error)
     if (nat_address_is_any (&config->public_addresses[i]))
       return fail (error, "public-address must be the address that clients reach, not a wildcard.");
   }
-  return check_listen (config, error);
+  return check_listen (config, error) && check_access (config, error);
 }
 
 gboolean
 nat_config_load (NatConfig *config, int argc, char **argv, GError **error)
 {
-  gboolean seen[G_N_ELEMENTS (options)] = {FALSE};
+  g_autofree gboolean *seen = g_new0 (gboolean, nat_n_options);
 
   memset (config, 0, sizeof *config);
-  for (guint i = 0; i < G_N_ELEMENTS (options); i++) {
-    if (options[i].kind == KIND_NUMBER)
-      *(guint *)field_of (config, &options[i]) = options[i].def;
+  for (guint i = 0; i < nat_n_options; i++) {
+    if (nat_options[i].kind == NAT_OPTION_NUMBER)
+      *(guint *)field_of (config, &nat_options[i]) = nat_options[i].def;
   }
   if (!parse_line (config, argc, argv, seen, error))
     return FALSE;
   if (config->help || config->version)
     return TRUE;
+  if (!parse_environment (config, seen, error))
+    return FALSE;
   if (config->config != NULL && !parse_file (config, seen, error))
     return FALSE;
   return check (config, error);
@@ -401,84 +434,71 @@ nat_config_load (NatConfig *config, int argc, char **argv, GError **error)
 void
 nat_config_clear (NatConfig *config)
 {
-  for (guint i = 0; i < G_N_ELEMENTS (options); i++) {
-    gpointer field = field_of (config, &options[i]);
+  for (guint i = 0; i < nat_n_options; i++) {
+    gpointer field = field_of (config, &nat_options[i]);
 
-    if (options[i].kind == KIND_TEXT)
+    if (nat_options[i].kind == NAT_OPTION_TEXT)
       g_clear_pointer ((char **)field, g_free);
-    else if (options[i].kind == KIND_LIST)
+    else if (nat_options[i].kind == NAT_OPTION_LIST)
       g_clear_pointer ((char ***)field, g_strfreev);
   }
 }
 
-/* ---- Help -------------------------------------------------------------- */
+/* ---- Reloading --------------------------------------------------------- */
 
-/* Breaks text at blanks into lines that begin at column indent and end before 100. */
-static void
-append_wrapped (GString *out, const char *text, guint indent)
+static gsize
+size_of (const NatOption *option)
 {
-  g_auto (GStrv) words = g_strsplit (text, " ", -1);
-  gsize column = indent;
-
-  for (guint i = 0; words[i] != NULL; i++) {
-    if (i > 0 && column + 1 + strlen (words[i]) > 98) {
-      g_string_append_printf (out, "\n%*s", (int)indent, "");
-      column = indent;
-    } else if (i > 0) {
-      g_string_append_c (out, ' ');
-      column++;
-    }
-    g_string_append (out, words[i]);
-    column += strlen (words[i]);
+  switch (option->kind) {
+  case NAT_OPTION_TEXT: return sizeof (char *);
+  case NAT_OPTION_LIST: return sizeof (char **);
+  case NAT_OPTION_OPEN: return sizeof (NatOpen);
+  default: return sizeof (guint);
   }
-  g_string_append_c (out, '\n');
 }
 
-static void
-append_option (GString *out, const Option *option, gboolean on_line)
+void
+nat_config_swap_reloads (NatConfig *a, NatConfig *b)
 {
-  g_autofree char *left = NULL;
-  const char *dashes = on_line ? "--" : "";
+  for (guint i = 0; i < nat_n_options; i++) {
+    gpointer x = field_of (a, &nat_options[i]), y = field_of (b, &nat_options[i]);
+    guint8 kept[sizeof (gpointer)];
+    gsize size = size_of (&nat_options[i]);
 
-  if (option->kind == KIND_OPEN)
-    left = g_strdup_printf ("%s%s[=%s]", dashes, option->name, option->argument);
-  else if (option->argument == NULL)
-    left = g_strdup_printf ("%s%s", dashes, option->name);
-  else
-    left =
-        g_strdup_printf ("%s%s%c%s", dashes, option->name, on_line ? ' ' : '=', option->argument);
-  g_string_append_printf (out, "  %-30s  ", left);
-  if (strlen (left) > 30)
-    g_string_append_printf (out, "\n%34s", "");
-  if (option->kind == KIND_NUMBER) {
-    g_autofree char *help = g_strdup_printf ("%s (default %u)", option->help, option->def);
+    if (!nat_options[i].reloads)
+      continue;
+    memcpy (kept, x, size);
+    memcpy (x, y, size);
+    memcpy (y, kept, size);
+  }
+}
 
-    append_wrapped (out, help, 34);
-  } else {
-    append_wrapped (out, option->help, 34);
+static gboolean
+same_value (const NatOption *option, const NatConfig *a, const NatConfig *b)
+{
+  gconstpointer x = (const guint8 *)a + option->offset, y = (const guint8 *)b + option->offset;
+
+  switch (option->kind) {
+  case NAT_OPTION_TEXT: return g_strcmp0 (*(char *const *)x, *(char *const *)y) == 0;
+  case NAT_OPTION_LIST: {
+    const char *const *one = *(const char *const *const *)x, *const none[] = {NULL};
+    const char *const *two = *(const char *const *const *)y;
+
+    return g_strv_equal (one ? one : none, two ? two : none);
+  }
+  case NAT_OPTION_OPEN: return *(const NatOpen *)x == *(const NatOpen *)y;
+  default: return *(const guint *)x == *(const guint *)y;
   }
 }
 
 char *
-nat_config_help (void)
+nat_config_changed_start (const NatConfig *a, const NatConfig *b)
 {
-  GString *out = g_string_new (
-      "Usage: natrelay-server [OPTION...]\n\n"
-      "Relays RTP from publishers to subscribers that sit behind NATs and firewalls. Without any\n"
-      "option it starts, makes its certificate and keys, and prints what clients need.\n\n"
-      "Options (all but config, version and help are keys of natrelay-server.conf as well):\n");
+  GString *names = g_string_new (NULL);
 
-  for (guint i = 0; i < G_N_ELEMENTS (options); i++) {
-    if (options[i].where & WHERE_LINE)
-      append_option (out, &options[i], TRUE);
+  for (guint i = 0; i < nat_n_options; i++) {
+    if (!nat_options[i].reloads && !same_value (&nat_options[i], a, b))
+      g_string_append_printf (names, "%s%s", names->len ? ", " : "", nat_options[i].name);
   }
-  g_string_append (out, "\nKeys of natrelay-server.conf only:\n");
-  for (guint i = 0; i < G_N_ELEMENTS (options); i++) {
-    if (options[i].where == WHERE_FILE)
-      append_option (out, &options[i], FALSE);
-  }
-  g_string_append (out,
-      "\nSIGHUP reads certificate and token keys anew; SIGTERM ends the relay, which "
-      "clients are told.\n");
-  return g_string_free (out, FALSE);
+  return g_string_free (names, names->len == 0);
 }

@@ -3,8 +3,8 @@
  */
 #pragma once
 
-/* The relay's settings: from the command line and natrelay-server.conf (a GKeyFile with one group,
- * [server]), both by the one table in options.h. */
+/* The relay's settings: from the command line, the environment (NATRELAY_...) and natrelay-server.conf (a
+ * GKeyFile with one group, [server]), all by the one table in options.h. */
 
 #include <glib.h>
 #include "natproto/address.h"
@@ -21,12 +21,13 @@ typedef enum {
 } NatOpen;
 
 typedef struct {
-#define NAT_FIELD_TEXT(field)                                               char *field; /* NULL = not set */
-#define NAT_FIELD_LIST(field)                                               char **field; /* NULL = not set */
-#define NAT_FIELD_NUMBER(field)                                             guint field;
-#define NAT_FIELD_FLAG(field)                                               gboolean field;
-#define NAT_FIELD_OPEN(field)                                               NatOpen field;
-#define NAT_OPTION(kind, field, name, where, argument, def, min, max, help) NAT_FIELD_##kind (field)
+#define NAT_FIELD_TEXT(field)   char *field;  /* NULL = not set */
+#define NAT_FIELD_LIST(field)   char **field; /* NULL = not set */
+#define NAT_FIELD_NUMBER(field) guint field;
+#define NAT_FIELD_FLAG(field)   gboolean field;
+#define NAT_FIELD_OPEN(field)   NatOpen field;
+#define NAT_OPTION(kind, field, name, where, when, argument, def, min, max, example, help, more)   \
+  NAT_FIELD_##kind (field)
 #include "natserver/options.h"
 #undef NAT_OPTION
   /* What the texts mean, after nat_config_load. */
@@ -37,10 +38,14 @@ typedef struct {
   guint n_public;
 } NatConfig;
 
-/* The command line, then the file it names, then the meaning of it all. The GError says what to write
- * instead. With --help or --version nothing but that is looked at. */
+/* The command line, then the environment, then the file that the command line names; what was read first wins.
+ * Then the meaning of it all. The GError says what to write instead. With --help or --version nothing but
+ * that is looked at. */
 gboolean nat_config_load (NatConfig *config, int argc, char **argv, GError **error);
 void nat_config_clear (NatConfig *config); /* safe on zeroed memory */
-char *nat_config_help (void);
+/* The names of what only a start reads and is not the same in both, as "listen, workers"; NULL if there is none. */
+char *nat_config_changed_start (const NatConfig *a, const NatConfig *b);
+/* All that SIGHUP may change. */
+void nat_config_swap_reloads (NatConfig *a, NatConfig *b);
 
 G_END_DECLS

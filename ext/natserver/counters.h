@@ -30,6 +30,43 @@ nat_counter_get (const NatCounter *c)
   return atomic_load_explicit ((NatCounter *)c, memory_order_relaxed);
 }
 
+/* Times by size, on a logarithmic scale: two buckets an octave, from 4 us to 3.1 s. Single writer. */
+#define NAT_HISTOGRAM_BUCKETS 40
+
+typedef struct {
+  NatCounter bucket[NAT_HISTOGRAM_BUCKETS + 1]; /* the last: longer than all bounds */
+  NatCounter sum_ns;
+} NatHistogram;
+
+/* The longest time that falls into the bucket, in nanoseconds: 4, 6, 8, 12, 16... us. */
+static inline guint64
+nat_histogram_bound (guint bucket)
+{
+  return (guint64)(bucket % 2 ? 6000 : 4000) << (bucket / 2);
+}
+
+static inline guint
+nat_histogram_bucket (guint64 ns)
+{
+  guint64 steps = ns > 0 ? (ns - 1) / 2000 : 0;
+  guint octave;
+
+  if (steps < 2)
+    return 0;
+  octave = (guint)(63 - __builtin_clzll (steps)); /* at least 1 */
+  return MIN (2 * octave - 1 + (guint)(steps >> (octave - 1) & 1), NAT_HISTOGRAM_BUCKETS);
+}
+
+/* n times of the same length; a negative one, of a clock that was set back, counts as 0. */
+static inline void
+nat_histogram_add (NatHistogram *h, gint64 ns, guint64 n)
+{
+  guint64 time = ns > 0 ? (guint64)ns : 0;
+
+  nat_counter_add (&h->bucket[nat_histogram_bucket (time)], n);
+  nat_counter_add (&h->sum_ns, time * n);
+}
+
 typedef struct {
 #define NAT_SESSION_COUNTER(name, unit, help) NatCounter name;
 #include "natserver/counters.def"
@@ -37,19 +74,48 @@ typedef struct {
   /* Not counters, but of the same kind: last value wins. Monotonic microseconds, 0 = never. */
   NatCounter last_received_us; /* any valid datagram of the session */
   NatCounter last_binding_us;  /* authenticated Binding */
-  NatCounter rtt_us;           /* 0 = not known; from the session's report blocks */
-  NatCounter fraction_lost;    /* of 256, as the session's last report says */
+  NatCounter
+      rtt_us; /* 0 = not known; a publisher's of challenges and repairs, a subscriber's of report blocks */
+  NatCounter jitter_us;     /* RFC 3550 section 6.4.1; the worst track's, as last reported */
+  NatCounter cached_bytes;  /* of a publisher: memory that holds its packets for repair */
+  NatCounter fraction_lost; /* of 256, as the session's last report says */
+  /* The data plane's alone: how far bytes_received and packets_received may go (data/meter.h). */
+  NatCounter bytes_granted, packets_granted;
 } NatSessionCounters;
 
 typedef struct {
 #define NAT_WORKER_COUNTER(name, unit, help) NatCounter name;
 #include "natserver/counters.def"
 #undef NAT_WORKER_COUNTER
+#define NAT_WORKER_GAUGE(name, unit, help) NatCounter name;
+#include "natserver/counters.def"
+#undef NAT_WORKER_GAUGE
+  NatHistogram forward_latency; /* of RTP, a time for each datagram that came in */
 } NatWorkerCounters;
+
+/* Of the thread that has the WebSockets. */
+typedef struct {
+#define NAT_WEBSOCKET_COUNTER(name, unit, help) NatCounter name;
+#include "natserver/counters.def"
+#undef NAT_WEBSOCKET_COUNTER
+#define NAT_WEBSOCKET_GAUGE(name, unit, help) NatCounter name;
+#include "natserver/counters.def"
+#undef NAT_WEBSOCKET_GAUGE
+} NatWebsocketCounters;
 
 NatSessionCounters *nat_session_counters_new (void);
 NatSessionCounters *nat_session_counters_ref (NatSessionCounters *c);
 void nat_session_counters_unref (NatSessionCounters *c);
+
+/* What passes on a leg now: over the last two seconds or so. Loss is before repair, in millionths. */
+typedef struct {
+  guint64 in_bps, out_bps; /* bits of datagrams per second, to the relay and from it */
+  guint32 loss_in_ppm;     /* of what publishers sent */
+  guint32 loss_out_ppm;    /* of what was forwarded */
+} NatFlow;
+
+/* The last minutes of a stream (observe/trend.h). */
+typedef struct _NatTrend NatTrend;
 
 /* What observers (metrics, status page, GET /v1/streams and /v1/sessions) see: a copy, made on
  * the control thread, owned by the caller. */
@@ -61,6 +127,7 @@ typedef struct {
   NatAddress mapped;           /* "none" until registered */
   gint64 created_s, expires_s; /* Unix time */
   gboolean registered;
+  NatFlow flow;
   NatSessionCounters *counters; /* a reference */
 } NatSessionSnapshot;
 
@@ -69,6 +136,11 @@ typedef struct {
   const char *publisher; /* "none", "live", "grace", "ended" */
   guint subscribers;
   guint32 version;
+  char media[48];   /* of its description: "video, audio", or "" */
+  gint64 since_s;   /* Unix time: when its publisher came; 0 = there is none */
+  gboolean pattern; /* no stream, but those that its name matches */
+  NatFlow flow;
+  const NatTrend *trend;    /* the stream's; NULL = none is kept */
   NatSessionCounters *past; /* sums of its sessions that are over; a reference */
 } NatStreamSnapshot;
 
@@ -78,11 +150,15 @@ typedef struct {
   const char *program_version;
   guint https_connections;
   guint64 https_requests, https_refused;
+  guint64 trend_tick;                                    /* of the newest samples of all trends */
+  gint64 trend_us;                                       /* for how long those were measured */
+  guint64 memory_bound, memory_resident, memory_refused; /* bytes, bytes, times; 0: not known */
   NatSessionCounters *past; /* sums of all sessions that are over; a reference, or NULL */
   GPtrArray *streams;       /* of NatStreamSnapshot */
   GPtrArray *sessions;      /* of NatSessionSnapshot */
   guint n_workers;
   NatWorkerCounters *const *workers; /* live blocks, valid while the data plane is */
+  NatWebsocketCounters *websockets;  /* as long as their thread; NULL = there is none */
 } NatSnapshot;
 void nat_snapshot_free (NatSnapshot *s);
 NatSnapshot *nat_snapshot_new (void);

@@ -13,6 +13,7 @@
 
 #include "natproto/crypto.h"
 #include "natproto/error.h"
+#include "natproto/hex.h"
 #include "natserver/control/keyfile.h"
 #include "natserver/control/secretfile.h"
 #include "natserver/statedir.h"
@@ -132,8 +133,7 @@ make_certificate (const NatConfig *config, const char *certificate, const char *
     return FALSE;
   ok = write_file (key, key_pem, 0600, error) &&
        write_file (certificate, certificate_pem, 0644, error);
-  nat_crypto_wipe (key_pem, strlen (key_pem));
-  g_free (key_pem);
+  nat_crypto_wipe_free (key_pem);
   return ok;
 }
 
@@ -176,8 +176,7 @@ make_token_key (const char *path, GError **error)
   gboolean ok;
 
   nat_crypto_random (secret, sizeof secret);
-  for (guint i = 0; i < sizeof secret; i++)
-    g_snprintf (text + 2 * i, 3, "%02x", secret[i]);
+  nat_hex_encode (secret, sizeof secret, text);
   text[2 * TOKEN_SECRET_SIZE] = '\n';
   text[2 * TOKEN_SECRET_SIZE + 1] = '\0';
   ok = write_file (path, text, 0600, error);
@@ -186,48 +185,14 @@ make_token_key (const char *path, GError **error)
   return ok;
 }
 
-static NatSignKey *
-load_own_key (const char *dir, GError **error)
+NatSignKey *
+nat_credentials_own_key (const char *dir, GError **error)
 {
   g_autofree char *path = g_build_filename (dir, "token.key", NULL);
 
   if (!g_file_test (path, G_FILE_TEST_EXISTS) && !make_token_key (path, error))
     return NULL;
   return nat_key_file_load (path, error);
-}
-
-/* "/etc/natrelay/door.pem" -> "door" */
-static char *
-kid_of (const char *path)
-{
-  char *kid = g_path_get_basename (path);
-  char *dot = strrchr (kid, '.');
-
-  if (dot != NULL && dot != kid)
-    *dot = '\0';
-  return kid;
-}
-
-NatTokenKeys *
-nat_credentials_token_keys (
-    const NatConfig *config, const char *dir, NatSignKey **own, GError **error)
-{
-  g_autoptr (NatTokenKeys) keys = nat_token_keys_new ();
-  g_autoptr (NatSignKey) mine = load_own_key (dir, error);
-
-  if (mine == NULL)
-    return NULL;
-  nat_token_keys_add (keys, NULL, mine);
-  for (guint i = 0; config->token_key != NULL && config->token_key[i] != NULL; i++) {
-    g_autoptr (NatSignKey) key = nat_key_file_load (config->token_key[i], error);
-    g_autofree char *kid = kid_of (config->token_key[i]);
-
-    if (key == NULL)
-      return NULL;
-    nat_token_keys_add (keys, kid, key);
-  }
-  *own = g_steal_pointer (&mine);
-  return g_steal_pointer (&keys);
 }
 
 char *
@@ -256,4 +221,28 @@ nat_credentials_default_token (const char *dir, NatSignKey *own, NatRole role, G
       g_clear_pointer (&text, g_free);
   }
   return text;
+}
+
+/* ---- Looking only ------------------------------------------------------ */
+
+gboolean
+nat_credentials_check (const NatConfig *config, GError **error)
+{
+  g_autofree char *dir =
+      config->state_dir ? g_strdup (config->state_dir) : nat_state_dir_default ();
+  g_autofree char *own = g_build_filename (dir, "certificate.pem", NULL);
+
+  if (g_file_test (dir, G_FILE_TEST_EXISTS) && access (dir, R_OK | W_OK | X_OK) != 0) {
+    g_set_error (error, NAT_ERROR, NAT_ERROR_ARGUMENT, "The state directory %s cannot be used: %s.",
+        dir, g_strerror (errno));
+    return FALSE;
+  }
+  if (config->certificate != NULL || g_file_test (own, G_FILE_TEST_EXISTS)) {
+    NatTlsIdentity *identity = nat_credentials_identity (config, dir, error);
+
+    if (identity == NULL)
+      return FALSE;
+    nat_tls_identity_unref (identity);
+  }
+  return TRUE;
 }

@@ -23,9 +23,10 @@ char *nat_credentials_host (const NatConfig *config);
 
 NatTlsIdentity *nat_credentials_identity (const NatConfig *config, const char *dir, GError **error);
 NatSecrets *nat_credentials_secrets (const char *dir, GError **error);
-/* All keys that tokens may be signed with, and of these our own. */
-NatTokenKeys *nat_credentials_token_keys (
-    const NatConfig *config, const char *dir, NatSignKey **own, GError **error);
+/* That our own tokens are signed with. */
+NatSignKey *nat_credentials_own_key (const char *dir, GError **error);
+/* Reads all files of these that are there, and makes none. */
+gboolean nat_credentials_check (const NatConfig *config, GError **error);
 /* A token that does not expire and allows its role on every stream. Also kept in a file of the
  * directory, "publish-token" or "subscribe-token". */
 char *nat_credentials_default_token (

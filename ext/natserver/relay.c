@@ -16,14 +16,19 @@
 
 #include "natproto/crypto.h"
 #include "natserver/control/api.h"
+#include "natserver/control/httplisten.h"
 #include "natserver/control/httpserver.h"
+#include "natserver/control/recheck.h"
+#include "natserver/control/wsqueue.h"
 #include "natserver/credentials.h"
-#include "natserver/observe/metrics.h"
-#include "natserver/observe/statuspage.h"
+#include "natserver/permissions.h"
+#include "natserver/statedir.h"
 
-#define PORT_TRIES        32 /* for a port that is free for TCP and UDP alike */
-#define DESCRIPTORS_SPARE 64 /* files and what libraries open */
-#define DESCRIPTORS_RINGS 3  /* of a worker, besides its UDP sockets */
+#define PORT_TRIES        32   /* for a port that is free for TCP and UDP alike */
+#define DESCRIPTORS_SPARE 64   /* files and what libraries open */
+#define DORMANT_SHARE     16   /* of all memory is what sessions without a client may have, */
+#define DORMANT_BYTES     3072 /* each so much */
+#define DESCRIPTORS_RINGS 4    /* of a worker, besides its UDP sockets */
 
 struct _NatRelay {
   const NatConfig *config;
@@ -34,7 +39,12 @@ struct _NatRelay {
   NatSecrets *secrets;
   NatEndedFile *ended;
   NatAuth *auth;
+  NatFetcher *fetcher; /* NULL: nothing is fetched */
+  NatJwksUrls *jwks;
+  NatCallback *callback;
+  NatRecheck *recheck;
   NatAdmission *admission;
+  NatMemory *memory;       /* NULL: the system does not say what the relay has */
   int tcp[NAT_LISTEN_MAX]; /* bound, -1 once the HTTPS server has it */
   NatAddress local[NAT_LISTEN_MAX];
   guint n_listen;
@@ -43,8 +53,12 @@ struct _NatRelay {
   gboolean running;
   NatRegistry *registry;
   NatHttpServer *http;
+  NatWsServer *websockets; /* NULL: none are taken */
   NatApi api;
-  guint event_watch, tick;
+  guint event_watch, tick, soon;
+  gboolean told_where;
+  void (*drained) (gpointer user);
+  gpointer drained_user;
   gint64 started_s;
 };
 
@@ -70,20 +84,72 @@ fill_snapshot (NatSnapshot *snapshot, gpointer user)
   snapshot->https_connections = stats.connections;
   snapshot->https_requests = stats.requests;
   snapshot->https_refused = stats.refused;
+  if (relay->memory != NULL) {
+    NatMemoryStats memory;
+
+    nat_memory_get_stats (relay->memory, &memory);
+    snapshot->memory_bound = memory.bound;
+    snapshot->memory_resident = memory.resident;
+    snapshot->memory_refused = memory.refused;
+  }
   snapshot->n_workers = nat_dataplane_n_workers (relay->dataplane);
   snapshot->workers = nat_dataplane_worker_counters (relay->dataplane);
+  if (relay->websockets != NULL)
+    snapshot->websockets = nat_ws_server_counters (relay->websockets);
 }
 
-static char *
-metrics (const NatSnapshot *snapshot, gpointer user)
+/* ---- Memory ------------------------------------------------------------ */
+
+static gboolean
+measure (guint64 *resident, guint64 *cached, gpointer user)
 {
-  return nat_metrics_to_text (snapshot);
+  NatRelay *relay = user;
+  NatWorkerCounters *const *workers = nat_dataplane_worker_counters (relay->dataplane);
+
+  *cached = 0;
+  for (guint i = 0; i < nat_dataplane_n_workers (relay->dataplane); i++)
+    *cached += nat_counter_get (&workers[i]->cache_resident_bytes);
+  return nat_memory_resident (resident);
 }
 
-static char *
-status_page (const NatSnapshot *snapshot, gboolean addresses, gpointer user)
+static guint64
+memory_bound (const NatConfig *config)
 {
-  return nat_statuspage_to_html (snapshot, time_now ().s, addresses);
+  if (config->max_memory_mb > 0)
+    return (guint64)config->max_memory_mb << 20;
+  return nat_memory_of_machine () / 4 * 3;
+}
+
+static void
+see_to_memory (NatRelay *relay)
+{
+  NatMemoryStats stats;
+
+  if (relay->memory == NULL)
+    return;
+  nat_memory_measure (relay->memory);
+  nat_memory_get_stats (relay->memory, &stats);
+  nat_dataplane_set_memory (relay->dataplane, stats.cache, stats.is_full);
+}
+
+static void
+make_memory (NatRelay *relay)
+{
+  const NatConfig *config = relay->config;
+  NatMemoryConfig memory = {.bound = memory_bound (config),
+      .fixed = nat_dataplane_reserved (relay->dataplane) +
+               (config->max_websockets > 0 ? NAT_WS_STORE_MAX : 0),
+      .cache = (guint64)config->cache_mb << 20,
+      .measure = measure,
+      .user = relay};
+  guint64 resident;
+
+  if (nat_memory_resident (&resident))
+    relay->memory = nat_memory_new (&memory);
+  else
+    g_warning ("the system does not say how much memory the relay has (/proc/self/statm): "
+               "max-memory-mb is not kept");
+  see_to_memory (relay);
 }
 
 static gboolean
@@ -95,12 +161,51 @@ events_wait (int fd, GIOCondition condition, gpointer user)
   return G_SOURCE_CONTINUE;
 }
 
+static void
+warn_lines (const char *text)
+{
+  g_auto (GStrv) lines = g_strsplit (text ? text : "", "\n", -1);
+
+  for (guint i = 0; lines[i] != NULL; i++) {
+    if (*lines[i] != '\0')
+      g_warning ("%s", lines[i]);
+  }
+}
+
+static void
+look_whether_drained (NatRelay *relay)
+{
+  void (*drained) (gpointer user) = relay->drained;
+
+  if (!drained || nat_registry_n_sessions (relay->registry) > 0)
+    return;
+  relay->drained = NULL;
+  drained (relay->drained_user);
+}
+
+static void
+see_to_registry (gpointer user)
+{
+  NatRelay *relay = user;
+
+  relay->soon = 0;
+  if (nat_registry_tick (relay->registry, time_now ()))
+    relay->soon = g_timeout_add_once (NAT_REGISTRY_SOON_MS, see_to_registry, relay);
+}
+
 static gboolean
 tick (gpointer user)
 {
   NatRelay *relay = user;
+  g_autofree char *hints = nat_dataplane_poll_hints (relay->dataplane);
 
-  nat_registry_tick (relay->registry, time_now ());
+  warn_lines (hints);
+  see_to_memory (relay);
+  if (!relay->soon)
+    see_to_registry (relay);
+  nat_recheck_tick (relay->recheck, time_now (), relay->config->access_callback_grace);
+  nat_jwks_urls_tick (relay->jwks, time_now ().us);
+  look_whether_drained (relay);
   return G_SOURCE_CONTINUE;
 }
 
@@ -149,29 +254,40 @@ bind_tcp (NatRelay *relay, GError **error)
   return TRUE;
 }
 
+static void
+media_rates (const NatConfig *config, NatRate rates[NAT_LIMITS])
+{
+  rates[NAT_LIMIT_STREAM] = (NatRate){config->max_kbps_per_stream, config->max_packets_per_stream};
+  rates[NAT_LIMIT_SUBJECT] =
+      (NatRate){config->max_kbps_per_subject, config->max_packets_per_subject};
+  rates[NAT_LIMIT_ADDRESS] =
+      (NatRate){config->max_kbps_per_address, config->max_packets_per_address};
+  rates[NAT_LIMIT_ALL] = (NatRate){config->max_kbps, config->max_packets};
+}
+
 static gboolean
 bind_udp (NatRelay *relay, GError **error)
 {
   NatDataplaneConfig dp = {
       .n_listen = relay->n_listen,
       .workers = relay->config->workers,
+      .cache_bytes = (gsize)relay->config->cache_mb << 20,
+      .dormant_max =
+          (guint)MIN (memory_bound (relay->config) / DORMANT_SHARE / DORMANT_BYTES, G_MAXUINT),
+      .busy_poll = relay->config->busy_poll,
       .socket_buffer = relay->config->socket_buffer,
       .secrets = relay->secrets,
   };
   g_autofree char *hints = NULL;
-  g_auto (GStrv) lines = NULL;
 
   for (guint i = 0; i < relay->n_listen; i++)
     dp.listen[i] = relay->local[i];
   memcpy (dp.boot_id, relay->boot_id, sizeof dp.boot_id);
+  media_rates (relay->config, dp.rates);
   relay->dataplane = nat_dataplane_new (&dp, &hints, error);
   if (relay->dataplane == NULL)
     return FALSE;
-  lines = g_strsplit (hints ? hints : "", "\n", -1);
-  for (guint i = 0; lines[i] != NULL; i++) {
-    if (*lines[i] != '\0')
-      g_warning ("%s", lines[i]);
-  }
+  warn_lines (hints);
   return TRUE;
 }
 
@@ -209,13 +325,85 @@ listen_all (NatRelay *relay, GError **error)
   return TRUE;
 }
 
+/* ---- Who may ----------------------------------------------------------- */
+
+static void
+end_revoked (NatRelay *relay)
+{
+  guint n;
+
+  nat_registry_poll (relay->registry, time_now ());
+  n = nat_registry_revoke (relay->registry, time_now ());
+  if (n > 0)
+    g_message ("%u sessions ended: what let them in was withdrawn", n);
+}
+
+static void
+take_fetched (NatRelay *relay)
+{
+  gboolean complete;
+  NatTokenKeys *keys = nat_jwks_urls_keys (relay->jwks, &complete);
+
+  nat_auth_take_fetched (relay->auth, keys, complete);
+  if (relay->registry != NULL)
+    end_revoked (relay);
+}
+
+/* Keys came from elsewhere, or did not. */
+static void
+keys_answered (gboolean fresh, gpointer user)
+{
+  NatRelay *relay = user;
+
+  if (fresh)
+    take_fetched (relay);
+  if (relay->http != NULL)
+    nat_http_server_wake (relay->http, relay->jwks);
+}
+
+static void
+callback_answered (gconstpointer what, gpointer user)
+{
+  NatRelay *relay = user;
+
+  if (relay->recheck != NULL)
+    nat_recheck_answered (relay->recheck, time_now (), what);
+  if (relay->http != NULL)
+    nat_http_server_wake (relay->http, what);
+}
+
+/* Takes all over that p has. */
+static void
+apply_permissions (NatRelay *relay, NatPermissions *p)
+{
+  const NatConfig *config = relay->config;
+  NatRestGrants grants = {config->credential_publish, config->credential_subscribe};
+  NatJwksTimes times = {config->access_timeout, config->jwks_refresh_min, config->jwks_refresh_max};
+
+  nat_auth_take_keys (relay->auth, g_steal_pointer (&p->keys));
+  nat_auth_take_static (relay->auth, g_steal_pointer (&p->statics));
+  nat_auth_take_secrets (relay->auth, g_steal_pointer (&p->secrets), &grants);
+  nat_auth_set_unknown (relay->auth, config->access_callback_tokens);
+  nat_fetcher_free (relay->fetcher);
+  relay->fetcher = g_steal_pointer (&p->fetcher);
+  /* Both have the new fetcher before anybody who waits is asked to look again. */
+  nat_jwks_urls_set (relay->jwks, relay->fetcher, p->urls, &times);
+  nat_callback_set (
+      relay->callback, relay->fetcher, config->access_callback, config->access_timeout);
+  nat_jwks_urls_tick (relay->jwks, time_now ().us);
+  take_fetched (relay);
+  if (relay->http != NULL) /* what they waited for is under way no more */
+    nat_http_server_wake (relay->http, relay->jwks);
+}
+
 /* ---- Putting it together ----------------------------------------------- */
 
 static gboolean
 load (NatRelay *relay, GError **error)
 {
   g_autofree char *ended = NULL;
-  NatTokenKeys *keys;
+  NatPermissions permissions;
+  gboolean ok;
 
   relay->dir = nat_credentials_open_directory (relay->config, error);
   if (relay->dir == NULL)
@@ -229,77 +417,162 @@ load (NatRelay *relay, GError **error)
   relay->secrets = nat_credentials_secrets (relay->dir, error);
   if (relay->secrets == NULL)
     return FALSE;
-  keys = nat_credentials_token_keys (relay->config, relay->dir, &relay->token_key, error);
-  if (keys == NULL)
+  relay->token_key = nat_credentials_own_key (relay->dir, error);
+  if (relay->token_key == NULL)
     return FALSE;
-  nat_auth_take_keys (relay->auth, keys);
+  ok = nat_permissions_load (&permissions, relay->config, relay->token_key, error);
+  if (ok)
+    apply_permissions (relay, &permissions);
+  nat_permissions_clear (&permissions);
+  if (!ok)
+    return FALSE;
   ended = g_build_filename (relay->dir, "ended", NULL);
   relay->ended = nat_ended_file_open (ended, time_now ().s, error);
   return relay->ended != NULL;
 }
 
-static NatAdmission *
-make_admission (const NatConfig *config)
+static NatAdmissionLimits
+admission_limits (const NatConfig *config)
 {
   NatAdmissionLimits limits = {
       .requests_per_second = config->max_posts_per_second,
       .requests_burst = config->max_posts_burst,
+      .requests_per_hour = config->max_posts_per_hour,
       .sessions = config->max_sessions,
       .sessions_per_subject = config->max_sessions_per_subject,
       .sessions_per_address = config->max_sessions_per_address,
+      .requests_per_hour_per_subject = config->max_posts_per_hour_per_subject,
+      .streams = config->max_streams,
+      .streams_per_subject = config->max_streams_per_subject,
+      .streams_per_address = config->max_streams_per_address,
+      .subscribers_per_stream = config->max_subscribers_per_stream,
+      .patterns = config->max_patterns,
+      .patterns_per_stream = config->max_patterns_per_stream,
   };
 
-  return nat_admission_new (&limits);
+  return limits;
 }
 
-static NatHttpLimits
-http_limits (NatRelay *relay)
+/* As many as the system lets us have. */
+static guint64
+raise_descriptors (void)
 {
-  const NatConfig *config = relay->config;
-  guint spare = DESCRIPTORS_SPARE +
-                nat_dataplane_n_workers (relay->dataplane) * (relay->n_listen + DESCRIPTORS_RINGS);
-  NatHttpLimits limits = {config->max_connections, config->max_connections_per_address,
-      config->max_handshakes, config->request_timeout * 1000};
   struct rlimit files;
   rlim_t before;
 
   if (getrlimit (RLIMIT_NOFILE, &files) != 0)
-    return limits;
+    return G_MAXUINT64;
   before = files.rlim_cur;
   files.rlim_cur = files.rlim_max;
   if (setrlimit (RLIMIT_NOFILE, &files) != 0)
     files.rlim_cur = before;
-  if (files.rlim_cur < limits.connections + spare) {
-    limits.connections = (guint)MAX (4, (gint64)files.rlim_cur - spare);
-    g_warning ("the system allows %" G_GUINT64_FORMAT " descriptors only (LimitNOFILE, ulimit -n): "
-               "max-connections is lowered to %u",
-        (guint64)files.rlim_cur, limits.connections);
-  }
-  return limits;
+  return files.rlim_cur;
 }
 
+/* What both kinds of connections want must fit the descriptors; HTTPS has at least a third. */
 static void
-make_control (NatRelay *relay)
+connection_limits (NatRelay *relay, NatHttpLimits *http, NatWsLimits *websockets)
 {
-  NatRegistryConfig registry = {
-      relay->dataplane, relay->secrets, relay->admission, relay->ended, {0}};
-  NatHttpLimits limits = http_limits (relay);
-  NatApi *api = &relay->api;
+  const NatConfig *config = relay->config;
+  guint64 have = raise_descriptors ();
+  guint spare = DESCRIPTORS_SPARE +
+                nat_dataplane_n_workers (relay->dataplane) * (relay->n_listen + DESCRIPTORS_RINGS);
+  guint64 left = have > spare + 6 ? have - spare : 6;
 
+  *http = (NatHttpLimits){config->max_connections, config->max_connections_per_address,
+      config->max_handshakes, config->request_timeout * 1000, NAT_HTTP_IDLE_MS, relay->memory};
+  *websockets = (NatWsLimits){config->max_websockets, config->max_websockets_per_address,
+      NAT_WS_STRANGERS, NAT_WEBSOCKET_STRANGERS_US, NAT_CONSENT_US};
+  if (left >= (guint64)http->connections + websockets->connections)
+    return;
+  http->connections =
+      (guint)MIN (http->connections, MAX (left / 3, left - MIN (left, websockets->connections)));
+  websockets->connections = (guint)MIN (websockets->connections, left - http->connections);
+  g_warning ("the system allows %" G_GUINT64_FORMAT " descriptors only (LimitNOFILE, ulimit -n): "
+             "max-connections is lowered to %u and max-websockets to %u",
+      have, http->connections, websockets->connections);
+}
+
+static gboolean
+make_websockets (NatRelay *relay, const NatWsLimits *limits, GError **error)
+{
+  if (limits->connections == 0)
+    return TRUE;
+  relay->websockets = nat_ws_server_new (limits, nat_dataplane_tunnel (relay->dataplane), error);
+  if (relay->websockets == NULL)
+    return FALSE;
+  relay->api.websockets = relay->websockets;
+  nat_http_server_set_taker (relay->http, nat_ws_server_take, relay->websockets);
+  return TRUE;
+}
+
+static gboolean
+make_control (NatRelay *relay, GError **error)
+{
+  NatRegistryConfig registry = {.dataplane = relay->dataplane,
+      .secrets = relay->secrets,
+      .admission = relay->admission,
+      .ended = relay->ended,
+      .verify_media = relay->config->verify_media,
+      .auth = relay->auth};
+  NatApi *api = &relay->api;
+  NatHttpLimits limits;
+  NatWsLimits ws_limits;
+
+  make_memory (relay);
+  connection_limits (relay, &limits, &ws_limits);
+  registry.memory = api->memory = relay->memory;
   memcpy (registry.boot_id, relay->boot_id, sizeof registry.boot_id);
   relay->registry = nat_registry_new (&registry);
+  relay->recheck = nat_recheck_new (relay->registry, relay->callback);
   api->registry = relay->registry;
-  api->auth = relay->auth;
+  api->access = (NatAccess){relay->auth, relay->jwks, relay->callback};
   api->admission = relay->admission;
   api->listen = relay->local;
   api->n_listen = relay->n_listen;
   api->public_address = relay->config->public_addresses;
   api->n_public_address = relay->config->n_public;
   api->fill_snapshot = fill_snapshot;
-  api->metrics = metrics;
-  api->status_page = status_page;
   api->user = relay;
   relay->http = nat_http_server_new (&limits, relay->identity, nat_api_handle, api);
+  return make_websockets (relay, &ws_limits, error);
+}
+
+/* For "natrelay-server status": an address at which this machine reaches us. */
+static gboolean
+tell_where (NatRelay *relay, GError **error)
+{
+  g_autofree char *path = g_build_filename (relay->dir, NAT_STATE_RUNNING, NULL);
+  g_autofree char *text = NULL;
+  NatAddress address = relay->local[0];
+  char where[NAT_ADDRESS_TEXT_MAX];
+
+  for (guint i = 0; i < relay->n_listen; i++) {
+    if (nat_address_is_any (&relay->local[i]) || nat_address_is_loopback (&relay->local[i])) {
+      address = relay->local[i];
+      break;
+    }
+  }
+  nat_address_to_text (&address, where);
+  if (nat_address_is_any (&address))
+    g_snprintf (
+        where, sizeof where, "%s:%u", address.family == 6 ? "[::1]" : "127.0.0.1", address.port);
+  text = g_strdup_printf (
+      "address=%s\ntls-fingerprint=%s\n", where, nat_tls_identity_fingerprint (relay->identity));
+  relay->told_where =
+      g_file_set_contents_full (path, text, -1, G_FILE_SET_CONTENTS_CONSISTENT, 0600, error);
+  return relay->told_where;
+}
+
+static void
+tell_gone (NatRelay *relay)
+{
+  g_autofree char *path = NULL;
+
+  if (!relay->told_where)
+    return;
+  path = g_build_filename (relay->dir, NAT_STATE_RUNNING, NULL);
+  unlink (path);
 }
 
 static gboolean
@@ -313,26 +586,36 @@ start (NatRelay *relay, GError **error)
   relay->event_watch =
       g_unix_fd_add (nat_dataplane_event_fd (relay->dataplane), G_IO_IN, events_wait, relay);
   relay->tick = g_timeout_add (1000, tick, relay);
-  return listen_all (relay, error);
+  return listen_all (relay, error) && tell_where (relay, error);
 }
 
-NatRelay *
-nat_relay_new (const NatConfig *config, GError **error)
+static NatRelay *
+new_without_ports (const NatConfig *config)
 {
   NatRelay *relay = g_new0 (NatRelay, 1);
+  NatAdmissionLimits limits = admission_limits (config);
 
   relay->config = config;
   relay->dir_lock = -1;
   relay->started_s = time_now ().s;
   relay->auth = nat_auth_new (config->open != NAT_OPEN_NO);
-  relay->admission = make_admission (config);
+  relay->jwks = nat_jwks_urls_new (keys_answered, relay);
+  relay->callback = nat_callback_new (callback_answered, relay);
+  relay->admission = nat_admission_new (&limits);
   nat_crypto_random (relay->boot_id, sizeof relay->boot_id);
+  return relay;
+}
+
+NatRelay *
+nat_relay_new (const NatConfig *config, GError **error)
+{
+  NatRelay *relay = new_without_ports (config);
+
   if (!load (relay, error) || !bind_ports (relay, error)) {
     nat_relay_free (relay);
     return NULL;
   }
-  make_control (relay);
-  if (!start (relay, error))
+  if (!make_control (relay, error) || !start (relay, error))
     g_clear_pointer (&relay, nat_relay_free);
   return relay;
 }
@@ -341,23 +624,46 @@ gboolean
 nat_relay_reload (NatRelay *relay, GError **error)
 {
   NatTlsIdentity *identity = nat_credentials_identity (relay->config, relay->dir, error);
-  NatSignKey *own = NULL;
-  NatTokenKeys *keys;
+  NatAdmissionLimits admission = admission_limits (relay->config);
+  NatSignKey *own = identity ? nat_credentials_own_key (relay->dir, error) : NULL;
+  NatPermissions permissions = {NULL};
+  NatHttpLimits http;
+  NatWsLimits websockets;
+  NatRate rates[NAT_LIMITS];
 
-  if (identity == NULL)
-    return FALSE;
-  keys = nat_credentials_token_keys (relay->config, relay->dir, &own, error);
-  if (keys == NULL) {
-    nat_tls_identity_unref (identity);
+  if (own == NULL || !nat_permissions_load (&permissions, relay->config, own, error)) {
+    nat_permissions_clear (&permissions);
+    nat_sign_key_unref (own);
+    if (identity != NULL)
+      nat_tls_identity_unref (identity);
     return FALSE;
   }
   nat_http_server_set_identity (relay->http, identity);
   nat_tls_identity_unref (relay->identity);
   relay->identity = identity;
-  nat_auth_take_keys (relay->auth, keys);
+  if (!tell_where (relay, NULL))
+    g_warning ("\"natrelay-server status\" does not know the new certificate: the state directory "
+               "cannot be written");
+  apply_permissions (relay, &permissions);
+  nat_permissions_clear (&permissions);
   nat_sign_key_unref (relay->token_key);
   relay->token_key = own;
+  nat_admission_set_limits (relay->admission, &admission);
+  media_rates (relay->config, rates);
+  nat_dataplane_set_rates (relay->dataplane, rates);
+  connection_limits (relay, &http, &websockets);
+  nat_http_server_set_limits (relay->http, &http);
+  if (relay->websockets != NULL)
+    nat_ws_server_set_limits (relay->websockets, &websockets);
   return TRUE;
+}
+
+void
+nat_relay_drain (NatRelay *relay, void (*drained) (gpointer user), gpointer user)
+{
+  relay->api.draining = TRUE;
+  relay->drained = drained;
+  relay->drained_user = user;
 }
 
 void
@@ -366,6 +672,10 @@ nat_relay_stop (NatRelay *relay)
   if (relay->running)
     nat_dataplane_stop (relay->dataplane, NAT_REASON_GOING_AWAY);
   relay->running = FALSE;
+  relay->api.websockets = NULL;
+  if (relay->http != NULL)
+    nat_http_server_set_taker (relay->http, NULL, NULL);
+  g_clear_pointer (&relay->websockets, nat_ws_server_free);
 }
 
 void
@@ -373,12 +683,19 @@ nat_relay_free (NatRelay *relay)
 {
   g_clear_handle_id (&relay->event_watch, g_source_remove);
   g_clear_handle_id (&relay->tick, g_source_remove);
+  g_clear_handle_id (&relay->soon, g_source_remove);
+  tell_gone (relay);
   nat_relay_stop (relay);
   g_clear_pointer (&relay->http, nat_http_server_free);
+  g_clear_pointer (&relay->recheck, nat_recheck_free);
   g_clear_pointer (&relay->registry, nat_registry_free);
   g_clear_pointer (&relay->dataplane, nat_dataplane_free);
   close_ports (relay);
+  nat_memory_free (relay->memory);
   nat_admission_free (relay->admission);
+  nat_fetcher_free (relay->fetcher);
+  nat_jwks_urls_free (relay->jwks);
+  nat_callback_free (relay->callback);
   nat_auth_free (relay->auth);
   g_clear_pointer (&relay->ended, nat_ended_file_free);
   g_clear_pointer (&relay->secrets, nat_secrets_free);
@@ -441,7 +758,7 @@ print_launch_lines (NatRelay *relay, FILE *out, const char *publish, const char 
 
   fprintf (out,
       "gst-launch-1.0 videotestsrc is-live=true ! videoconvert ! x264enc tune=zerolatency "
-      "key-int-max=60 ! rtph264pay ! natrelaysink uri='%s'\n",
+      "key-int-max=60 ! natrelaysink uri='%s'\n",
       to);
   fprintf (out, "gst-launch-1.0 natrelaysrc uri='%s' ! decodebin ! videoconvert ! autovideosink\n",
       from);

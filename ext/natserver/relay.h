@@ -16,8 +16,11 @@ typedef struct _NatRelay NatRelay;
 NatRelay *nat_relay_new (const NatConfig *config, GError **error);
 /* What clients need, one "name=value" per line, and lines to paste. secrets FALSE: without tokens. */
 gboolean nat_relay_print (NatRelay *relay, FILE *out, gboolean secrets, GError **error);
-/* Certificate and token keys from their files. On an error all stays as it was. */
+/* Certificate, keys and tokens from their files, and the limits of its config. On an error all stays as it
+ * was. */
 gboolean nat_relay_reload (NatRelay *relay, GError **error);
+/* Takes no new sessions from now on. drained is called, once, when the last session is over. */
+void nat_relay_drain (NatRelay *relay, void (*drained) (gpointer user), gpointer user);
 /* Tells the clients that the relay goes away. At most 300 ms. */
 void nat_relay_stop (NatRelay *relay);
 void nat_relay_free (NatRelay *relay); /* also half built */

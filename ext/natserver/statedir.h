@@ -12,4 +12,8 @@ G_BEGIN_DECLS
  * ($XDG_STATE_HOME, ~/.local/state). natrelay-token looks there, too. */
 char *nat_state_dir_default (void);
 
+/* The file in it by which "natrelay-server status" finds the relay of this machine: lines of address=... and
+ * tls-fingerprint=... */
+#define NAT_STATE_RUNNING "running"
+
 G_END_DECLS

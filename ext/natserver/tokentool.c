@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* natrelay-token: makes access tokens, shows what one holds, makes keys. A table of three commands;
- * each reads its options, does one thing and returns the exit status: 0 done, 1 refused, 2 wrong use. */
+/* natrelay-token: makes access tokens and credentials, shows what a token holds, makes keys. A table of
+ * commands; each reads its options, does one thing and returns the exit status: 0 done, 1 refused, 2 wrong use. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,11 +11,15 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include <sys/file.h>
 #include <glib/gstdio.h>
 
 #include <config.h>
 
 #include "natproto/error.h"
+#include "natproto/hex.h"
+#include "natproto/restcredential.h"
+#include "natproto/statictoken.h"
 #include "natproto/token.h"
 #include "natserver/control/keyfile.h"
 #include "natserver/statedir.h"
@@ -64,10 +68,10 @@ parse (const char *parameters, const char *summary, const char *description,
 /* ---- create ------------------------------------------------------------ */
 
 typedef struct {
-  char *key, *kid, *subject, *id, *expires;
+  char *key, *kid, *subject, *id, *expires, *file;
   char **publish, **subscribe;
   gboolean list, admin, takeover;
-  int max_kbps;
+  int max_kbps, max_packets;
 } CreateOptions;
 
 static void
@@ -78,6 +82,7 @@ create_options_clear (CreateOptions *o)
   g_free (o->subject);
   g_free (o->id);
   g_free (o->expires);
+  g_free (o->file);
   g_strfreev (o->publish);
   g_strfreev (o->subscribe);
 }
@@ -131,8 +136,8 @@ check_create (const CreateOptions *o)
                                  "--admin");
   if (o->takeover && o->publish == NULL)
     return fail (EXIT_WRONG_USE, "--takeover is for publishers: it needs --publish");
-  if (o->max_kbps < 0)
-    return fail (EXIT_WRONG_USE, "--max-kbps must not be negative");
+  if (o->max_kbps < 0 || o->max_packets < 0)
+    return fail (EXIT_WRONG_USE, "--max-kbps and --max-packets must not be negative");
   return 0;
 }
 
@@ -158,13 +163,10 @@ random_id (char text[NAT_BASE64URL_LEN (TOKEN_ID_SIZE) + 1])
   nat_base64url_encode (bytes, sizeof bytes, text);
 }
 
-static int
-create_token (const CreateOptions *o, gint64 expires_s)
+/* Its texts are the options'. */
+static NatToken
+claims_of (const CreateOptions *o, char *id, gint64 expires_s)
 {
-  char id[NAT_BASE64URL_LEN (TOKEN_ID_SIZE) + 1];
-  g_autoptr (GError) error = NULL;
-  g_autoptr (NatSignKey) key = load_signing_key (o->key, &error);
-  g_autofree char *text = NULL;
   NatToken token = {
       .subject = o->subject,
       .expires_s = expires_s,
@@ -176,7 +178,20 @@ create_token (const CreateOptions *o, gint64 expires_s)
       .admin = o->admin,
       .takeover = o->takeover,
       .max_kbps = (guint32)o->max_kbps,
+      .max_packets = (guint32)o->max_packets,
   };
+
+  return token;
+}
+
+static int
+create_token (const CreateOptions *o, gint64 expires_s)
+{
+  char id[NAT_BASE64URL_LEN (TOKEN_ID_SIZE) + 1];
+  g_autoptr (GError) error = NULL;
+  g_autoptr (NatSignKey) key = load_signing_key (o->key, &error);
+  g_autofree char *text = NULL;
+  NatToken token = claims_of (o, id, expires_s);
 
   random_id (id);
   if (key != NULL)
@@ -207,7 +222,10 @@ command_create (int argc, char **argv)
       {"takeover", 0, 0, G_OPTION_ARG_NONE, &o.takeover,
           "allow to take a stream over from another publisher that is still sending", NULL},
       {"max-kbps", 0, 0, G_OPTION_ARG_INT, &o.max_kbps,
-          "limit what its holder may send, in kbit/s (default: no limit)", "N"},
+          "limit what its holder may send, all streams together, in kbit/s (default: no limit)",
+          "N"},
+      {"max-packets", 0, 0, G_OPTION_ARG_INT, &o.max_packets,
+          "the same, in packets a second (default: no limit)", "N"},
       {"list", 0, 0, G_OPTION_ARG_NONE, &o.list, "allow to list the streams", NULL},
       {"admin", 0, 0, G_OPTION_ARG_NONE, &o.admin, "allow to see and to end the sessions of others",
           NULL},
@@ -245,6 +263,160 @@ command_create (int argc, char **argv)
         "--expires must be a number with s, m, h, d, w or y behind it, at most %d years, or never",
         YEARS_MAX);
   return create_token (&o, expires_s);
+}
+
+/* ---- static ------------------------------------------------------------ */
+
+/* TRUE: text ends where a line does. */
+static gboolean
+ends_a_line (int fd)
+{
+  char last = '\n';
+  off_t end = lseek (fd, 0, SEEK_END);
+
+  return end <= 0 || (pread (fd, &last, 1, end - 1) == 1 && last == '\n');
+}
+
+/* Others may do the same at this moment. */
+static gboolean
+append_line (const char *path, const char *line, GError **error)
+{
+  int fd = open (path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+  g_autofree char *text = NULL;
+  gboolean ok = fd >= 0 && flock (fd, LOCK_EX) == 0;
+  int code;
+
+  if (ok) {
+    text = g_strconcat (ends_a_line (fd) ? "" : "\n", line, "\n", NULL);
+    ok = write (fd, text, strlen (text)) == (gssize)strlen (text) && fsync (fd) == 0;
+  }
+  code = errno;
+  if (fd >= 0)
+    close (fd);
+  if (!ok)
+    g_set_error (
+        error, NAT_ERROR, NAT_ERROR_ARGUMENT, "%s cannot be written: %s", path, g_strerror (code));
+  return ok;
+}
+
+static int
+create_static (const CreateOptions *o, gint64 expires_s)
+{
+  char id[NAT_BASE64URL_LEN (TOKEN_ID_SIZE) + 1], text[NAT_STATIC_TOKEN_LEN + 1];
+  NatToken token = claims_of (o, id, expires_s);
+  g_autoptr (GError) error = NULL;
+  g_autofree char *line = NULL;
+
+  random_id (id);
+  nat_static_token_make (text);
+  line = nat_static_token_line (text, &token, &error);
+  /* Nobody has a token of which the list knows nothing. */
+  if (line == NULL || !append_line (o->file, line, &error))
+    return fail (EXIT_REFUSED, "%s", error->message);
+  g_print ("%s\n", text);
+  nat_crypto_wipe (text, sizeof text);
+  return EXIT_DONE;
+}
+
+static int
+command_static (int argc, char **argv)
+{
+  g_auto (CreateOptions) o = {0};
+  const GOptionEntry entries[] = {
+      {"file", 'f', 0, G_OPTION_ARG_FILENAME, &o.file,
+          "the relay's list (static-tokens in its settings), to which a line is added", "FILE"},
+      {"publish", 'p', 0, G_OPTION_ARG_STRING_ARRAY, &o.publish,
+          "allow to publish the streams that match GLOB (may be repeated)", "GLOB"},
+      {"subscribe", 's', 0, G_OPTION_ARG_STRING_ARRAY, &o.subscribe,
+          "allow to watch the streams that match GLOB (may be repeated)", "GLOB"},
+      {"expires", 'e', 0, G_OPTION_ARG_STRING, &o.expires,
+          "how long it is good: 90s, 30m, 12h, 30d, 4w, 1y or never (default: never)", "TIME"},
+      {"subject", 0, 0, G_OPTION_ARG_STRING, &o.subject, "who holds it, such as a camera's name",
+          "NAME"},
+      {"takeover", 0, 0, G_OPTION_ARG_NONE, &o.takeover,
+          "allow to take a stream over from another publisher that is still sending", NULL},
+      {"max-kbps", 0, 0, G_OPTION_ARG_INT, &o.max_kbps,
+          "limit what its holder may send, in kbit/s (default: no limit)", "N"},
+      {"list", 0, 0, G_OPTION_ARG_NONE, &o.list, "allow to list the streams", NULL},
+      {"admin", 0, 0, G_OPTION_ARG_NONE, &o.admin, "allow to see and to end the sessions of others",
+          NULL},
+      {NULL},
+  };
+  gint64 expires_s;
+  int wrong;
+
+  if (!parse ("- make a static token, print it, and add its hash to the relay's list", NULL,
+          "The token is random and shown this once; the list has its hash and what it allows, a "
+          "line each.\nThe relay reads the list at a start and at SIGHUP. Without its line a token "
+          "is worth nothing:\n\n"
+          "  natrelay-token static --file /etc/natrelay/static-tokens --publish door --subject "
+          "camera-1",
+          entries, &argc, &argv))
+    return EXIT_WRONG_USE;
+  if (argc > 1)
+    return fail (EXIT_WRONG_USE, "\"%s\" is not an option", argv[1]);
+  if (o.file == NULL)
+    return fail (EXIT_WRONG_USE, "say with --file which list its line goes to");
+  wrong = check_create (&o);
+  if (wrong != 0)
+    return wrong;
+  if (!parse_expiry (
+          o.expires != NULL ? o.expires : "never", g_get_real_time () / G_USEC_PER_SEC, &expires_s))
+    return fail (EXIT_WRONG_USE,
+        "--expires must be a number with s, m, h, d, w or y behind it, at most %d years, or never",
+        YEARS_MAX);
+  return create_static (&o, expires_s);
+}
+
+/* ---- credential -------------------------------------------------------- */
+
+static int
+create_credential (const char *secret, const char *name, gint64 expires_s)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (NatSignKey) key = nat_key_file_load (secret, &error);
+  g_autofree char *username = NULL, *password = NULL, *token = NULL;
+
+  if (key == NULL ||
+      !nat_rest_credential_make (key, expires_s, name, &username, &password, &token, &error))
+    return fail (EXIT_REFUSED, "%s", error->message);
+  g_print ("username=%s\npassword=%s\nauth-token=%s\n", username, password, token);
+  return EXIT_DONE;
+}
+
+static int
+command_credential (int argc, char **argv)
+{
+  g_autofree char *secret = NULL, *name = NULL, *expires = NULL;
+  const GOptionEntry entries[] = {
+      {"secret", 0, 0, G_OPTION_ARG_FILENAME, &secret,
+          "the secret that the relay has as credential-secret: 64 hex digits", "FILE"},
+      {"name", 0, 0, G_OPTION_ARG_STRING, &name, "who holds them, such as a camera's name", "NAME"},
+      {"expires", 'e', 0, G_OPTION_ARG_STRING, &expires,
+          "how long they are good: 90s, 30m, 12h, 30d, 4w or 1y (default: 12h)", "TIME"},
+      {NULL},
+  };
+  gint64 expires_s;
+
+  if (!parse ("- make time-limited credentials and print them", NULL,
+          "Any program can: the user name is the Unix time of their end, a colon and NAME; the "
+          "password is\nbase64 (HMAC-SHA256 (secret, user name)). auth-token is both for the "
+          "elements. What they allow is\nthe relay's to say (credential-publish, "
+          "credential-subscribe).\n\n"
+          "  natrelay-token credential --secret credentials.key --name camera-1 --expires 1h",
+          entries, &argc, &argv))
+    return EXIT_WRONG_USE;
+  if (argc > 1)
+    return fail (EXIT_WRONG_USE, "\"%s\" is not an option", argv[1]);
+  if (secret == NULL || name == NULL)
+    return fail (EXIT_WRONG_USE, "--secret FILE and --name NAME are needed");
+  if (!parse_expiry (
+          expires != NULL ? expires : "12h", g_get_real_time () / G_USEC_PER_SEC, &expires_s) ||
+      expires_s == G_MAXINT64)
+    return fail (EXIT_WRONG_USE,
+        "--expires must be a number with s, m, h, d, w or y behind it, at most %d years",
+        YEARS_MAX);
+  return create_credential (secret, name, expires_s);
 }
 
 /* ---- inspect ----------------------------------------------------------- */
@@ -377,8 +549,7 @@ random_hex_secret (void)
   char *text = g_malloc (2 * SECRET_SIZE + 2);
 
   nat_crypto_random (secret, sizeof secret);
-  for (guint i = 0; i < sizeof secret; i++)
-    g_snprintf (text + 2 * i, 3, "%02x", secret[i]);
+  nat_hex_encode (secret, sizeof secret, text);
   g_strlcpy (text + 2 * SECRET_SIZE, "\n", 2);
   nat_crypto_wipe (secret, sizeof secret);
   return text;
@@ -443,8 +614,7 @@ generate_key (const char *algorithm, const char *path)
     return fail (
         error->code == NAT_ERROR_ARGUMENT ? EXIT_WRONG_USE : EXIT_REFUSED, "%s", error->message);
   ok = write_new_file (path, text, &error);
-  nat_crypto_wipe (text, strlen (text));
-  g_free (text);
+  nat_crypto_wipe_free (text);
   if (!ok)
     return fail (EXIT_REFUSED, "%s", error->message);
   if (public_pem != NULL)
@@ -489,6 +659,8 @@ static const struct {
   const char *help;
 } commands[] = {
     {"create", command_create, "make an access token and print it"},
+    {"static", command_static, "make a random token, and its line for the relay's list"},
+    {"credential", command_credential, "make time-limited credentials"},
     {"inspect", command_inspect, "show what a token holds, and check it with --key"},
     {"keygen", command_keygen, "make a key that signs tokens"},
 };
@@ -499,7 +671,7 @@ print_help (void)
   g_print ("natrelay-token makes and inspects the access tokens of natrelay-server.\n\n"
            "Usage:\n");
   for (guint i = 0; i < G_N_ELEMENTS (commands); i++)
-    g_print ("  natrelay-token %-8s  %s\n", commands[i].name, commands[i].help);
+    g_print ("  natrelay-token %-10s  %s\n", commands[i].name, commands[i].help);
   g_print ("\nnatrelay-token COMMAND --help tells a command's options.\n\n"
            "  natrelay-token create --publish door --expires 30d\n"
            "  natrelay-token inspect --key token.key -\n");
@@ -530,6 +702,6 @@ main (int argc, char **argv)
       return commands[i].run (argc - 1, argv + 1);
     }
   }
-  return fail (
-      EXIT_WRONG_USE, "\"%s\" is not a command; they are create, inspect and keygen", argv[1]);
+  return fail (EXIT_WRONG_USE,
+      "\"%s\" is not a command; they are create, static, credential, inspect and keygen", argv[1]);
 }

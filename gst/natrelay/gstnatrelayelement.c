@@ -40,6 +40,8 @@ void
 gst_nat_relay_connection_finalize (GstNatRelayConnection *conn)
 {
   nat_crypto_wipe_free (conn->uri); /* a token may be in it */
+  nat_crypto_wipe_free (conn->passphrase_text);
+  g_free (conn->key_file);
   g_clear_error (&conn->uri_error);
   nat_session_config_clear (&conn->settings);
   gst_nat_relay_report_clear (&conn->report);
@@ -243,6 +245,25 @@ on_document (NatSession *session, const NatSessionDocument *document, gpointer u
 }
 
 static void
+on_described (NatSession *session, guint serial, gpointer user)
+{
+  GstNatRelayConnection *conn = user;
+
+  if (conn->hooks->described != NULL)
+    conn->hooks->described (conn->element, serial);
+}
+
+static void
+on_ssrc_in_use (NatSession *session, const NatCause *cause, gpointer user)
+{
+  GstNatRelayConnection *conn = user;
+
+  GST_INFO_OBJECT (conn->element, "%s", cause->text);
+  if (conn->hooks->ssrc_in_use != NULL)
+    conn->hooks->ssrc_in_use (conn->element);
+}
+
+static void
 on_mapped (NatSession *session, const NatAddress *local, const NatAddress *mapped,
     const NatAddress *relay, gpointer user)
 {
@@ -251,6 +272,7 @@ on_mapped (NatSession *session, const NatAddress *local, const NatAddress *mappe
 
   GST_INFO_OBJECT (conn->element, "relay %s sees %s as %s", nat_address_to_text (relay, r),
       nat_address_to_text (local, y), nat_address_to_text (mapped, z));
+  gst_nat_relay_report_mapped (&conn->report, relay);
 }
 
 static void
@@ -270,6 +292,27 @@ on_rtcp (NatSession *session, guint8 *data, gsize len, gpointer user)
 
   if (conn->hooks->rtcp != NULL)
     conn->hooks->rtcp (conn->element, &packet);
+}
+
+static void
+on_bitrate (NatSession *session, guint64 bits_per_s, gdouble loss, gpointer user)
+{
+  GstNatRelayConnection *conn = user;
+
+  if (conn->hooks->bitrate != NULL)
+    conn->hooks->bitrate (conn->element, bits_per_s, loss);
+}
+
+static void
+on_path_size (NatSession *session, guint bytes, gpointer user)
+{
+  GstNatRelayConnection *conn = user;
+
+  GST_INFO_OBJECT (conn->element, "the path takes datagrams of %u bytes (0: any)", bytes);
+  if (conn->hooks->path_size != NULL)
+    conn->hooks->path_size (conn->element, bytes);
+  if (bytes > 0)
+    gst_nat_relay_report_path_size (&conn->report, bytes);
 }
 
 static void
@@ -307,6 +350,28 @@ gst_nat_relay_connection_get_session (GstNatRelayConnection *conn)
   return session;
 }
 
+GstNatRelayPassphrase *
+gst_nat_relay_connection_get_passphrase (GstNatRelayConnection *conn)
+{
+  GstNatRelayPassphrase *passphrase;
+
+  GST_OBJECT_LOCK (conn->element);
+  passphrase = conn->passphrase != NULL ? gst_nat_relay_passphrase_ref (conn->passphrase) : NULL;
+  GST_OBJECT_UNLOCK (conn->element);
+  return passphrase;
+}
+
+gchar *
+gst_nat_relay_connection_get_stream (GstNatRelayConnection *conn)
+{
+  gchar *stream;
+
+  GST_OBJECT_LOCK (conn->element);
+  stream = g_strdup (conn->settings.stream);
+  GST_OBJECT_UNLOCK (conn->element);
+  return stream;
+}
+
 /* 32 bytes in hex, with or without colons between them. */
 static gboolean
 is_fingerprint (const gchar *text)
@@ -327,6 +392,7 @@ static gchar *
 check_settings (const GstNatRelayConnection *conn)
 {
   const gchar *fingerprint = conn->settings.tls_fingerprint;
+  const gchar *exclude = conn->settings.exclude;
 
   if (conn->uri_error != NULL)
     return g_strdup (conn->uri_error->message);
@@ -335,6 +401,12 @@ check_settings (const GstNatRelayConnection *conn)
   if (fingerprint != NULL && *fingerprint != '\0' && !is_fingerprint (fingerprint))
     return g_strdup (
         "The property tls-fingerprint must be 64 hex digits, as natrelay-server prints them");
+  if (conn->settings.role == NAT_ROLE_PUBLISHER && nat_stream_is_glob (conn->settings.stream))
+    return g_strdup_printf ("A publisher has one stream: write a name instead of \"%s\" in the uri",
+        conn->settings.stream);
+  if (exclude != NULL && !nat_stream_name_valid (exclude))
+    return g_strdup ("The property exclude must be the name of a stream, as in a uri behind the "
+                     "relay's name, without a pattern");
   return NULL;
 }
 
@@ -345,9 +417,13 @@ new_session (GstNatRelayConnection *conn)
   static const NatSessionCallbacks callbacks = {
       .state = on_state,
       .document = on_document,
+      .described = on_described,
+      .ssrc_in_use = on_ssrc_in_use,
       .mapped = on_mapped,
       .rtp = on_rtp,
       .rtcp = on_rtcp,
+      .bitrate = on_bitrate,
+      .path_size = on_path_size,
       .token_expires = on_token_expires,
       .accept_certificate = on_accept_certificate,
   };
@@ -358,18 +434,42 @@ new_session (GstNatRelayConnection *conn)
   return nat_session_new (&config, &callbacks, conn);
 }
 
+/* What to tell the user, or NULL. Not with the object lock: a file may take its time. */
+static gchar *
+read_passphrase (GstNatRelayConnection *conn, GstNatRelayPassphrase **passphrase)
+{
+  gchar *text, *key_file, *complaint = NULL;
+  GError *error = NULL;
+
+  GST_OBJECT_LOCK (conn->element);
+  text = g_strdup (conn->passphrase_text);
+  key_file = g_strdup (conn->key_file);
+  GST_OBJECT_UNLOCK (conn->element);
+  *passphrase = gst_nat_relay_passphrase_new (text, key_file, &error);
+  if (error != NULL)
+    complaint = g_strdup (error->message);
+  g_clear_error (&error);
+  nat_crypto_wipe_free (text);
+  g_free (key_file);
+  return complaint;
+}
+
 gboolean
 gst_nat_relay_connection_prepare (GstNatRelayConnection *conn)
 {
-  gchar *complaint;
+  GstNatRelayPassphrase *passphrase;
+  gchar *complaint = read_passphrase (conn, &passphrase);
 
   GST_OBJECT_LOCK (conn->element);
-  complaint = check_settings (conn);
+  if (complaint == NULL)
+    complaint = check_settings (conn);
   if (complaint == NULL) {
     conn->session = new_session (conn);
+    conn->passphrase = g_steal_pointer (&passphrase);
     conn->token_asked = FALSE;
   }
   GST_OBJECT_UNLOCK (conn->element);
+  gst_nat_relay_passphrase_unref (passphrase);
   if (complaint == NULL) {
     gst_nat_relay_report_start (&conn->report);
     return TRUE;
@@ -388,11 +488,14 @@ gst_nat_relay_connection_play (GstNatRelayConnection *conn)
 void
 gst_nat_relay_connection_stop (GstNatRelayConnection *conn, gboolean ended)
 {
+  GstNatRelayPassphrase *passphrase;
   NatSession *session;
 
   GST_OBJECT_LOCK (conn->element);
   session = g_steal_pointer (&conn->session);
+  passphrase = g_steal_pointer (&conn->passphrase);
   GST_OBJECT_UNLOCK (conn->element);
+  gst_nat_relay_passphrase_unref (passphrase);
   if (session == NULL)
     return;
   /* Waits for a callback that runs, so that none comes after. */
@@ -403,4 +506,23 @@ gst_nat_relay_connection_stop (GstNatRelayConnection *conn, gboolean ended)
   conn->state = NAT_SESSION_DISCONNECTED;
   GST_OBJECT_UNLOCK (conn->element);
   g_object_notify (G_OBJECT (conn->element), "connection-state");
+}
+
+/* ---- Clock --------------------------------------------------------------- */
+
+static void
+weak_ref_free (gpointer ref)
+{
+  g_weak_ref_clear (ref);
+  g_free (ref);
+}
+
+void
+gst_nat_relay_wait_weakly (GstClockID id, GstClockCallback callback, GObject *owner)
+{
+  GWeakRef *ref = g_new (GWeakRef, 1);
+
+  g_weak_ref_init (ref, owner);
+  gst_clock_id_wait_async (id, callback, ref, weak_ref_free);
+  gst_clock_id_unref (id);
 }

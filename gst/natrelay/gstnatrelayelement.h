@@ -7,9 +7,11 @@
  * PAUSED->READY, and the URI handler. Each element embeds one. */
 
 #include <gst/gst.h>
+#include "gstnatrelaypassphrase.h"
 #include "gstnatrelayreport.h"
 #include "gstnatrelayuri.h"
 #include "natclient/session.h"
+#include "natproto/sframe.h"
 
 G_BEGIN_DECLS
 
@@ -25,8 +27,12 @@ GST_DEBUG_CATEGORY_EXTERN (gst_nat_relay_debug);
 typedef struct {
   void (*state) (GstElement *element, NatSessionState state);
   void (*document) (GstElement *element, const NatSessionDocument *document);
+  void (*described) (GstElement *element, guint serial);
+  void (*ssrc_in_use) (GstElement *element);
   void (*rtp) (GstElement *element, NatDatagram *packets, guint n);
   void (*rtcp) (GstElement *element, const NatDatagram *packet);
+  void (*bitrate) (GstElement *element, guint64 bits_per_s, gdouble loss);
+  void (*path_size) (GstElement *element, guint bytes);
 } GstNatRelayHooks;
 
 /* Lock order: the element's own lock, then the object lock; neither is held while calling out. */
@@ -40,9 +46,11 @@ typedef struct {
   GError *uri_error;         /* why the last URI given was refused */
   gboolean token_given;      /* auth-token was set, if only to "" */
   NatSessionConfig settings; /* what properties and URI say */
+  gchar *passphrase_text, *key_file;
   NatSessionState state;
-  NatSession *session;  /* from READY->PAUSED to PAUSED->READY */
-  gboolean token_asked; /* request-auth-token was emitted since the last connection */
+  NatSession *session;               /* from READY->PAUSED to PAUSED->READY */
+  GstNatRelayPassphrase *passphrase; /* likewise; NULL if none is set */
+  gboolean token_asked;              /* request-auth-token was emitted since the last connection */
 } GstNatRelayConnection;
 
 void gst_nat_relay_connection_install (GObjectClass *klass);
@@ -69,13 +77,33 @@ void gst_nat_relay_connection_stop (GstNatRelayConnection *conn, gboolean ended)
 /* A reference, or NULL. */
 NatSession *gst_nat_relay_connection_get_session (GstNatRelayConnection *conn);
 
+/* Of the run: a reference, or NULL if none is set. */
+GstNatRelayPassphrase *gst_nat_relay_connection_get_passphrase (GstNatRelayConnection *conn);
+/* The stream's name, or pattern; free with g_free. */
+gchar *gst_nat_relay_connection_get_stream (GstNatRelayConnection *conn);
+
 /* For GstURIHandlerInterface. */
 const gchar *const *gst_nat_relay_connection_protocols (GType type);
 gchar *gst_nat_relay_connection_get_uri (GstNatRelayConnection *conn);
 gboolean gst_nat_relay_connection_set_uri (
     GstNatRelayConnection *conn, const gchar *uri, GError **error);
 
+typedef enum {
+  GST_NAT_RELAY_ENCRYPTION_NONE = NAT_SFRAME_NONE,
+  GST_NAT_RELAY_ENCRYPTION_AES_128_GCM = NAT_SFRAME_AES_128_GCM_SHA256_128,
+  GST_NAT_RELAY_ENCRYPTION_AES_256_GCM = NAT_SFRAME_AES_256_GCM_SHA512_128,
+} GstNatRelayEncryption;
+
+#define GST_TYPE_NAT_RELAY_ENCRYPTION (gst_nat_relay_encryption_get_type ())
+GType gst_nat_relay_encryption_get_type (void);
+
 #define GST_TYPE_NAT_RELAY_CONNECTION_STATE (gst_nat_relay_connection_state_get_type ())
 GType gst_nat_relay_connection_state_get_type (void);
+#define GST_TYPE_NAT_RELAY_TRANSPORT (gst_nat_relay_transport_get_type ())
+GType gst_nat_relay_transport_get_type (void);
+
+/* Calls back at id's time, with a GWeakRef to owner as user data; id is taken over. An entry that was unscheduled stays
+ * with the clock until others before it are done: it must not hold the element for so long. */
+void gst_nat_relay_wait_weakly (GstClockID id, GstClockCallback callback, GObject *owner);
 
 G_END_DECLS

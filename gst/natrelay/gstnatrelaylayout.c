@@ -11,6 +11,8 @@
 
 #include <string.h>
 
+#include "natproto/passphrase.h"
+
 #define GST_CAT_DEFAULT gst_nat_relay_debug
 
 #define WORKER_PATIENCE_US (500 * 1000)
@@ -21,6 +23,7 @@ typedef struct {
   guint32 ssrc;
   guint8 payload_type;
   GstCaps *caps;
+  GstStream *stream;
   gboolean added; /* the worker is through with adding it: whoever takes it away may remove it */
 } Track;
 
@@ -29,6 +32,7 @@ track_free (Track *track)
 {
   gst_clear_object (&track->pad);
   gst_clear_caps (&track->caps);
+  gst_clear_object (&track->stream);
   g_free (track);
 }
 
@@ -48,6 +52,14 @@ remove_pad (GstNatRelayLayout *self, GstPad *pad)
   gst_element_remove_pad (self->element, pad);
 }
 
+/* Its pad may wait for its past, and rtpbin for the pad. */
+static void
+forget_ssrc (GstNatRelayLayout *self, guint32 ssrc)
+{
+  gst_nat_relay_headstart_forget (self->headstart, ssrc);
+  gst_nat_relay_rtp_forget_ssrc (self->rtp, ssrc);
+}
+
 static void
 remove_pads (GstNatRelayLayout *self)
 {
@@ -62,9 +74,36 @@ remove_pads (GstNatRelayLayout *self)
 
     if (track->added)
       remove_pad (self, GST_PAD (track->pad));
-    gst_nat_relay_rtp_forget_ssrc (self->rtp, track->ssrc);
+    forget_ssrc (self, track->ssrc);
   }
+  if (self->room != NULL && old->len > 0)
+    self->room->changed (self->room->user);
   g_ptr_array_unref (old);
+}
+
+/* Whose it is. */
+static GstStream *
+new_stream (GstNatRelayLayout *self, const GstNatRelaySdpTrack *from, const gchar *name)
+{
+  static const GstStreamType types[GST_NAT_RELAY_N_MEDIA] = {
+      [GST_NAT_RELAY_VIDEO] = GST_STREAM_TYPE_VIDEO,
+      [GST_NAT_RELAY_AUDIO] = GST_STREAM_TYPE_AUDIO,
+      [GST_NAT_RELAY_DATA] = GST_STREAM_TYPE_UNKNOWN,
+  };
+  GstTagList *tags = NULL;
+  GstStream *stream;
+  gchar *id;
+
+  g_mutex_lock (&self->lock);
+  id = g_strdup_printf ("%s/%u/%s", self->stream_id, self->generation, name);
+  stream = gst_stream_new (id, from->caps, types[from->media], GST_STREAM_FLAG_NONE);
+  if (self->room != NULL)
+    tags = gst_tag_list_new (GST_TAG_TITLE, self->stream, NULL);
+  g_mutex_unlock (&self->lock);
+  gst_stream_set_tags (stream, tags);
+  g_clear_pointer (&tags, gst_tag_list_unref);
+  g_free (id);
+  return stream;
 }
 
 static Track *
@@ -75,18 +114,14 @@ new_track (GstNatRelayLayout *self, const GstNatRelaySdpTrack *from, guint index
   gchar *name =
       g_strdup_printf ("%.*s_%u", (int)strcspn (name_template, "_"), name_template, index);
   Track *track = g_new0 (Track, 1);
-  gchar *stream_id;
 
-  g_mutex_lock (&self->lock);
-  stream_id = g_strdup_printf ("%s/%u/%s", self->stream_id, self->generation, name);
-  g_mutex_unlock (&self->lock);
+  track->stream = new_stream (self, from, name);
   track->pad = gst_object_ref_sink (
       GST_NAT_RELAY_SRC_PAD (gst_nat_relay_src_pad_new (name, template, from->media)));
   track->ssrc = from->ssrc;
   track->payload_type = from->payload_type;
   track->caps = gst_caps_ref (from->caps);
-  gst_nat_relay_src_pad_begin (track->pad, stream_id, group_id, track->caps);
-  g_free (stream_id);
+  gst_nat_relay_src_pad_begin (track->pad, track->stream, group_id);
   g_free (name);
   return track;
 }
@@ -102,7 +137,11 @@ new_tracks (GstNatRelayLayout *self, GPtrArray *description)
   for (guint i = 0; i < description->len; i++) {
     const GstNatRelaySdpTrack *from = description->pdata[i];
 
-    g_ptr_array_add (tracks, new_track (self, from, counts[from->media]++, group_id));
+    guint index = self->room != NULL
+                      ? (guint)g_atomic_int_add (&self->room->next_index[from->media], 1)
+                      : counts[from->media]++;
+
+    g_ptr_array_add (tracks, new_track (self, from, index, group_id));
   }
   return tracks;
 }
@@ -151,8 +190,11 @@ add_pads (GstNatRelayLayout *self, GPtrArray *description)
   for (guint i = 0; ok && i < tracks->len; i++)
     ok = add_pad (self, tracks->pdata[i]);
   g_ptr_array_unref (tracks);
-  if (ok)
+  /* In a room there may always be more. */
+  if (ok && self->room == NULL)
     gst_element_no_more_pads (self->element);
+  else if (ok)
+    self->room->changed (self->room->user);
   return ok;
 }
 
@@ -192,15 +234,23 @@ update_pads (GstNatRelayLayout *self, GPtrArray *description, gboolean same_publ
     track->ssrc = from->ssrc;
     track->payload_type = from->payload_type;
     gst_caps_replace (&track->caps, from->caps);
+    gst_stream_set_caps (track->stream, from->caps);
     gst_nat_relay_src_pad_set_caps (track->pad, from->caps);
   }
   g_mutex_unlock (&self->lock);
   /* An SSRC may come back, on this track or another: with sequence numbers and times of its own. */
   for (guint i = 0; i < n_old; i++)
-    gst_nat_relay_rtp_forget_ssrc (self->rtp, old[i]);
+    forget_ssrc (self, old[i]);
   return ok;
 }
 
+/**
+ * message natrelay-tracks-changed: (natrelaysrc)
+ * @tracks: guint: how many there are now
+ *
+ * The publisher came back with other codecs or another number of tracks: the old pads are gone, and the new ones are there.
+ * Applications that link in "pad-added" need do nothing; players are taken to READY and back to PLAYING.
+ */
 /* Whoever built decoders by hand sees the pads go and come; players do not follow (GStreamer 1.22), and
  * start anew when told. */
 static gboolean
@@ -225,7 +275,7 @@ replace_pads (GstNatRelayLayout *self, GPtrArray *description)
 
 /* Last: what is let in finds its pad. */
 static void
-admit (GstNatRelayLayout *self, const NatDescription *description, GPtrArray *tracks)
+let_in (GstNatRelayLayout *self, const NatDescription *description, GPtrArray *tracks)
 {
   guint32 ssrcs[NAT_TRACKS_MAX];
 
@@ -236,6 +286,7 @@ admit (GstNatRelayLayout *self, const NatDescription *description, GPtrArray *tr
     gst_nat_relay_open_set_ssrcs (self->rtp->open, ssrcs, tracks->len);
     gst_nat_relay_open_set_keys (
         self->rtp->open, description->media_keys, description->n_media_keys);
+    gst_nat_relay_transport_src_set_held (self->rtp->rtp_src, FALSE);
   }
   g_mutex_unlock (&self->lock);
 }
@@ -256,8 +307,10 @@ apply_tracks (GstNatRelayLayout *self, const gchar *sdp, GPtrArray *tracks)
 {
   gboolean ok,
       same_publisher = self->sdp != NULL && gst_nat_relay_sdp_same_session (self->sdp, sdp);
+  gchar *shown = nat_passphrase_hide (sdp);
 
-  GST_DEBUG_OBJECT (self->element, "the publisher offers\n%s", sdp);
+  GST_DEBUG_OBJECT (self->element, "the publisher offers\n%s", shown);
+  g_free (shown);
   g_free (self->sdp);
   self->sdp = g_strdup (sdp);
   /* Nothing comes in while it is not clear where it goes. */
@@ -286,7 +339,7 @@ apply_description (GstNatRelayLayout *self, const NatDescription *description)
   if (g_strcmp0 (description->sdp, self->sdp) != 0)
     ok = apply_tracks (self, description->sdp, tracks);
   if (ok)
-    admit (self, description, tracks);
+    let_in (self, description, tracks);
   g_ptr_array_unref (tracks);
 }
 
@@ -312,20 +365,21 @@ end_stream (GstNatRelayLayout *self)
   g_ptr_array_unref (idle);
 }
 
+/* ended: and one was there before. One that ended before we came is no reason to end. */
 static void
-apply_news (GstNatRelayLayout *self, NatPublisherState publisher, const NatDescription *description)
+apply_news (GstNatRelayLayout *self, NatPublisherState publisher, gboolean ended,
+    NatDescription *description)
 {
   gboolean eos_on_end;
 
-  if (description->sdp != NULL)
+  if (description->sdp != NULL &&
+      self->admit (self->user, publisher == NAT_PUBLISHER_LIVE, description))
     apply_description (self, description);
   g_mutex_lock (&self->lock);
   eos_on_end = self->eos_on_end;
   g_mutex_unlock (&self->lock);
-  /* One that ended before we came is no reason to end. */
-  if (publisher == NAT_PUBLISHER_ENDED && self->seen_live && eos_on_end)
+  if (ended && eos_on_end)
     end_stream (self);
-  self->seen_live |= publisher == NAT_PUBLISHER_LIVE;
 }
 
 /* called with lock; what a run before this one left */
@@ -336,7 +390,6 @@ enter_run (GstNatRelayLayout *self)
     return;
   self->applied_run = self->run;
   g_clear_pointer (&self->sdp, g_free);
-  self->seen_live = FALSE;
   self->bad_sdp_told = FALSE;
 }
 
@@ -349,12 +402,13 @@ work (GstElement *element, gpointer user)
   while (self->started && self->news) {
     NatDescription description = self->description;
     NatPublisherState publisher = self->publisher;
+    gboolean ended = publisher == NAT_PUBLISHER_ENDED && self->seen_live;
 
     enter_run (self);
     memset (&self->description, 0, sizeof self->description);
     self->news = FALSE;
     g_mutex_unlock (&self->lock);
-    apply_news (self, publisher, &description);
+    apply_news (self, publisher, ended, &description);
     nat_description_clear (&description);
     g_mutex_lock (&self->lock);
   }
@@ -366,15 +420,17 @@ work (GstElement *element, gpointer user)
 /* ---- for the element ----------------------------------------------------- */
 
 void
-gst_nat_relay_layout_take_document (GstNatRelayLayout *self, const NatSessionDocument *document)
+gst_nat_relay_layout_take_description (
+    GstNatRelayLayout *self, NatPublisherState publisher, const NatDescription *description)
 {
   gboolean begin;
 
   g_mutex_lock (&self->lock);
   nat_description_clear (&self->description);
-  self->description = document->description;
-  self->description.sdp = g_strdup (document->description.sdp);
-  self->publisher = document->publisher;
+  self->description = *description;
+  self->description.sdp = g_strdup (description->sdp);
+  self->publisher = publisher;
+  self->seen_live |= publisher == NAT_PUBLISHER_LIVE;
   self->news = TRUE;
   begin = self->started && !self->working;
   self->working |= begin;
@@ -401,8 +457,10 @@ gst_nat_relay_layout_feed (GstNatRelayLayout *self, guint32 ssrc, GstPad *rtpbin
     if (track->ssrc == ssrc)
       pad = gst_object_ref (track->pad);
   }
-  if (pad != NULL)
+  if (pad != NULL) {
+    gst_nat_relay_src_pad_arm (pad, self->headstart, ssrc);
     gst_ghost_pad_set_target (GST_GHOST_PAD (pad), rtpbin_pad);
+  }
   g_mutex_unlock (&self->lock);
   if (pad == NULL) {
     /* "Not linked" would go up to the transport's source and stop all tracks. */
@@ -451,6 +509,30 @@ gst_nat_relay_layout_set_eos_on_end (GstNatRelayLayout *self, gboolean eos_on_en
 }
 
 void
+gst_nat_relay_layout_collect (GstNatRelayLayout *self, GstStreamCollection *collection)
+{
+  g_mutex_lock (&self->lock);
+  for (guint i = 0; i < self->tracks->len; i++) {
+    Track *track = self->tracks->pdata[i];
+
+    if (track->added)
+      gst_stream_collection_add_stream (collection, gst_object_ref (track->stream));
+  }
+  g_mutex_unlock (&self->lock);
+}
+
+gboolean
+gst_nat_relay_layout_is_idle (GstNatRelayLayout *self)
+{
+  gboolean idle;
+
+  g_mutex_lock (&self->lock);
+  idle = !self->working;
+  g_mutex_unlock (&self->lock);
+  return idle;
+}
+
+void
 gst_nat_relay_layout_request_key_units (GstNatRelayLayout *self)
 {
   GPtrArray *pads = g_ptr_array_new_with_free_func (gst_object_unref);
@@ -465,13 +547,16 @@ gst_nat_relay_layout_request_key_units (GstNatRelayLayout *self)
 }
 
 void
-gst_nat_relay_layout_start (GstNatRelayLayout *self, gchar *stream_id)
+gst_nat_relay_layout_start (GstNatRelayLayout *self, gchar *stream_id, const gchar *stream)
 {
   g_mutex_lock (&self->lock);
   self->run++;
   self->started = TRUE;
+  self->seen_live = FALSE;
   g_free (self->stream_id);
   self->stream_id = stream_id;
+  g_free (self->stream);
+  self->stream = g_strdup (stream);
   g_mutex_unlock (&self->lock);
 }
 
@@ -491,9 +576,11 @@ wait_for_worker (GstNatRelayLayout *self)
 
 /* A worker that is in the middle of something gives up when it looks at run next, and takes away what it
  * was adding; all that it was through with goes here. */
-void
+gboolean
 gst_nat_relay_layout_stop (GstNatRelayLayout *self)
 {
+  gboolean idle;
+
   g_mutex_lock (&self->lock);
   self->run++;
   self->started = FALSE;
@@ -501,18 +588,25 @@ gst_nat_relay_layout_stop (GstNatRelayLayout *self)
   nat_description_clear (&self->description);
   gst_nat_relay_open_reset (self->rtp->open);
   wait_for_worker (self);
+  idle = !self->working;
   g_mutex_unlock (&self->lock);
   remove_pads (self);
+  return idle;
 }
 
 void
-gst_nat_relay_layout_init (GstNatRelayLayout *self, GstElement *element, const GstNatRelayRtp *rtp,
-    GstStaticPadTemplate *templates)
+gst_nat_relay_layout_init (GstNatRelayLayout *self, GstElement *element,
+    GstNatRelayLayoutAdmit admit, gpointer user, const GstNatRelayRtp *rtp,
+    GstNatRelayHeadstart *headstart, GstStaticPadTemplate *templates, GstNatRelayLayoutRoom *room)
 {
   g_mutex_init (&self->lock);
   g_cond_init (&self->idle);
   self->element = element;
+  self->admit = admit;
+  self->user = user;
+  self->room = room;
   self->rtp = rtp;
+  self->headstart = headstart;
   self->tracks = tracks_new ();
   for (guint i = 0; i < GST_NAT_RELAY_N_MEDIA; i++)
     self->templates[i] = gst_element_class_get_pad_template (
@@ -525,6 +619,7 @@ gst_nat_relay_layout_clear (GstNatRelayLayout *self)
   g_ptr_array_unref (self->tracks);
   nat_description_clear (&self->description);
   g_free (self->stream_id);
+  g_free (self->stream);
   g_free (self->sdp);
   g_mutex_clear (&self->lock);
   g_cond_clear (&self->idle);

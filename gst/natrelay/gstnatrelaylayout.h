@@ -10,15 +10,33 @@
  * for that very thread to stop. */
 
 #include <gst/gst.h>
+#include "gstnatrelayheadstart.h"
 #include "gstnatrelayrtp.h"
 #include "gstnatrelaysdp.h"
 #include "natproto/negotiation.h"
 
 G_BEGIN_DECLS
 
+/* On the worker, no lock held, for each description before it is used; it may change it. live: its publisher is there, rather than
+ * gone and its place kept. FALSE: what is in it counts for nothing, and what was before holds. */
+typedef gboolean (*GstNatRelayLayoutAdmit) (
+    gpointer user, gboolean live, NatDescription *description);
+
+/* What the layouts of one element have in common, when there are several. */
+typedef struct {
+  gint next_index[GST_NAT_RELAY_N_MEDIA]; /* atomic: of pad names */
+  /* On a worker, no lock held: pads came or went. */
+  void (*changed) (gpointer user);
+  gpointer user;
+} GstNatRelayLayoutRoom;
+
 typedef struct {
   GstElement *element; /* not owned: it embeds this */
+  GstNatRelayLayoutAdmit admit;
+  gpointer user;
+  GstNatRelayLayoutRoom *room; /* not owned; NULL: the only one */
   const GstNatRelayRtp *rtp;
+  GstNatRelayHeadstart *headstart;                  /* not owned */
   GstPadTemplate *templates[GST_NAT_RELAY_N_MEDIA]; /* not owned */
 
   /* Lock order: lock, then a pad's or the element's object lock; not held while calling out. (A pad's target is
@@ -29,10 +47,13 @@ typedef struct {
   gboolean working;
   GCond idle;       /* working became FALSE */
   gchar *stream_id; /* what the ids of this run begin with */
+  gchar *stream;    /* its name */
   GstClockTime latency;
   gboolean eos_on_end;
   GPtrArray *tracks; /* in pad order */
   gboolean news;     /* publisher and description are to be applied */
+  gboolean
+      seen_live; /* in this run a publisher was there: also if that news was overtaken by the next */
   NatPublisherState publisher;
   NatDescription description;
 
@@ -40,22 +61,26 @@ typedef struct {
   guint applied_run;
   gchar *sdp; /* as applied */
   guint generation;
-  gboolean seen_live; /* a publisher was there */
   gboolean bad_sdp_told;
 } GstNatRelayLayout;
 
 void gst_nat_relay_layout_init (GstNatRelayLayout *layout, GstElement *element,
-    const GstNatRelayRtp *rtp, GstStaticPadTemplate *templates);
+    GstNatRelayLayoutAdmit admit, gpointer user, const GstNatRelayRtp *rtp,
+    GstNatRelayHeadstart *headstart, GstStaticPadTemplate *templates, GstNatRelayLayoutRoom *room);
 void gst_nat_relay_layout_clear (GstNatRelayLayout *layout);
 
-/* READY->PAUSED. stream_id: "host:port/stream"; taken. */
-void gst_nat_relay_layout_start (GstNatRelayLayout *layout, gchar *stream_id);
-/* PAUSED->READY, when nothing streams any more: all pads go. */
-void gst_nat_relay_layout_stop (GstNatRelayLayout *layout);
+/* READY->PAUSED. stream_id: "host:port/stream"; taken. stream: its name alone. */
+void gst_nat_relay_layout_start (GstNatRelayLayout *layout, gchar *stream_id, const gchar *stream);
+/* PAUSED->READY, when nothing streams any more, or of one of several: all pads go. FALSE: the worker is at it still. */
+gboolean gst_nat_relay_layout_stop (GstNatRelayLayout *layout);
 
 /* All below: any thread. */
-void gst_nat_relay_layout_take_document (
-    GstNatRelayLayout *layout, const NatSessionDocument *document);
+void gst_nat_relay_layout_take_description (
+    GstNatRelayLayout *layout, NatPublisherState publisher, const NatDescription *description);
+/* Adds what its pads carry. */
+void gst_nat_relay_layout_collect (GstNatRelayLayout *layout, GstStreamCollection *collection);
+/* The worker is through with all that it was given. */
+gboolean gst_nat_relay_layout_is_idle (GstNatRelayLayout *layout);
 /* rtpbin made a pad for ssrc; FALSE: it belongs to no track (any more). */
 gboolean gst_nat_relay_layout_feed (GstNatRelayLayout *layout, guint32 ssrc, GstPad *rtpbin_pad);
 /* The caps of a payload type, or NULL. */

@@ -8,7 +8,10 @@
 #include "config.h"
 #endif
 
+#include <string.h>
+
 #include "gstnatrelayelement.h"
+#include "natproto/crypto.h"
 
 GST_DEBUG_CATEGORY_EXTERN (gst_nat_relay_debug);
 #define GST_CAT_DEFAULT gst_nat_relay_debug
@@ -22,10 +25,13 @@ enum {
   PROP_0,
   PROP_URI,
   PROP_AUTH_TOKEN,
+  PROP_PASSPHRASE,
+  PROP_KEY_FILE,
   PROP_TLS_CA_FILE,
   PROP_TLS_FINGERPRINT,
   PROP_TLS_DATABASE,
   PROP_TLS_VALIDATION_FLAGS,
+  PROP_TRANSPORT,
   PROP_PROXY,
   PROP_BIND_ADDRESS,
   PROP_BIND_PORT,
@@ -62,6 +68,38 @@ gst_nat_relay_connection_state_get_type (void)
   return type;
 }
 
+GType
+gst_nat_relay_encryption_get_type (void)
+{
+  static gsize type = 0;
+  static const GEnumValue values[] = {
+      {GST_NAT_RELAY_ENCRYPTION_NONE, "Payloads go in clear", "none"},
+      {GST_NAT_RELAY_ENCRYPTION_AES_128_GCM, "SFrame with AES-128-GCM", "aes-128-gcm"},
+      {GST_NAT_RELAY_ENCRYPTION_AES_256_GCM, "SFrame with AES-256-GCM", "aes-256-gcm"},
+      {0, NULL, NULL},
+  };
+
+  if (g_once_init_enter (&type))
+    g_once_init_leave (&type, g_enum_register_static ("GstNatRelayEncryption", values));
+  return type;
+}
+
+GType
+gst_nat_relay_transport_get_type (void)
+{
+  static gsize type = 0;
+  static const GEnumValue values[] = {
+      {NAT_TRANSPORT_CHOICE_AUTO, "UDP, and a WebSocket where UDP does not get through", "auto"},
+      {NAT_TRANSPORT_CHOICE_UDP, "UDP only", "udp"},
+      {NAT_TRANSPORT_CHOICE_WEBSOCKET, "A WebSocket over TLS only", "websocket"},
+      {0, NULL, NULL},
+  };
+
+  if (g_once_init_enter (&type))
+    g_once_init_leave (&type, g_enum_register_static ("GstNatRelayTransport", values));
+  return type;
+}
+
 static void
 install_string (GObjectClass *klass, guint id, const gchar *name, const gchar *nick,
     const gchar *blurb, GParamFlags flags)
@@ -87,15 +125,31 @@ install_where (GObjectClass *klass)
       "Relay and stream: natrelay://HOST[:PORT]/STREAM[?PROPERTY=VALUE&...], port 8443 by default",
       READY);
   /**
+   * GstNatRelaySink:transport:
+   *
+   * What carries the media. With "auto" UDP does where it gets through; where it is blocked, from the start or
+   * later, a WebSocket over the relay's HTTPS port takes its place, until UDP works again. The field
+   * transport of #GstNatRelaySink:stats, and the element messages "natrelay-connected" and
+   * "natrelay-transport", say which it is.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, PROP_TRANSPORT,
+      g_param_spec_enum ("transport", "Transport",
+          "What carries the media: UDP, or a WebSocket over the relay's HTTPS port (default auto, "
+          "which is right but for tests: UDP, and the WebSocket where UDP does not get through)",
+          GST_TYPE_NAT_RELAY_TRANSPORT, NAT_TRANSPORT_CHOICE_AUTO, READY | STATIC));
+  /**
    * GstNatRelaySink:proxy:
    *
-   * HTTP proxy for the negotiation. Media does not go through it.
+   * Proxy for the negotiation and for the WebSocket (#GstNatRelaySink:transport); it must allow CONNECT to
+   * the relay's port, or to 443 if the relay listens there, too. UDP does not go through it. A password in it is left out when it is read back.
    *
    * Since: 0.1
    */
   install_string (klass, PROP_PROXY, "proxy", "Proxy",
-      "HTTP proxy for the negotiation, as http://HOST:PORT (unset = the system's, e.g. "
-      "$https_proxy)",
+      "Proxy for HTTPS and the WebSocket, as http://HOST:PORT or http://USER:PASSWORD@HOST:PORT "
+      "(unset = the system's, e.g. $https_proxy)",
       READY);
   /**
    * GstNatRelaySink:bind-address:
@@ -105,7 +159,9 @@ install_where (GObjectClass *klass)
    * Since: 0.1
    */
   install_string (klass, PROP_BIND_ADDRESS, "bind-address", "Bind address",
-      "Local IP address to send from and receive at (unset = any)", READY);
+      "Local IP address to send from and receive at (unset = any; set it to choose one of several "
+      "networks)",
+      READY);
   /**
    * GstNatRelaySink:bind-port:
    *
@@ -115,7 +171,8 @@ install_where (GObjectClass *klass)
    * Since: 0.1
    */
   g_object_class_install_property (klass, PROP_BIND_PORT,
-      g_param_spec_int ("bind-port", "Bind port", "Local UDP port (0 = any free one)", 0,
+      g_param_spec_int ("bind-port", "Bind port",
+          "Local UDP port (0 = any free one; another only where a firewall asks for it)", 0,
           G_MAXUINT16, 0, READY | STATIC));
   /**
    * GstNatRelaySink:qos-dscp:
@@ -126,8 +183,9 @@ install_where (GObjectClass *klass)
    */
   g_object_class_install_property (klass, PROP_QOS_DSCP,
       g_param_spec_int ("qos-dscp", "QoS DSCP",
-          "Differentiated Services Code Point of sent datagrams (-1 = the system's)", -1, 63, -1,
-          READY | STATIC));
+          "Differentiated Services Code Point of sent datagrams (-1 = the system's; 46 for speech, "
+          "34 for video, where the network heeds it)",
+          -1, 63, -1, READY | STATIC));
   /**
    * GstNatRelaySink:buffer-size:
    *
@@ -137,8 +195,9 @@ install_where (GObjectClass *klass)
    */
   g_object_class_install_property (klass, PROP_BUFFER_SIZE,
       g_param_spec_uint ("buffer-size", "Buffer size",
-          "Size of the UDP socket's buffers in bytes (0 = the system's default)", 0, G_MAXINT, 0,
-          READY | STATIC));
+          "Size of the UDP socket's buffers in bytes (0 = the system's default; some millions for "
+          "tens of Mbit/s on a busy machine)",
+          0, G_MAXINT, 0, READY | STATIC));
 }
 
 static void
@@ -204,6 +263,37 @@ install_trust (GObjectClass *klass)
 }
 
 static void
+install_secrecy (GObjectClass *klass)
+{
+  /**
+   * GstNatRelaySink:passphrase:
+   *
+   * Keeps the stream secret from the relay, too: media is sealed with keys that take this passphrase to make, and what the
+   * publisher says of its tracks is proved by it. Publisher and receivers have the same one, of 10 to 1024
+   * bytes; a receiver with another posts an error (#GST_STREAM_ERROR_DECRYPT) and plays nothing, one with none
+   * likewise (#GST_STREAM_ERROR_DECRYPT_NOKEY). In rooms, one passphrase opens the streams of all. It cannot be read back,
+   * and is no part of the #GstNatRelaySink:uri that can be read back; on a command line others can see it,
+   * so #GstNatRelaySink:key-file is better there.
+   *
+   * Since: 0.1
+   */
+  install_string (klass, PROP_PASSPHRASE, "passphrase", "Passphrase",
+      "Secret of publisher and receivers, 10 to 1024 bytes, that keeps the stream from the relay "
+      "(unset = the relay has the keys)",
+      G_PARAM_WRITABLE | GST_PARAM_MUTABLE_READY);
+  /**
+   * GstNatRelaySink:key-file:
+   *
+   * A file that holds what #GstNatRelaySink:passphrase would be set to, and nothing else but an end of line. It is read
+   * at each start. `openssl rand -base64 32` makes a good one.
+   *
+   * Since: 0.1
+   */
+  install_string (klass, PROP_KEY_FILE, "key-file", "Key file",
+      "File with the passphrase, instead of the property passphrase (unset = none)", READY);
+}
+
+static void
 install_retry (GObjectClass *klass)
 {
   /**
@@ -215,8 +305,9 @@ install_retry (GObjectClass *klass)
    */
   g_object_class_install_property (klass, PROP_TIMEOUT,
       g_param_spec_uint ("timeout", "Timeout",
-          "Seconds that one step of the negotiation may take (default 15)", 1, 3600,
-          DEFAULT_TIMEOUT, READY | STATIC));
+          "Seconds that one step of the negotiation may take before it is tried anew (default 15, "
+          "which slow networks may need)",
+          1, 3600, DEFAULT_TIMEOUT, READY | STATIC));
   /**
    * GstNatRelaySink:auto-reconnect:
    *
@@ -226,8 +317,9 @@ install_retry (GObjectClass *klass)
    */
   g_object_class_install_property (klass, PROP_AUTO_RECONNECT,
       g_param_spec_boolean ("auto-reconnect", "Automatic reconnect",
-          "Try again when the relay cannot be reached or was lost (default true)", TRUE,
-          READY | STATIC));
+          "Try again when the relay cannot be reached or was lost (default true; false makes it an "
+          "error for the application to act on)",
+          TRUE, READY | STATIC));
   /**
    * GstNatRelaySink:retries:
    *
@@ -237,8 +329,9 @@ install_retry (GObjectClass *klass)
    */
   g_object_class_install_property (klass, PROP_RETRIES,
       g_param_spec_int ("retries", "Retries",
-          "Attempts in a row before an error (-1 = without end, the default)", -1, G_MAXINT, -1,
-          READY | STATIC));
+          "Attempts in a row before an error (-1 = without end, the default; a number for programs "
+          "that are to give up)",
+          -1, G_MAXINT, -1, READY | STATIC));
   /**
    * GstNatRelaySink:retry-backoff-factor:
    *
@@ -260,8 +353,9 @@ install_retry (GObjectClass *klass)
    */
   g_object_class_install_property (klass, PROP_RETRY_BACKOFF_MAX,
       g_param_spec_double ("retry-backoff-max", "Maximal backoff",
-          "Longest wait between two attempts in seconds (default 10)", 0.0, G_MAXDOUBLE,
-          DEFAULT_BACKOFF_MAX, READY | STATIC));
+          "Longest wait between two attempts in seconds (default 10; more spares a relay with "
+          "thousands of clients)",
+          0.0, G_MAXDOUBLE, DEFAULT_BACKOFF_MAX, READY | STATIC));
   /**
    * GstNatRelaySink:connection-state:
    *
@@ -331,9 +425,12 @@ gst_nat_relay_connection_install (GObjectClass *klass)
 {
   install_where (klass);
   install_trust (klass);
+  install_secrecy (klass);
   install_retry (klass);
   install_signals (klass);
   gst_type_mark_as_plugin_api (GST_TYPE_NAT_RELAY_CONNECTION_STATE, 0);
+  gst_type_mark_as_plugin_api (GST_TYPE_NAT_RELAY_ENCRYPTION, 0);
+  gst_type_mark_as_plugin_api (GST_TYPE_NAT_RELAY_TRANSPORT, 0);
 }
 
 /* ---- properties ---------------------------------------------------------- */
@@ -348,9 +445,16 @@ replace_string (gchar **field, const GValue *value)
 
 /* called with the object lock */
 static gboolean
-set_property_locked (NatSessionConfig *settings, guint id, const GValue *value)
+set_property_locked (GstNatRelayConnection *conn, guint id, const GValue *value)
 {
+  NatSessionConfig *settings = &conn->settings;
+
   switch (id) {
+  case PROP_PASSPHRASE:
+    nat_crypto_wipe_free (conn->passphrase_text);
+    conn->passphrase_text = g_value_dup_string (value);
+    return TRUE;
+  case PROP_KEY_FILE: replace_string (&conn->key_file, value); return TRUE;
   case PROP_TLS_CA_FILE: replace_string (&settings->tls_ca_file, value); return TRUE;
   case PROP_TLS_FINGERPRINT: replace_string (&settings->tls_fingerprint, value); return TRUE;
   case PROP_TLS_DATABASE:
@@ -359,6 +463,7 @@ set_property_locked (NatSessionConfig *settings, guint id, const GValue *value)
   case PROP_TLS_VALIDATION_FLAGS:
     settings->tls_validation_flags = g_value_get_flags (value);
     return TRUE;
+  case PROP_TRANSPORT: settings->transport = g_value_get_enum (value); return TRUE;
   case PROP_PROXY: replace_string (&settings->proxy, value); return TRUE;
   case PROP_BIND_ADDRESS: replace_string (&settings->bind_address, value); return TRUE;
   case PROP_BIND_PORT: settings->bind_port = (guint16)g_value_get_int (value); return TRUE;
@@ -396,9 +501,24 @@ gst_nat_relay_connection_set_property (
     return TRUE;
   }
   GST_OBJECT_LOCK (conn->element);
-  handled = set_property_locked (&conn->settings, id, value);
+  handled = set_property_locked (conn, id, value);
   GST_OBJECT_UNLOCK (conn->element);
   return handled;
+}
+
+/* What is read back may end in a log or a picture of the pipeline: also what the start will refuse, for want of
+ * "http://". */
+static gchar *
+without_password (const gchar *proxy)
+{
+  const gchar *at = proxy == NULL ? NULL : strrchr (proxy, '@');
+  const gchar *colon = at == NULL ? NULL : strchr (proxy, ':');
+
+  if (colon != NULL && g_str_has_prefix (colon, "://"))
+    colon = strchr (colon + 3, ':');
+  if (colon == NULL || colon > at)
+    return g_strdup (proxy);
+  return g_strdup_printf ("%.*s%s", (gint)(colon - proxy), proxy, at);
 }
 
 /* called with the object lock */
@@ -408,13 +528,15 @@ get_property_locked (GstNatRelayConnection *conn, guint id, GValue *value)
   const NatSessionConfig *settings = &conn->settings;
 
   switch (id) {
+  case PROP_KEY_FILE: g_value_set_string (value, conn->key_file); return TRUE;
   case PROP_TLS_CA_FILE: g_value_set_string (value, settings->tls_ca_file); return TRUE;
   case PROP_TLS_FINGERPRINT: g_value_set_string (value, settings->tls_fingerprint); return TRUE;
   case PROP_TLS_DATABASE: g_value_set_object (value, settings->tls_database); return TRUE;
   case PROP_TLS_VALIDATION_FLAGS:
     g_value_set_flags (value, settings->tls_validation_flags);
     return TRUE;
-  case PROP_PROXY: g_value_set_string (value, settings->proxy); return TRUE;
+  case PROP_TRANSPORT: g_value_set_enum (value, (gint)settings->transport); return TRUE;
+  case PROP_PROXY: g_value_take_string (value, without_password (settings->proxy)); return TRUE;
   case PROP_BIND_ADDRESS: g_value_set_string (value, settings->bind_address); return TRUE;
   case PROP_BIND_PORT: g_value_set_int (value, settings->bind_port); return TRUE;
   case PROP_QOS_DSCP: g_value_set_int (value, settings->qos_dscp); return TRUE;

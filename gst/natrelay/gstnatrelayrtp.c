@@ -42,7 +42,7 @@ set_session_limits (GstElement *rtpbin)
 }
 
 static gboolean
-build_rtpbin (GstNatRelayRtp *rtp, GstBin *bin)
+build_rtpbin (GstNatRelayRtp *rtp, GstBin *bin, gboolean named)
 {
   gchar cname[NAT_BASE64URL_LEN (CNAME_SIZE) + 1];
   guint8 random[CNAME_SIZE];
@@ -50,7 +50,7 @@ build_rtpbin (GstNatRelayRtp *rtp, GstBin *bin)
 
   nat_crypto_random (random, sizeof random);
   nat_base64url_encode (random, sizeof random, cname);
-  rtp->rtpbin = make (rtp, "rtpbin", "rtpbin");
+  rtp->rtpbin = make (rtp, "rtpbin", named ? "rtpbin" : NULL);
   if (rtp->rtpbin == NULL)
     return FALSE;
   gst_util_set_object_arg (G_OBJECT (rtp->rtpbin), "rtp-profile", "avpf");
@@ -59,16 +59,16 @@ build_rtpbin (GstNatRelayRtp *rtp, GstBin *bin)
   g_object_set (rtp->rtpbin, "sdes", sdes, NULL);
   gst_structure_free (sdes);
   /* A report's times are those of capture, so that a slow encoder shifts no track against another. */
-  g_object_set (rtp->rtpbin, "rtcp-sync-send-time", FALSE, "autoremove", TRUE, NULL);
+  g_object_set (rtp->rtpbin, "rtcp-sync-send-time", FALSE, NULL);
   gst_bin_add (bin, rtp->rtpbin);
   return TRUE;
 }
 
 static void
-build_rtcp (GstNatRelayRtp *rtp, GstBin *bin)
+build_rtcp (GstNatRelayRtp *rtp, GstBin *bin, gboolean named)
 {
-  GstElement *sink = gst_nat_relay_transport_sink_new ("rtcpsink", TRUE);
-  GstElement *src = gst_nat_relay_transport_src_new ("rtcpsrc", TRUE);
+  GstElement *sink = gst_nat_relay_transport_sink_new (named ? "rtcpsink" : NULL, TRUE);
+  GstElement *src = gst_nat_relay_transport_src_new (named ? "rtcpsrc" : NULL, TRUE);
 
   rtp->rtcp_sink = GST_NAT_RELAY_TRANSPORT_SINK (sink);
   rtp->rtcp_src = GST_NAT_RELAY_TRANSPORT_SRC (src);
@@ -78,12 +78,13 @@ build_rtcp (GstNatRelayRtp *rtp, GstBin *bin)
 }
 
 /*
- *  sink_%u -> clocksync -.                                 ,-> seal -> rtpsink    (RTP out)
- *                         +-> bundle -> rtpbin (session 0) -+
- *  sink_%u -> clocksync -'                  ^               `-> rtcpsink           (RTCP out)
- *                                           |
- *                                        rtcpsrc                                   (RTCP in)
+ *  sink_%u -> intake -> marker -> clocksync -.                       ,-> seal -> rtpsink    (RTP out)
+ *                                             +-> bundle -> rtpbin -+
+ *  sink_%u -> intake -> marker -> clocksync -'        ^             `-> rtcpsink            (RTCP out)
+ *                                                     |
+ *                                                  rtcpsrc                                  (RTCP in)
  *
+ * A payloader may be plugged before an intake (gstnatrelaysinkpad.c). The session of rtpbin is its number 0.
  * rtpsink, rtcpsink and rtcpsrc share the client session's one UDP socket.
  */
 void
@@ -91,7 +92,7 @@ gst_nat_relay_rtp_build_sink (GstNatRelayRtp *rtp, GstBin *bin)
 {
   GstElement *seal, *sink;
 
-  if (!build_rtpbin (rtp, bin))
+  if (!build_rtpbin (rtp, bin, TRUE))
     return;
   rtp->bundle = g_object_new (GST_TYPE_NAT_RELAY_BUNDLE, "name", "bundle", NULL);
   seal = g_object_new (GST_TYPE_NAT_RELAY_SEAL, "name", "seal", NULL);
@@ -102,7 +103,7 @@ gst_nat_relay_rtp_build_sink (GstNatRelayRtp *rtp, GstBin *bin)
   gst_element_link_pads (rtp->bundle, "src", rtp->rtpbin, "send_rtp_sink_0");
   gst_element_link_pads (rtp->rtpbin, "send_rtp_src_0", seal, "sink");
   gst_element_link_pads (seal, "src", sink, "sink");
-  build_rtcp (rtp, bin);
+  build_rtcp (rtp, bin, TRUE);
   set_session_limits (rtp->rtpbin);
 }
 
@@ -110,8 +111,50 @@ static void
 new_jitterbuffer (
     GstElement *rtpbin, GstElement *jitterbuffer, guint session, guint ssrc, gpointer user)
 {
-  /* The first packet starts the stream: it was in sequence where it was sent. */
-  g_object_set (jitterbuffer, "faststart-min-packets", 1, NULL);
+  /* The first packet starts the stream: it was in sequence where it was sent. What comes too late, or finds no room
+   * with drop-on-latency, is told on the bus ("drop-msg"). */
+  g_object_set (jitterbuffer, "faststart-min-packets", 1, "post-drop-messages", TRUE, NULL);
+}
+
+/* There is one, as there is one session. Not while packets come: what they have rtpbin add disturbs the search. */
+static GstElement *
+find_ssrc_demux (const GstNatRelayRtp *rtp)
+{
+  GstIterator *it =
+      gst_bin_iterate_all_by_element_factory_name (GST_BIN (rtp->rtpbin), "rtpssrcdemux");
+  GValue found = G_VALUE_INIT;
+  GstElement *demux = NULL;
+
+  if (gst_iterator_next (it, &found) == GST_ITERATOR_OK) {
+    demux = g_value_get_object (&found);
+    g_value_unset (&found);
+  }
+  gst_iterator_free (it);
+  return demux;
+}
+
+/* With the stream locks of both ways into the session: a packet of that very SSRC, RTCP included, would
+ * bring it back while it goes. */
+void
+gst_nat_relay_rtp_forget_ssrc (const GstNatRelayRtp *rtp, guint32 ssrc)
+{
+  GstPad *rtp_pad = gst_element_get_static_pad (rtp->rtpbin, "recv_rtp_sink_0");
+  GstPad *rtcp_pad = gst_element_get_static_pad (rtp->rtpbin, "recv_rtcp_sink_0");
+
+  GST_PAD_STREAM_LOCK (rtp_pad);
+  GST_PAD_STREAM_LOCK (rtcp_pad);
+  g_signal_emit_by_name (rtp->ssrc_demux, "clear-ssrc", ssrc);
+  GST_PAD_STREAM_UNLOCK (rtcp_pad);
+  GST_PAD_STREAM_UNLOCK (rtp_pad);
+  gst_object_unref (rtp_pad);
+  gst_object_unref (rtcp_pad);
+}
+
+/* rtpbin would do that by itself (autoremove), but without those locks. On the session's RTCP thread. */
+static void
+forget_silent_ssrc (GstElement *rtpbin, guint session, guint ssrc, const GstNatRelayRtp *rtp)
+{
+  gst_nat_relay_rtp_forget_ssrc (rtp, ssrc);
 }
 
 /*
@@ -120,23 +163,75 @@ new_jitterbuffer (
  *                   rtcpsrc   `-> rtcpsink
  */
 void
-gst_nat_relay_rtp_build_src (GstNatRelayRtp *rtp, GstBin *bin)
+gst_nat_relay_rtp_build_src (GstNatRelayRtp *rtp, GstBin *bin, gboolean named)
 {
   GstElement *open, *src;
 
-  if (!build_rtpbin (rtp, bin))
+  if (!build_rtpbin (rtp, bin, named))
     return;
   g_object_set (rtp->rtpbin, "do-lost", TRUE, NULL);
   g_signal_connect (rtp->rtpbin, "new-jitterbuffer", G_CALLBACK (new_jitterbuffer), NULL);
-  src = gst_nat_relay_transport_src_new ("rtpsrc", FALSE);
-  open = g_object_new (GST_TYPE_NAT_RELAY_OPEN, "name", "open", NULL);
+  src = gst_nat_relay_transport_src_new (named ? "rtpsrc" : NULL, FALSE);
+  open = g_object_new (GST_TYPE_NAT_RELAY_OPEN, "name", named ? "open" : NULL, NULL);
   rtp->rtp_src = GST_NAT_RELAY_TRANSPORT_SRC (src);
   rtp->open = GST_NAT_RELAY_OPEN (open);
   gst_bin_add_many (bin, src, open, NULL);
   gst_element_link_pads (src, "src", open, "sink");
   gst_element_link_pads (open, "src", rtp->rtpbin, "recv_rtp_sink_0");
-  build_rtcp (rtp, bin);
+  build_rtcp (rtp, bin, named);
   set_session_limits (rtp->rtpbin);
+  rtp->ssrc_demux = find_ssrc_demux (rtp);
+  g_signal_connect (rtp->rtpbin, "on-timeout", G_CALLBACK (forget_silent_ssrc), rtp);
+  g_signal_connect (rtp->rtpbin, "on-bye-timeout", G_CALLBACK (forget_silent_ssrc), rtp);
+}
+
+/* From the sinks up, so that nothing comes where nobody is ready. */
+void
+gst_nat_relay_rtp_sync_src (const GstNatRelayRtp *rtp)
+{
+  gst_element_sync_state_with_parent (GST_ELEMENT (rtp->rtcp_sink));
+  gst_element_sync_state_with_parent (rtp->rtpbin);
+  gst_element_sync_state_with_parent (GST_ELEMENT (rtp->open));
+  gst_element_sync_state_with_parent (GST_ELEMENT (rtp->rtcp_src));
+  gst_element_sync_state_with_parent (GST_ELEMENT (rtp->rtp_src));
+}
+
+static void
+remove_element (GstBin *bin, GstElement *element)
+{
+  gst_element_set_locked_state (element, TRUE);
+  gst_element_set_state (element, GST_STATE_NULL);
+  gst_bin_remove (bin, element);
+}
+
+void
+gst_nat_relay_rtp_remove_src (GstNatRelayRtp *rtp, GstBin *bin)
+{
+  remove_element (bin, GST_ELEMENT (rtp->rtp_src));
+  remove_element (bin, GST_ELEMENT (rtp->rtcp_src));
+  remove_element (bin, GST_ELEMENT (rtp->open));
+  remove_element (bin, rtp->rtpbin);
+  remove_element (bin, GST_ELEMENT (rtp->rtcp_sink));
+}
+
+void
+gst_nat_relay_rtp_hold_src (GstNatRelayRtp *rtp)
+{
+  gst_object_ref (rtp->rtp_src);
+  gst_object_ref (rtp->rtcp_src);
+  gst_object_ref (rtp->open);
+  gst_object_ref (rtp->rtpbin);
+  gst_object_ref (rtp->rtcp_sink);
+}
+
+void
+gst_nat_relay_rtp_release_src (GstNatRelayRtp *rtp)
+{
+  gst_object_unref (rtp->rtp_src);
+  gst_object_unref (rtp->rtcp_src);
+  gst_object_unref (rtp->open);
+  gst_object_unref (rtp->rtpbin);
+  gst_object_unref (rtp->rtcp_sink);
 }
 
 gboolean
@@ -151,6 +246,19 @@ gst_nat_relay_rtp_check (const GstNatRelayRtp *rtp, GstElement *element)
   return FALSE;
 }
 
+guint32
+gst_nat_relay_rtp_own_ssrc (const GstNatRelayRtp *rtp)
+{
+  GObject *session = NULL;
+  guint ssrc = 0;
+
+  g_signal_emit_by_name (rtp->rtpbin, "get-internal-session", 0, &session);
+  if (session != NULL)
+    g_object_get (session, "internal-ssrc", &ssrc, NULL);
+  g_clear_object (&session);
+  return ssrc;
+}
+
 gchar *
 gst_nat_relay_rtp_cname (const GstNatRelayRtp *rtp)
 {
@@ -162,44 +270,6 @@ gst_nat_relay_rtp_cname (const GstNatRelayRtp *rtp)
     cname = g_strdup (gst_structure_get_string (sdes, "cname"));
   g_clear_pointer (&sdes, gst_structure_free);
   return cname != NULL ? cname : g_strdup ("natrelay");
-}
-
-static GstElement *
-find_ssrc_demux (const GstNatRelayRtp *rtp)
-{
-  GstIterator *it =
-      gst_bin_iterate_all_by_element_factory_name (GST_BIN (rtp->rtpbin), "rtpssrcdemux");
-  GValue found = G_VALUE_INIT;
-  GstElement *demux = NULL;
-
-  /* There is one, as there is one session. */
-  if (gst_iterator_next (it, &found) == GST_ITERATOR_OK) {
-    demux = g_value_dup_object (&found);
-    g_value_unset (&found);
-  }
-  gst_iterator_free (it);
-  return demux;
-}
-
-/* With the stream locks of both ways into the session: a packet of that very SSRC, RTCP included, would
- * bring it back while it goes. */
-void
-gst_nat_relay_rtp_forget_ssrc (const GstNatRelayRtp *rtp, guint32 ssrc)
-{
-  GstElement *demux = find_ssrc_demux (rtp);
-  GstPad *rtp_pad = gst_element_get_static_pad (rtp->rtpbin, "recv_rtp_sink_0");
-  GstPad *rtcp_pad = gst_element_get_static_pad (rtp->rtpbin, "recv_rtcp_sink_0");
-
-  if (demux != NULL) {
-    GST_PAD_STREAM_LOCK (rtp_pad);
-    GST_PAD_STREAM_LOCK (rtcp_pad);
-    g_signal_emit_by_name (demux, "clear-ssrc", ssrc);
-    GST_PAD_STREAM_UNLOCK (rtcp_pad);
-    GST_PAD_STREAM_UNLOCK (rtp_pad);
-  }
-  gst_clear_object (&rtp_pad);
-  gst_clear_object (&rtcp_pad);
-  gst_clear_object (&demux);
 }
 
 gboolean
@@ -219,25 +289,22 @@ structure_get_count (const GstStructure *s, const gchar *field)
 }
 
 void
-gst_nat_relay_rtp_add_stats (const GstNatRelayRtp *rtp, GstStructure *stats)
+gst_nat_relay_rtp_add_stats (const GstNatRelayRtp *rtp, GstNatRelayRtpStats *sum)
 {
   GstIterator *it =
       gst_bin_iterate_all_by_element_factory_name (GST_BIN (rtp->rtpbin), "rtpjitterbuffer");
-  guint64 lost = 0, late = 0, duplicates = 0;
   GValue item = G_VALUE_INIT;
 
   while (gst_iterator_next (it, &item) == GST_ITERATOR_OK) {
     GstStructure *s = NULL;
 
     g_object_get (g_value_get_object (&item), "stats", &s, NULL);
-    lost += structure_get_count (s, "num-lost");
-    late += structure_get_count (s, "num-late");
-    duplicates += structure_get_count (s, "num-duplicates");
+    sum->lost += structure_get_count (s, "num-lost");
+    sum->late += structure_get_count (s, "num-late");
+    sum->duplicates += structure_get_count (s, "num-duplicates");
     gst_structure_free (s);
     g_value_reset (&item);
   }
   g_value_unset (&item);
   gst_iterator_free (it);
-  gst_structure_set (stats, "packets-received-lost", G_TYPE_UINT64, lost, "packets-received-late",
-      G_TYPE_UINT64, late, "packets-received-duplicate", G_TYPE_UINT64, duplicates, NULL);
 }

@@ -14,6 +14,7 @@ G_BEGIN_DECLS
 
 typedef struct {
   GstElement *rtpbin;
+  GstElement *ssrc_demux;              /* source only; rtpbin's */
   GstElement *bundle;                  /* sink only */
   GstNatRelaySeal *seal;               /* sink only */
   GstNatRelayOpen *open;               /* source only */
@@ -26,7 +27,15 @@ typedef struct {
 
 /* All members are owned by bin. */
 void gst_nat_relay_rtp_build_sink (GstNatRelayRtp *rtp, GstBin *bin);
-void gst_nat_relay_rtp_build_src (GstNatRelayRtp *rtp, GstBin *bin);
+/* named: its elements have names that tell what they are; not where bin has several. */
+void gst_nat_relay_rtp_build_src (GstNatRelayRtp *rtp, GstBin *bin, gboolean named);
+/* Receiver: brings its elements to the state of the bin that they are in; and to NULL, and out of bin. */
+void gst_nat_relay_rtp_sync_src (const GstNatRelayRtp *rtp);
+void gst_nat_relay_rtp_remove_src (GstNatRelayRtp *rtp, GstBin *bin);
+
+/* Receiver: its elements stay as long, whether they are in bin or not. */
+void gst_nat_relay_rtp_hold_src (GstNatRelayRtp *rtp);
+void gst_nat_relay_rtp_release_src (GstNatRelayRtp *rtp);
 
 /* Posts the error about rtp->missing; TRUE if nothing is. */
 gboolean gst_nat_relay_rtp_check (const GstNatRelayRtp *rtp, GstElement *element);
@@ -34,11 +43,17 @@ gboolean gst_nat_relay_rtp_check (const GstNatRelayRtp *rtp, GstElement *element
 /* The canonical name that our reports carry for all tracks. Free with g_free. */
 gchar *gst_nat_relay_rtp_cname (const GstNatRelayRtp *rtp);
 
+/* The SSRC that our receiver reports have. */
+guint32 gst_nat_relay_rtp_own_ssrc (const GstNatRelayRtp *rtp);
+
 /* Receiver: forgets one SSRC: its jitterbuffer and pads go. Not from a thread that streams out of them. */
 void gst_nat_relay_rtp_forget_ssrc (const GstNatRelayRtp *rtp, guint32 ssrc);
 
-/* Receiver: what the jitterbuffers count, added up over the tracks that play now. */
-void gst_nat_relay_rtp_add_stats (const GstNatRelayRtp *rtp, GstStructure *stats);
+typedef struct {
+  guint64 lost, late, duplicates;
+} GstNatRelayRtpStats;
+/* Receiver: what the jitterbuffers of the tracks that play now count is added. */
+void gst_nat_relay_rtp_add_stats (const GstNatRelayRtp *rtp, GstNatRelayRtpStats *sum);
 
 /* Asks whoever feeds this receive pad for a picture that stands alone. */
 gboolean gst_nat_relay_rtp_request_key_unit (GstPad *rtpbin_src_pad);

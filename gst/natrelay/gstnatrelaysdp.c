@@ -38,13 +38,33 @@ cannot_describe (GError **error, GstCaps *caps)
   return FALSE;
 }
 
+/* What rtspsrc's caps tell of the camera and of the way to it: nobody's business beyond the relay, or no longer
+ * true there. */
+static gboolean
+of_another_transport (const gchar *field)
+{
+  static const gchar *const prefixes[] = {"ssrc-", "a-ssrc", "a-control", "a-range", "a-mid",
+      "a-tool", "a-type", "a-rtcp", "a-send", "a-recv", "a-inactive", "a-setup", "a-ts-refclk",
+      "a-mediaclk", "npt-", "a-candidate", "a-ice", "a-fingerprint"};
+
+  for (guint i = 0; i < G_N_ELEMENTS (prefixes); i++) {
+    if (g_str_has_prefix (field, prefixes[i]))
+      return TRUE;
+  }
+  return FALSE;
+}
+
 /* Those who watch may ask for a picture. */
 static GstCaps *
-with_feedback (GstCaps *caps)
+caps_to_describe (GstCaps *caps)
 {
   GstCaps *out = gst_caps_copy (caps);
   GstStructure *s = gst_caps_get_structure (out, 0);
 
+  for (gint i = gst_structure_n_fields (s) - 1; i >= 0; i--) {
+    if (of_another_transport (gst_structure_nth_field_name (s, (guint)i)))
+      gst_structure_remove_field (s, gst_structure_nth_field_name (s, (guint)i));
+  }
   if (g_strcmp0 (gst_structure_get_string (s, "media"), "video") == 0)
     gst_structure_set (s, "rtcp-fb-nack-pli", G_TYPE_BOOLEAN, TRUE, NULL);
   return out;
@@ -69,7 +89,7 @@ add_attribute (GstSDPMedia *media, const gchar *key, const gchar *format, ...)
 static gboolean
 fill_media (GstSDPMedia *media, GstCaps *caps, guint mid, const gchar *cname)
 {
-  GstCaps *full = with_feedback (caps);
+  GstCaps *full = caps_to_describe (caps);
   guint ssrc = 0;
   gboolean ok;
 
@@ -86,6 +106,8 @@ fill_media (GstSDPMedia *media, GstCaps *caps, guint mid, const gchar *cname)
   gst_sdp_media_add_attribute (media, "rtcp-mux", NULL);
   add_attribute (media, "mid", "%u", mid);
   add_attribute (media, "ssrc", "%u cname:%s", ssrc, cname);
+  gst_sdp_media_add_attribute (
+      media, "rtcp-fb", "* ack ccfb"); /* to the relay: RFC 8888 section 6 */
   return TRUE;
 }
 

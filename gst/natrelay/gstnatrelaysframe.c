@@ -85,32 +85,63 @@ class_set_details (GstElementClass *klass, const gchar *name, const gchar *text)
 struct _GstNatRelaySeal {
   GstElement parent;
   GstPad *sinkpad, *srcpad;
+  GstNatRelaySealHook hook; /* set before anything streams; may be NULL */
+  gpointer hook_user;
 
-  GMutex lock; /* a leaf: guards all below */
+  GMutex lock;   /* a leaf: guards all below */
+  GCond cond;    /* held is over */
+  gboolean held; /* without a key, packets wait */
   gboolean clear;
   NatSframeSealer *sealer; /* NULL and not clear: nothing passes */
   NatSframeSealer *next;
   gint64 next_at; /* monotonic us; meaningful if next */
+  gint64 keep_us; /* likewise: how long the key before it is kept */
+  gint64 old_at;  /* monotonic us when the key before this one is old; 0 = there is none */
   guint64 sealed; /* packets under the present key */
   guint64 roll_packets;
-  gboolean rolling;
-  GstNatRelaySealRoll roll;
-  gpointer roll_user;
+  gboolean worn_out; /* and said so */
   guint64 dropped;
 };
 
 G_DEFINE_TYPE (GstNatRelaySeal, gst_nat_relay_seal, GST_TYPE_ELEMENT)
 
-/* called with lock */
-static void
+/* called with lock; TRUE: the next key is in use now */
+static gboolean
 seal_take_next_key (GstNatRelaySeal *self)
 {
-  if (g_get_monotonic_time () < self->next_at)
-    return;
+  gint64 now;
+
+  if (G_LIKELY (self->next == NULL))
+    return FALSE;
+  now = g_get_monotonic_time ();
+  if (now < self->next_at)
+    return FALSE;
   nat_sframe_sealer_free (self->sealer);
   self->sealer = g_steal_pointer (&self->next);
+  self->old_at = now + self->keep_us;
   self->sealed = 0;
-  self->rolling = FALSE;
+  self->worn_out = FALSE;
+  return TRUE;
+}
+
+/* called with lock */
+static gboolean
+seal_old_key_is_old (GstNatRelaySeal *self)
+{
+  if (G_LIKELY (self->old_at == 0) || g_get_monotonic_time () < self->old_at)
+    return FALSE;
+  self->old_at = 0;
+  return TRUE;
+}
+
+/* called with lock */
+static gboolean
+seal_wears_out (GstNatRelaySeal *self)
+{
+  if (G_LIKELY (self->sealed < self->roll_packets) || self->worn_out || self->clear)
+    return FALSE;
+  self->worn_out = TRUE;
+  return TRUE;
 }
 
 /* called with lock; the length of the sealed packet, 0 = to be dropped */
@@ -137,8 +168,6 @@ seal_buffer_locked (GstNatRelaySeal *self, GstBuffer *in)
 
   if (self->clear)
     return in;
-  if (self->next != NULL)
-    seal_take_next_key (self);
   if (self->sealer == NULL) {
     self->dropped++;
     gst_buffer_unref (in);
@@ -161,22 +190,31 @@ seal_buffer_locked (GstNatRelaySeal *self, GstBuffer *in)
   return out;
 }
 
+static void
+seal_tell (GstNatRelaySeal *self, gboolean happened, GstNatRelaySealEvent event)
+{
+  if (G_UNLIKELY (happened) && self->hook != NULL)
+    self->hook (event, self->hook_user);
+}
+
 static GstBuffer *
 seal_buffer (GstObject *element, GstBuffer *in)
 {
   GstNatRelaySeal *self = GST_NAT_RELAY_SEAL (element);
-  GstNatRelaySealRoll roll = NULL;
+  gboolean took_key, is_old, wears_out;
   GstBuffer *out;
 
   g_mutex_lock (&self->lock);
+  while (self->held && self->sealer == NULL && !self->clear)
+    g_cond_wait (&self->cond, &self->lock);
+  took_key = seal_take_next_key (self);
+  is_old = seal_old_key_is_old (self);
   out = seal_buffer_locked (self, in);
-  if (G_UNLIKELY (self->sealed >= self->roll_packets && !self->rolling && !self->clear)) {
-    self->rolling = TRUE;
-    roll = self->roll;
-  }
+  wears_out = seal_wears_out (self);
   g_mutex_unlock (&self->lock);
-  if (roll != NULL)
-    roll (self->roll_user);
+  seal_tell (self, took_key, GST_NAT_RELAY_SEAL_TOOK_KEY);
+  seal_tell (self, is_old, GST_NAT_RELAY_SEAL_OLD_KEY_IS_OLD);
+  seal_tell (self, wears_out, GST_NAT_RELAY_SEAL_WEARS_OUT);
   return out;
 }
 
@@ -193,33 +231,61 @@ seal_chain_list (GstPad *pad, GstObject *parent, GstBufferList *list)
 }
 
 void
+gst_nat_relay_seal_set_hook (GstNatRelaySeal *self, GstNatRelaySealHook hook, gpointer user)
+{
+  self->hook = hook;
+  self->hook_user = user;
+}
+
+/* called with lock */
+static void
+seal_forget (GstNatRelaySeal *self)
+{
+  g_clear_pointer (&self->sealer, nat_sframe_sealer_free);
+  g_clear_pointer (&self->next, nat_sframe_sealer_free);
+  self->clear = self->held = self->worn_out = FALSE;
+  self->sealed = 0;
+  self->old_at = 0;
+  g_cond_broadcast (&self->cond);
+}
+
+void
 gst_nat_relay_seal_set_key (GstNatRelaySeal *self, const NatMediaKey *key)
 {
-  gst_nat_relay_seal_reset (self);
   g_mutex_lock (&self->lock);
+  seal_forget (self);
   self->clear = key == NULL;
   self->sealer = key != NULL ? nat_sframe_sealer_new (key) : NULL;
   g_mutex_unlock (&self->lock);
 }
 
 void
-gst_nat_relay_seal_set_roll (
-    GstNatRelaySeal *self, guint64 roll_packets, GstNatRelaySealRoll roll, gpointer user)
+gst_nat_relay_seal_set_held (GstNatRelaySeal *self, gboolean held)
 {
   g_mutex_lock (&self->lock);
-  self->roll_packets = roll_packets;
-  self->roll = roll;
-  self->roll_user = user;
+  self->held = held;
+  g_cond_broadcast (&self->cond);
   g_mutex_unlock (&self->lock);
 }
 
 void
-gst_nat_relay_seal_roll_to (GstNatRelaySeal *self, const NatMediaKey *key, GstClockTime delay)
+gst_nat_relay_seal_set_roll_packets (GstNatRelaySeal *self, guint64 roll_packets)
+{
+  g_mutex_lock (&self->lock);
+  self->roll_packets = roll_packets;
+  g_mutex_unlock (&self->lock);
+}
+
+void
+gst_nat_relay_seal_roll_to (
+    GstNatRelaySeal *self, const NatMediaKey *key, GstClockTime delay, GstClockTime keep)
 {
   g_mutex_lock (&self->lock);
   g_clear_pointer (&self->next, nat_sframe_sealer_free);
-  self->next = nat_sframe_sealer_new (key);
+  if (self->sealer != NULL)
+    self->next = nat_sframe_sealer_new (key);
   self->next_at = g_get_monotonic_time () + (gint64)GST_TIME_AS_USECONDS (delay);
+  self->keep_us = (gint64)GST_TIME_AS_USECONDS (keep);
   g_mutex_unlock (&self->lock);
 }
 
@@ -227,11 +293,7 @@ void
 gst_nat_relay_seal_reset (GstNatRelaySeal *self)
 {
   g_mutex_lock (&self->lock);
-  g_clear_pointer (&self->sealer, nat_sframe_sealer_free);
-  g_clear_pointer (&self->next, nat_sframe_sealer_free);
-  self->clear = FALSE;
-  self->rolling = FALSE;
-  self->sealed = 0;
+  seal_forget (self);
   g_mutex_unlock (&self->lock);
 }
 
@@ -253,6 +315,7 @@ gst_nat_relay_seal_finalize (GObject *object)
 
   gst_nat_relay_seal_reset (self);
   g_mutex_clear (&self->lock);
+  g_cond_clear (&self->cond);
   G_OBJECT_CLASS (gst_nat_relay_seal_parent_class)->finalize (object);
 }
 
@@ -270,6 +333,7 @@ static void
 gst_nat_relay_seal_init (GstNatRelaySeal *self)
 {
   g_mutex_init (&self->lock);
+  g_cond_init (&self->cond);
   self->roll_packets = GST_NAT_RELAY_SEAL_ROLL_PACKETS;
   self->sinkpad = add_pad (GST_ELEMENT (self), &sink_template);
   gst_pad_set_chain_function (self->sinkpad, GST_DEBUG_FUNCPTR (seal_chain));
@@ -282,6 +346,8 @@ gst_nat_relay_seal_init (GstNatRelaySeal *self)
 struct _GstNatRelayOpen {
   GstElement parent;
   GstPad *sinkpad, *srcpad;
+  GstNatRelayOpenTap tap; /* set before anything streams; may be NULL */
+  gpointer tap_user;
 
   GMutex lock; /* a leaf: guards all below */
   gboolean clear;
@@ -327,6 +393,7 @@ open_packet (GstNatRelayOpen *self, guint8 *data, gsize *len)
   switch (nat_sframe_opener_open (self->opener, data, len)) {
   case NAT_OPEN_OK: return TRUE;
   case NAT_OPEN_UNKNOWN_KEY: self->stats.unknown_key++; return FALSE;
+  case NAT_OPEN_REPLAYED: self->stats.replayed++; return FALSE;
   default: self->stats.refused++; return FALSE;
   }
 }
@@ -336,6 +403,8 @@ open_buffer (GstObject *element, GstBuffer *buffer)
 {
   GstNatRelayOpen *self = GST_NAT_RELAY_OPEN (element);
   gboolean ok = FALSE;
+  guint32 ssrc = 0;
+  guint16 seq = 0;
   GstMapInfo map;
   gsize len = 0;
 
@@ -346,13 +415,18 @@ open_buffer (GstObject *element, GstBuffer *buffer)
     ok = open_packet (self, map.data, &len);
     self->stats.opened += ok;
     g_mutex_unlock (&self->lock);
+    if (ok) {
+      ssrc = GST_READ_UINT32_BE (map.data + 8);
+      seq = GST_READ_UINT16_BE (map.data + 2);
+    }
     gst_buffer_unmap (buffer, &map);
   }
-  if (!ok) {
-    gst_buffer_unref (buffer);
-    return NULL;
-  }
-  gst_buffer_set_size (buffer, (gssize)len);
+  if (ok)
+    gst_buffer_set_size (buffer, (gssize)len);
+  if (ok && self->tap != NULL)
+    ok = self->tap (self->tap_user, ssrc, seq, buffer);
+  if (!ok)
+    gst_clear_buffer (&buffer);
   return buffer;
 }
 
@@ -366,6 +440,13 @@ static GstFlowReturn
 open_chain_list (GstPad *pad, GstObject *parent, GstBufferList *list)
 {
   return process_chain_list (GST_NAT_RELAY_OPEN (parent)->srcpad, parent, list, open_buffer);
+}
+
+void
+gst_nat_relay_open_set_tap (GstNatRelayOpen *self, GstNatRelayOpenTap tap, gpointer user)
+{
+  self->tap = tap;
+  self->tap_user = user;
 }
 
 void

@@ -17,21 +17,28 @@ G_DECLARE_FINAL_TYPE (GstNatRelaySeal, gst_nat_relay_seal, GST, NAT_RELAY_SEAL, 
 #define GST_TYPE_NAT_RELAY_OPEN (gst_nat_relay_open_get_type ())
 G_DECLARE_FINAL_TYPE (GstNatRelayOpen, gst_nat_relay_open, GST, NAT_RELAY_OPEN, GstElement)
 
-/* Packets between the announcement of the next key and its limit: RFC 3711-like headroom, far below
- * the 2^32 that one key may seal. */
+/* Packets under one key until another is asked for: far below the 2^32 that one may seal. */
 #define GST_NAT_RELAY_SEAL_ROLL_PACKETS (G_GUINT64_CONSTANT (1) << 31)
 
-/* Called on the streaming thread, no lock held, when a key nears its end: announce a new one, then
- * gst_nat_relay_seal_roll_to. */
-typedef void (*GstNatRelaySealRoll) (gpointer user);
+typedef enum {
+  GST_NAT_RELAY_SEAL_WEARS_OUT, /* once, when a key has sealed that many: gst_nat_relay_seal_roll_to another */
+  GST_NAT_RELAY_SEAL_TOOK_KEY,       /* what roll_to gave is in use */
+  GST_NAT_RELAY_SEAL_OLD_KEY_IS_OLD, /* and has been for as long as the one before was to be kept */
+} GstNatRelaySealEvent;
+/* On the streaming thread, no lock held, as packets pass. */
+typedef void (*GstNatRelaySealHook) (GstNatRelaySealEvent event, gpointer user);
 
+/* Before the first state change. */
+void gst_nat_relay_seal_set_hook (GstNatRelaySeal *seal, GstNatRelaySealHook hook, gpointer user);
 /* Any thread. NULL: packets pass in clear. */
 void gst_nat_relay_seal_set_key (GstNatRelaySeal *seal, const NatMediaKey *key);
-/* roll is called once after every roll_packets packets under one key. */
-void gst_nat_relay_seal_set_roll (
-    GstNatRelaySeal *seal, guint64 roll_packets, GstNatRelaySealRoll roll, gpointer user);
-/* key is used once delay has passed: the audience has it by then. */
-void gst_nat_relay_seal_roll_to (GstNatRelaySeal *seal, const NatMediaKey *key, GstClockTime delay);
+/* Without a key, packets wait until there is one (or reset) instead of being dropped. */
+void gst_nat_relay_seal_set_held (GstNatRelaySeal *seal, gboolean held);
+/* GST_NAT_RELAY_SEAL_ROLL_PACKETS unless set. */
+void gst_nat_relay_seal_set_roll_packets (GstNatRelaySeal *seal, guint64 roll_packets);
+/* key is used once delay has passed, when the audience has it; the hook hears when the old one has not been used for keep. */
+void gst_nat_relay_seal_roll_to (
+    GstNatRelaySeal *seal, const NatMediaKey *key, GstClockTime delay, GstClockTime keep);
 /* Forgets keys (wiped) and lets nothing pass until the next set_key. */
 void gst_nat_relay_seal_reset (GstNatRelaySeal *seal);
 guint64 gst_nat_relay_seal_get_dropped (GstNatRelaySeal *seal);
@@ -43,11 +50,19 @@ void gst_nat_relay_open_set_ssrcs (GstNatRelayOpen *open, const guint32 *ssrcs, 
 /* Forgets all; nothing passes until both were set again. */
 void gst_nat_relay_open_reset (GstNatRelayOpen *open);
 
+/* On the streaming thread, no lock held, for every packet that is opened. FALSE: it is not passed on; whoever wants to
+ * keep it takes a reference. */
+typedef gboolean (*GstNatRelayOpenTap) (
+    gpointer user, guint32 ssrc, guint16 seq, GstBuffer *packet);
+/* Before the first state change. */
+void gst_nat_relay_open_set_tap (GstNatRelayOpen *open, GstNatRelayOpenTap tap, gpointer user);
+
 typedef struct {
   guint64 opened;      /* passed on, in clear or opened */
   guint64 unannounced; /* of an SSRC that the description does not have */
   guint64 unknown_key;
-  guint64 refused; /* malformed, forged, replayed */
+  guint64 refused;  /* malformed, forged */
+  guint64 replayed; /* came before: repairs that crossed, repeated ends, or an attack */
 } GstNatRelayOpenStats;
 void gst_nat_relay_open_get_stats (GstNatRelayOpen *open, GstNatRelayOpenStats *stats);
 

@@ -7,26 +7,46 @@
  * @title: natrelaysink
  * @see_also: natrelaysrc
  *
- * natrelaysink publishes RTP streams at a relay (natrelay-server), from behind any NAT. Each request
+ * natrelaysink publishes sound and pictures at a relay (natrelay-server), from behind any NAT. Each request
  * pad is a track; all tracks of the element make one stream, which any number of natrelaysrc can
  * play.
  *
- * Media payloads are sealed with SFrame (RFC 9605) unless #GstNatRelaySink:encryption is "none". A relay that
+ * A pad takes an encoded stream as encoders, parsers and demuxers give it, or RTP. For the former it plugs
+ * the payloader of the highest rank that takes it, with a parser before it where the stream needs one, and sets
+ * it for live sending: parameter sets with each key frame, nothing that waits for more, packets for
+ * #GstNatRelaySink:mtu. Caps may change at any time, another codec brings another payloader. RTP goes through as
+ * it is, whoever made it: a payloader with settings of one's own, or a camera by way of rtspsrc. Raw
+ * pictures and sound need an encoder.
+ *
+ * Media payloads are sealed with SFrame (RFC 9605) unless #GstNatRelaySink:encryption is "none"; the relay has the keys and gives
+ * them to those that may watch, unless #GstNatRelaySink:passphrase or #GstNatRelaySink:key-file keeps them from it. A relay that
  * is absent never holds the pipeline: packets are dropped and counted in #GstNatRelaySink:stats until
  * it is there, unless #GstNatRelaySink:wait-for-connection is set. The pipeline's EOS ends the stream for
  * the audience; stopping without EOS keeps its place for a publisher that comes back.
  *
  * Nothing is sent before PLAYING. The connection's life is told by PROGRESS messages ("negotiate",
- * "challenge", "register") and by the element messages "natrelay-connected", "natrelay-connection-lost" and
- * "natrelay-connection-attempt".
+ * "challenge", "register") and by the element messages "natrelay-connected", "natrelay-connection-lost",
+ * "natrelay-connection-attempt" and, when it moves between UDP and a WebSocket, "natrelay-transport".
  *
  * ## Example launch lines
  * |[
- * gst-launch-1.0 v4l2src ! videoconvert ! x264enc tune=zerolatency ! rtph264pay mtu=1200 ! natrelaysink uri=natrelay://relay.example.org/door
+ * gst-launch-1.0 v4l2src ! videoconvert ! x264enc tune=zerolatency ! natrelaysink uri=natrelay://relay.example.org/door
  * ]| Publishes a camera as the stream "door".
  * |[
- * gst-launch-1.0 natrelaysink name=relay uri=natrelay://relay.example.org/talk videotestsrc is-live=true ! vp8enc deadline=1 ! rtpvp8pay mtu=1200 ! relay. audiotestsrc is-live=true ! opusenc ! rtpopuspay ! relay.
+ * gst-launch-1.0 v4l2src ! videoconvert ! x264enc tune=zerolatency ! natrelaysink uri=natrelay://relay.example.org/door key-file=door.key
+ * ]| The same, but the relay cannot see the picture. The receivers have a copy of the file, which `openssl rand -base64 32` made.
+ * |[
+ * gst-launch-1.0 natrelaysink name=relay uri=natrelay://relay.example.org/talk videotestsrc is-live=true ! vp8enc deadline=1 ! relay. audiotestsrc is-live=true ! opusenc ! relay.
  * ]| Publishes a picture and a sound as one stream.
+ * |[
+ * gst-launch-1.0 filesrc location=film.mp4 ! parsebin : natrelaysink uri=natrelay://relay.example.org/film
+ * ]| Publishes a file, all of its tracks, at the speed at which it plays. (The colon links every pad.)
+ * |[
+ * gst-launch-1.0 natrelaysink name=relay uri=natrelay://relay.example.org/yard rtspsrc name=camera location=rtsp://camera.example.org/live latency=100 camera. ! application/x-rtp,media=video ! relay.sink_0 camera. ! application/x-rtp,media=audio ! relay.sink_1
+ * ]| Publishes an IP camera, whose RTP packets go on as they come.
+ * |[
+ * gst-launch-1.0 v4l2src ! videoconvert ! x264enc tune=zerolatency ! rtph264pay mtu=1000 config-interval=-1 ! natrelaysink uri=natrelay://relay.example.org/door
+ * ]| Publishes a camera with a payloader of one's own choice and settings.
  *
  * Since: 0.1
  */
@@ -35,50 +55,35 @@
 #endif
 
 #include "gstnatrelaysink.h"
+#include "gstnatrelayaudience.h"
 #include "gstnatrelayelement.h"
 #include "gstnatrelayelements.h"
+#include "gstnatrelaypayloader.h"
 #include "gstnatrelayrtp.h"
 #include "gstnatrelaysdp.h"
+#include "gstnatrelaysinkkeys.h"
 #include "gstnatrelaysinkpad.h"
-#include "natproto/crypto.h"
+#include "gstnatrelaysinkproperties.h"
 
 #include <stdio.h>
+
+#include "natproto/passphrase.h"
 
 GST_DEBUG_CATEGORY_STATIC (gst_nat_relay_sink_debug);
 #define GST_CAT_DEFAULT gst_nat_relay_sink_debug
 
-#define DEFAULT_ENCRYPTION          GST_NAT_RELAY_ENCRYPTION_AES_128_GCM
-#define DEFAULT_WAIT_FOR_CONNECTION FALSE
-#define DEFAULT_SYNC                TRUE
-#define DEFAULT_TAKEOVER            FALSE
-
 /* The first description waits so long for tracks that have no caps yet. */
 #define DESCRIPTION_PATIENCE GST_SECOND
-/* A new key is used so long after its announcement: even a slow audience has fetched it. */
-#define KEY_ROLL_DELAY (60 * GST_SECOND)
-
-typedef enum {
-  GST_NAT_RELAY_ENCRYPTION_NONE = NAT_SFRAME_NONE,
-  GST_NAT_RELAY_ENCRYPTION_AES_128_GCM = NAT_SFRAME_AES_128_GCM_SHA256_128,
-  GST_NAT_RELAY_ENCRYPTION_AES_256_GCM = NAT_SFRAME_AES_256_GCM_SHA512_128,
-} GstNatRelayEncryption;
-
-enum {
-  PROP_0,
-  PROP_ENCRYPTION = GST_NAT_RELAY_PROP_FIRST_OWN,
-  PROP_WAIT_FOR_CONNECTION,
-  PROP_SYNC,
-  PROP_TAKEOVER,
-  PROP_STATS,
-};
 
 static GstStaticPadTemplate sink_template = GST_STATIC_PAD_TEMPLATE (
-    "sink_%u", GST_PAD_SINK, GST_PAD_REQUEST, GST_STATIC_CAPS ("application/x-rtp"));
+    "sink_%u", GST_PAD_SINK, GST_PAD_REQUEST, GST_STATIC_CAPS (GST_NAT_RELAY_INPUT_CAPS));
 
 struct _GstNatRelaySink {
   GstBin parent;
   GstNatRelayConnection conn;
   GstNatRelayRtp rtp;
+  GstNatRelayAudience audience;
+  GstNatRelaySinkKeys keys;
 
   /* Object lock. */
   GstNatRelayEncryption encryption;
@@ -90,8 +95,6 @@ struct _GstNatRelaySink {
   GMutex lock;
   GPtrArray *pads; /* of GstNatRelaySinkPad; their tracks' caps and ids too */
   guint next_index;
-  NatMediaKey keys[2]; /* in use, and the next */
-  guint n_keys;
   gchar *cname;
   guint64 sdp_id, sdp_version;
   gchar *sdp;   /* as offered, or NULL */
@@ -99,34 +102,21 @@ struct _GstNatRelaySink {
   GstClockID patience;
   gboolean patience_over;
 
-  guint complaints; /* atomic; 1 << GstNatRelayComplaint that were made */
+  gint estimated_bitrate; /* atomic; bits per second */
+  gint mtu;               /* atomic; bytes, as set */
+  gint path_mtu;          /* atomic; bytes that get through; 0 = no limit is known */
+  guint complaints;       /* atomic; 1 << GstNatRelayComplaint that were made */
 };
 
 static void gst_nat_relay_sink_uri_handler_init (gpointer iface, gpointer data);
 static void sink_describe (GstNatRelaySink *self, gboolean force);
+static void sink_keys_changed (GstElement *element);
 
 #define gst_nat_relay_sink_parent_class parent_class
 G_DEFINE_TYPE_WITH_CODE (GstNatRelaySink, gst_nat_relay_sink, GST_TYPE_BIN,
     G_IMPLEMENT_INTERFACE (GST_TYPE_URI_HANDLER, gst_nat_relay_sink_uri_handler_init))
 GST_ELEMENT_REGISTER_DEFINE_WITH_CODE (natrelaysink, "natrelaysink", GST_RANK_SECONDARY,
     GST_TYPE_NAT_RELAY_SINK, gst_nat_relay_element_init (plugin))
-
-#define GST_TYPE_NAT_RELAY_ENCRYPTION (gst_nat_relay_encryption_get_type ())
-static GType
-gst_nat_relay_encryption_get_type (void)
-{
-  static gsize type = 0;
-  static const GEnumValue values[] = {
-      {GST_NAT_RELAY_ENCRYPTION_NONE, "Payloads go in clear", "none"},
-      {GST_NAT_RELAY_ENCRYPTION_AES_128_GCM, "SFrame with AES-128-GCM", "aes-128-gcm"},
-      {GST_NAT_RELAY_ENCRYPTION_AES_256_GCM, "SFrame with AES-256-GCM", "aes-256-gcm"},
-      {0, NULL, NULL},
-  };
-
-  if (g_once_init_enter (&type))
-    g_once_init_leave (&type, g_enum_register_static ("GstNatRelayEncryption", values));
-  return type;
-}
 
 /* ---- description --------------------------------------------------------- */
 
@@ -145,7 +135,7 @@ sink_may_describe (GstNatRelaySink *self)
 
   for (guint i = 0; i < self->pads->len; i++)
     known += sink_track (self, i)->caps != NULL;
-  if (known == 0)
+  if (known == 0 || !gst_nat_relay_sink_keys_are_ready (&self->keys))
     return FALSE;
   return known == self->pads->len || self->sdp != NULL || self->patience_over;
 }
@@ -163,25 +153,6 @@ sink_patience_over (GstClock *clock, GstClockTime time, GstClockID id, gpointer 
   sink_describe (self, FALSE);
   gst_object_unref (self);
   return TRUE;
-}
-
-static void
-weak_ref_free (gpointer ref)
-{
-  g_weak_ref_clear (ref);
-  g_free (ref);
-}
-
-/* An entry that was unscheduled stays with the clock until others before it are done: it must not hold the
- * element for so long. */
-static void
-sink_wait (GstNatRelaySink *self, GstClockID id)
-{
-  GWeakRef *ref = g_new (GWeakRef, 1);
-
-  g_weak_ref_init (ref, self);
-  gst_clock_id_wait_async (id, sink_patience_over, ref, weak_ref_free);
-  gst_clock_id_unref (id);
 }
 
 /* called with lock; a clock to be waited for, or NULL */
@@ -248,14 +219,18 @@ static void
 sink_offer (GstNatRelaySink *self, const NatDescription *description, guint serial)
 {
   NatSession *session = gst_nat_relay_connection_get_session (&self->conn);
+  gchar *shown;
 
   if (session == NULL)
     return;
-  GST_DEBUG_OBJECT (self, "offering\n%s", description->sdp);
+  shown = nat_passphrase_hide (description->sdp);
+  GST_DEBUG_OBJECT (self, "offering\n%s", shown);
+  g_free (shown);
   gst_nat_relay_report_set_ready (&self->conn.report);
   g_mutex_lock (&self->lock);
   if (serial == self->offers)
-    nat_session_set_description (session, description);
+    gst_nat_relay_sink_keys_offered (
+        &self->keys, description, nat_session_set_description (session, description));
   g_mutex_unlock (&self->lock);
   nat_session_unref (session);
 }
@@ -279,17 +254,17 @@ sink_describe (GstNatRelaySink *self, gboolean force)
     } else if (force && error == NULL) {
       description.sdp = g_strdup (self->sdp);
     }
-    memcpy (description.media_keys, self->keys, sizeof self->keys);
-    description.n_media_keys = self->n_keys;
-    if (description.sdp != NULL)
+    if (description.sdp != NULL) {
+      gst_nat_relay_sink_keys_fill (&self->keys, &description);
       serial = ++self->offers;
+    }
   } else {
     wait = sink_arm_patience (self);
   }
   g_mutex_unlock (&self->lock);
 
   if (wait != NULL)
-    sink_wait (self, wait);
+    gst_nat_relay_wait_weakly (wait, sink_patience_over, G_OBJECT (self));
   if (error != NULL) {
     GST_ELEMENT_ERROR (self, STREAM, FORMAT, ("%s", error->message), (NULL));
     g_error_free (error);
@@ -302,46 +277,41 @@ sink_describe (GstNatRelaySink *self, gboolean force)
 /* ---- keys ---------------------------------------------------------------- */
 
 static void
-sink_new_key (GstNatRelaySink *self)
+sink_keys_changed (GstElement *element)
 {
-  GstNatRelayEncryption encryption;
-
-  GST_OBJECT_LOCK (self);
-  encryption = self->encryption;
-  GST_OBJECT_UNLOCK (self);
-  g_mutex_lock (&self->lock);
-  self->n_keys = encryption == GST_NAT_RELAY_ENCRYPTION_NONE ? 0 : 1;
-  if (self->n_keys == 1)
-    nat_media_key_generate (&self->keys[0], (NatSframeSuite)encryption);
-  gst_nat_relay_seal_set_key (self->rtp.seal, self->n_keys == 1 ? &self->keys[0] : NULL);
-  g_mutex_unlock (&self->lock);
+  sink_describe (GST_NAT_RELAY_SINK (element), TRUE);
 }
 
-/* On the streaming thread, long before the key in use has sealed all that it may. */
-static void
-sink_roll_key (gpointer user)
+static gboolean
+sink_roll_key (GstNatRelaySink *self)
 {
-  GstNatRelaySink *self = user;
+  return gst_nat_relay_sink_keys_roll (&self->keys);
+}
 
-  GST_INFO_OBJECT (self, "announcing the next media key");
+/* The pads, each with a reference. */
+static GPtrArray *
+sink_get_pads (GstNatRelaySink *self)
+{
+  GPtrArray *pads = g_ptr_array_new_with_free_func (gst_object_unref);
+
   g_mutex_lock (&self->lock);
-  if (self->n_keys == 2)
-    self->keys[0] = self->keys[1];
-  nat_media_key_generate_next (&self->keys[1], &self->keys[0]);
-  self->n_keys = 2;
-  gst_nat_relay_seal_roll_to (self->rtp.seal, &self->keys[1], KEY_ROLL_DELAY);
+  for (guint i = 0; i < self->pads->len; i++)
+    g_ptr_array_add (pads, gst_object_ref (self->pads->pdata[i]));
   g_mutex_unlock (&self->lock);
-  sink_describe (self, TRUE);
+  return pads;
 }
 
 static void
 sink_forget (GstNatRelaySink *self)
 {
+  GPtrArray *pads = sink_get_pads (self);
+
+  for (guint i = 0; i < pads->len; i++)
+    gst_nat_relay_sink_pad_unplug (pads->pdata[i], GST_ELEMENT (self));
+  g_ptr_array_unref (pads);
   sink_forget_patience (self);
-  gst_nat_relay_seal_reset (self->rtp.seal);
+  gst_nat_relay_sink_keys_stop (&self->keys);
   g_mutex_lock (&self->lock);
-  nat_crypto_wipe (self->keys, sizeof self->keys);
-  self->n_keys = 0;
   for (guint i = 0; i < self->pads->len; i++)
     gst_nat_relay_sink_pad_reset (self->pads->pdata[i]);
   g_clear_pointer (&self->sdp, g_free);
@@ -349,7 +319,7 @@ sink_forget (GstNatRelaySink *self)
   g_mutex_unlock (&self->lock);
 }
 
-/* ---- what the pads ask --------------------------------------------------- */
+/* ---- what the tracks ask -------------------------------------------------- */
 
 static GstCaps *
 sink_settle (GstElement *element, GstNatRelayTrack *track, GstCaps *caps)
@@ -396,11 +366,34 @@ sink_wants_sync (GstElement *element)
   return sync;
 }
 
-static const GstNatRelaySinkPadOwner sink_pad_owner = {
+static guint
+sink_get_mtu (GstElement *element)
+{
+  GstNatRelaySink *self = GST_NAT_RELAY_SINK (element);
+  guint mtu = (guint)g_atomic_int_get (&self->mtu),
+        path = (guint)g_atomic_int_get (&self->path_mtu);
+
+  return path > 0 ? MAX (MIN (mtu, path), GST_NAT_RELAY_SINK_MTU_MIN) : mtu;
+}
+
+/* which: one of the two above */
+static void
+sink_set_mtu (GstNatRelaySink *self, gint *which, guint mtu)
+{
+  GPtrArray *pads = sink_get_pads (self);
+
+  g_atomic_int_set (which, (gint)mtu);
+  for (guint i = 0; i < pads->len; i++)
+    gst_nat_relay_sink_pad_update_mtu (pads->pdata[i], GST_ELEMENT (self));
+  g_ptr_array_unref (pads);
+}
+
+static const GstNatRelayIntakeOwner intake_owner = {
     .settle = sink_settle,
     .settled = sink_settled,
     .may_complain = sink_may_complain,
     .wants_sync = sink_wants_sync,
+    .get_mtu = sink_get_mtu,
 };
 
 /* ---- request pads -------------------------------------------------------- */
@@ -414,6 +407,13 @@ sink_index_taken (GstNatRelaySink *self, guint index)
       return TRUE;
   }
   return FALSE;
+}
+
+static gint
+sink_compare_pads (gconstpointer a, gconstpointer b)
+{
+  return (gint)gst_nat_relay_sink_pad_get_index (*(gpointer *)a) -
+         (gint)gst_nat_relay_sink_pad_get_index (*(gpointer *)b);
 }
 
 /* FALSE: the name is taken, or there are too many. */
@@ -448,12 +448,14 @@ gst_nat_relay_sink_request_new_pad (
         self, "no pad %s: taken, or more than %d", GST_STR_NULL (name), NAT_TRACKS_MAX);
     return NULL;
   }
-  pad = gst_nat_relay_sink_pad_new (
-      index, template, GST_BIN (self), self->rtp.bundle, &sink_pad_owner);
+  pad =
+      gst_nat_relay_sink_pad_new (index, template, GST_BIN (self), self->rtp.bundle, &intake_owner);
   if (pad == NULL)
     return NULL;
   g_mutex_lock (&self->lock);
   g_ptr_array_add (self->pads, gst_object_ref_sink (pad));
+  /* As the description lists them: tracks that come back in another order are the same to the audience. */
+  g_ptr_array_sort (self->pads, sink_compare_pads);
   g_mutex_unlock (&self->lock);
   gst_pad_set_active (pad, TRUE);
   gst_element_add_pad (element, pad);
@@ -490,14 +492,55 @@ sink_on_state (GstElement *element, NatSessionState state)
 }
 
 static void
+sink_on_described (GstElement *element, guint serial)
+{
+  gst_nat_relay_sink_keys_described (&GST_NAT_RELAY_SINK (element)->keys, serial);
+}
+
+static void
 sink_on_rtcp (GstElement *element, const NatDatagram *packet)
 {
-  gst_nat_relay_transport_src_push (GST_NAT_RELAY_SINK (element)->rtp.rtcp_src, packet, 1);
+  GstNatRelaySink *self = GST_NAT_RELAY_SINK (element);
+
+  gst_nat_relay_audience_rtcp (&self->audience, element, packet);
+  if (!gst_nat_relay_transport_sink_answer (self->rtp.rtp_sink, packet->data, packet->len))
+    gst_nat_relay_transport_src_push (self->rtp.rtcp_src, packet, 1);
+}
+
+static void
+sink_on_ssrc_in_use (GstElement *element)
+{
+  GPtrArray *pads = sink_get_pads (GST_NAT_RELAY_SINK (element));
+
+  g_ptr_array_foreach (pads, gst_nat_relay_sink_pad_redraw, NULL);
+  g_ptr_array_unref (pads);
+}
+
+static void
+sink_on_bitrate (GstElement *element, guint64 bits_per_s, gdouble loss)
+{
+  GstNatRelaySink *self = GST_NAT_RELAY_SINK (element);
+
+  g_atomic_int_set (&self->estimated_bitrate, (gint)MIN (bits_per_s, G_MAXINT));
+  gst_nat_relay_report_bitrate (&self->conn.report, bits_per_s, loss);
+  g_object_notify (G_OBJECT (element), "estimated-bitrate");
+}
+
+static void
+sink_on_path_size (GstElement *element, guint bytes)
+{
+  GstNatRelaySink *self = GST_NAT_RELAY_SINK (element);
+
+  sink_set_mtu (self, &self->path_mtu, bytes);
 }
 
 static const GstNatRelayHooks sink_hooks = {
+    .ssrc_in_use = sink_on_ssrc_in_use,
     .state = sink_on_state,
+    .described = sink_on_described,
     .rtcp = sink_on_rtcp,
+    .bitrate = sink_on_bitrate,
+    .path_size = sink_on_path_size,
 };
 
 static GstCaps *
@@ -517,33 +560,6 @@ sink_request_pt_map (GstElement *rtpbin, guint session, guint pt, gpointer user)
   return caps;
 }
 
-static gboolean
-sink_start (GstNatRelaySink *self)
-{
-  NatSession *session;
-
-  GST_OBJECT_LOCK (self);
-  self->conn.settings.takeover = self->takeover;
-  GST_OBJECT_UNLOCK (self);
-  if (!gst_nat_relay_connection_prepare (&self->conn))
-    return FALSE;
-  session = gst_nat_relay_connection_get_session (&self->conn);
-  gst_nat_relay_transport_sink_set_session (self->rtp.rtp_sink, session);
-  gst_nat_relay_transport_sink_set_session (self->rtp.rtcp_sink, session);
-  nat_session_unref (session);
-  GST_OBJECT_LOCK (self);
-  gst_nat_relay_transport_sink_set_wait (self->rtp.rtp_sink, self->wait_for_connection);
-  GST_OBJECT_UNLOCK (self);
-  g_atomic_int_set (&self->complaints, 0);
-  g_mutex_lock (&self->lock);
-  self->cname = gst_nat_relay_rtp_cname (&self->rtp);
-  self->sdp_id = (guint64)g_random_int () << 20 | (g_random_int () >> 12);
-  self->sdp_version = 1;
-  g_mutex_unlock (&self->lock);
-  sink_new_key (self);
-  return TRUE;
-}
-
 static void
 sink_stop (GstNatRelaySink *self)
 {
@@ -553,6 +569,40 @@ sink_stop (GstNatRelaySink *self)
   gst_nat_relay_transport_sink_set_session (self->rtp.rtp_sink, NULL);
   gst_nat_relay_transport_sink_set_session (self->rtp.rtcp_sink, NULL);
   sink_forget (self);
+}
+
+static gboolean
+sink_start (GstNatRelaySink *self)
+{
+  GstNatRelayEncryption encryption;
+  NatSession *session;
+  gboolean wait;
+
+  GST_OBJECT_LOCK (self);
+  self->conn.settings.takeover = self->takeover;
+  encryption = self->encryption;
+  wait = self->wait_for_connection;
+  GST_OBJECT_UNLOCK (self);
+  if (!gst_nat_relay_connection_prepare (&self->conn))
+    return FALSE;
+  session = gst_nat_relay_connection_get_session (&self->conn);
+  gst_nat_relay_transport_sink_set_session (self->rtp.rtp_sink, session);
+  gst_nat_relay_transport_sink_set_session (self->rtp.rtcp_sink, session);
+  nat_session_unref (session);
+  gst_nat_relay_transport_sink_set_wait (self->rtp.rtp_sink, wait);
+  g_atomic_int_set (&self->complaints, 0);
+  g_atomic_int_set (&self->estimated_bitrate, 0);
+  g_atomic_int_set (&self->path_mtu, 0);
+  gst_nat_relay_audience_reset (&self->audience);
+  g_mutex_lock (&self->lock);
+  self->cname = gst_nat_relay_rtp_cname (&self->rtp);
+  self->sdp_id = (guint64)g_random_int () << 20 | (g_random_int () >> 12);
+  self->sdp_version = 1;
+  g_mutex_unlock (&self->lock);
+  if (gst_nat_relay_sink_keys_start (&self->keys, &self->conn, encryption, wait))
+    return TRUE;
+  sink_stop (self);
+  return FALSE;
 }
 
 static GstStateChangeReturn
@@ -568,6 +618,9 @@ gst_nat_relay_sink_change_state (GstElement *element, GstStateChange transition)
     return GST_STATE_CHANGE_FAILURE;
   if (transition == GST_STATE_CHANGE_PAUSED_TO_PLAYING)
     gst_nat_relay_connection_play (&self->conn);
+  /* A streaming thread may wait for the passphrase to be stretched, which takes a slow machine seconds. */
+  if (transition == GST_STATE_CHANGE_PAUSED_TO_READY)
+    gst_nat_relay_seal_set_held (self->rtp.seal, FALSE);
   ret = GST_ELEMENT_CLASS (parent_class)->change_state (element, transition);
   if (transition == GST_STATE_CHANGE_PAUSED_TO_READY ||
       (transition == GST_STATE_CHANGE_READY_TO_PAUSED && ret == GST_STATE_CHANGE_FAILURE))
@@ -583,7 +636,19 @@ sink_stats (GstNatRelaySink *self)
   NatSession *session = gst_nat_relay_connection_get_session (&self->conn);
   GstStructure *s = gst_nat_relay_report_stats (session, NAT_ROLE_PUBLISHER);
 
+  if (session != NULL && self->rtp.missing == NULL) {
+    GstNatRelaySentStats sent;
+
+    gst_nat_relay_transport_sink_get_repairs (self->rtp.rtp_sink, &sent);
+    gst_structure_set (s, "packets-retransmitted", G_TYPE_UINT64, sent.resent,
+        "bytes-retransmitted", G_TYPE_UINT64, sent.resent_bytes, "packet-nack-received",
+        G_TYPE_UINT64, sent.nacks, "packets-asked", G_TYPE_UINT64, sent.asked, "packets-asked-gone",
+        G_TYPE_UINT64, sent.gone, NULL);
+  }
+  gst_nat_relay_audience_stats (&self->audience, s);
   g_clear_pointer (&session, nat_session_unref);
+  gst_structure_set (s, "mtu", G_TYPE_UINT, sink_get_mtu (GST_ELEMENT (self)), "key-rolls",
+      G_TYPE_UINT, gst_nat_relay_sink_keys_get_rolls (&self->keys), NULL);
   return s;
 }
 
@@ -594,12 +659,20 @@ gst_nat_relay_sink_set_property (GObject *object, guint id, const GValue *value,
 
   if (gst_nat_relay_connection_set_property (&self->conn, id, value, pspec))
     return;
+  if (id == GST_NAT_RELAY_SINK_PROP_MTU) {
+    sink_set_mtu (self, &self->mtu, g_value_get_uint (value));
+    return;
+  }
   GST_OBJECT_LOCK (self);
   switch (id) {
-  case PROP_ENCRYPTION: self->encryption = (GstNatRelayEncryption)g_value_get_enum (value); break;
-  case PROP_WAIT_FOR_CONNECTION: self->wait_for_connection = g_value_get_boolean (value); break;
-  case PROP_SYNC: self->sync = g_value_get_boolean (value); break;
-  case PROP_TAKEOVER: self->takeover = g_value_get_boolean (value); break;
+  case GST_NAT_RELAY_SINK_PROP_ENCRYPTION:
+    self->encryption = (GstNatRelayEncryption)g_value_get_enum (value);
+    break;
+  case GST_NAT_RELAY_SINK_PROP_WAIT_FOR_CONNECTION:
+    self->wait_for_connection = g_value_get_boolean (value);
+    break;
+  case GST_NAT_RELAY_SINK_PROP_SYNC: self->sync = g_value_get_boolean (value); break;
+  case GST_NAT_RELAY_SINK_PROP_TAKEOVER: self->takeover = g_value_get_boolean (value); break;
   default: G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec); break;
   }
   GST_OBJECT_UNLOCK (self);
@@ -612,16 +685,25 @@ gst_nat_relay_sink_get_property (GObject *object, guint id, GValue *value, GPara
 
   if (gst_nat_relay_connection_get_property (&self->conn, id, value, pspec))
     return;
-  if (id == PROP_STATS) {
+  if (id == GST_NAT_RELAY_SINK_PROP_STATS) {
     g_value_take_boxed (value, sink_stats (self));
+    return;
+  }
+  if (id == GST_NAT_RELAY_SINK_PROP_ESTIMATED_BITRATE) {
+    g_value_set_uint (value, (guint)g_atomic_int_get (&self->estimated_bitrate));
     return;
   }
   GST_OBJECT_LOCK (self);
   switch (id) {
-  case PROP_ENCRYPTION: g_value_set_enum (value, (gint)self->encryption); break;
-  case PROP_WAIT_FOR_CONNECTION: g_value_set_boolean (value, self->wait_for_connection); break;
-  case PROP_SYNC: g_value_set_boolean (value, self->sync); break;
-  case PROP_TAKEOVER: g_value_set_boolean (value, self->takeover); break;
+  case GST_NAT_RELAY_SINK_PROP_ENCRYPTION: g_value_set_enum (value, (gint)self->encryption); break;
+  case GST_NAT_RELAY_SINK_PROP_WAIT_FOR_CONNECTION:
+    g_value_set_boolean (value, self->wait_for_connection);
+    break;
+  case GST_NAT_RELAY_SINK_PROP_SYNC: g_value_set_boolean (value, self->sync); break;
+  case GST_NAT_RELAY_SINK_PROP_TAKEOVER: g_value_set_boolean (value, self->takeover); break;
+  case GST_NAT_RELAY_SINK_PROP_MTU:
+    g_value_set_uint (value, (guint)g_atomic_int_get (&self->mtu));
+    break;
   default: G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec); break;
   }
   GST_OBJECT_UNLOCK (self);
@@ -665,73 +747,10 @@ gst_nat_relay_sink_finalize (GObject *object)
   g_free (self->sdp);
   g_free (self->cname);
   gst_nat_relay_connection_finalize (&self->conn);
+  gst_nat_relay_audience_clear (&self->audience);
+  gst_nat_relay_sink_keys_clear (&self->keys);
   g_mutex_clear (&self->lock);
   G_OBJECT_CLASS (parent_class)->finalize (object);
-}
-
-static void
-install_properties (GObjectClass *klass)
-{
-  const GParamFlags flags = G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | GST_PARAM_MUTABLE_READY;
-
-  gst_nat_relay_connection_install (klass);
-  /**
-   * GstNatRelaySink:encryption:
-   *
-   * How payloads are sealed (SFrame, RFC 9605). The receivers follow what the sender chose.
-   *
-   * Since: 0.1
-   */
-  g_object_class_install_property (klass, PROP_ENCRYPTION,
-      g_param_spec_enum ("encryption", "Encryption",
-          "How media payloads are sealed (default aes-128-gcm)", GST_TYPE_NAT_RELAY_ENCRYPTION,
-          DEFAULT_ENCRYPTION, flags));
-  /**
-   * GstNatRelaySink:wait-for-connection:
-   *
-   * Hold the pipeline until the relay was reached for the first time, instead of dropping packets.
-   *
-   * Since: 0.1
-   */
-  g_object_class_install_property (klass, PROP_WAIT_FOR_CONNECTION,
-      g_param_spec_boolean ("wait-for-connection", "Wait for connection",
-          "Hold packets until the first connection instead of dropping them (default false)",
-          DEFAULT_WAIT_FOR_CONNECTION, flags));
-  /**
-   * GstNatRelaySink:sync:
-   *
-   * Follow the clock where the input is not live, so that a file is sent at the speed at which it plays. Live
-   * input is never delayed.
-   *
-   * Since: 0.1
-   */
-  g_object_class_install_property (klass, PROP_SYNC,
-      g_param_spec_boolean ("sync", "Sync",
-          "Send input that is not live at its own speed (default true)", DEFAULT_SYNC, flags));
-  /**
-   * GstNatRelaySink:takeover:
-   *
-   * Take the stream's place even if another publisher holds it, where the access token allows that.
-   *
-   * Since: 0.1
-   */
-  g_object_class_install_property (klass, PROP_TAKEOVER,
-      g_param_spec_boolean ("takeover", "Take over",
-          "Replace another publisher of the same stream (default false)", DEFAULT_TAKEOVER, flags));
-  /**
-   * GstNatRelaySink:stats:
-   *
-   * application/x-natrelay-statistics: packets-sent, bytes-sent, packets-sent-dropped (no connection, or the
-   * socket was full); local-address, mapped-address (as the relay sees this client), relay-address,
-   * transport; rtt-ms; rtcp-packets-sent, rtcp-packets-received, rtcp-packets-refused,
-   * datagrams-refused; rebinds, reconnects, attempts; last-error, last-error-cause.
-   *
-   * Since: 0.1
-   */
-  g_object_class_install_property (klass, PROP_STATS,
-      g_param_spec_boxed ("stats", "Statistics", "Counters and addresses of the connection",
-          GST_TYPE_STRUCTURE, G_PARAM_READABLE | G_PARAM_STATIC_STRINGS));
-  gst_type_mark_as_plugin_api (GST_TYPE_NAT_RELAY_ENCRYPTION, 0);
 }
 
 static void
@@ -744,11 +763,12 @@ gst_nat_relay_sink_class_init (GstNatRelaySinkClass *klass)
   object_class->set_property = gst_nat_relay_sink_set_property;
   object_class->get_property = gst_nat_relay_sink_get_property;
   object_class->finalize = gst_nat_relay_sink_finalize;
-  install_properties (object_class);
+  gst_nat_relay_sink_properties_install (object_class, G_CALLBACK (sink_roll_key));
+  gst_nat_relay_audience_install (object_class);
 
   gst_element_class_add_static_pad_template (element_class, &sink_template);
   gst_element_class_set_static_metadata (element_class, "NAT relay sink", "Sink/Network",
-      "Publishes RTP streams by way of a relay, through NATs and firewalls",
+      "Publishes encoded streams, or RTP, by way of a relay, through NATs and firewalls",
       "The natrelay developers <natrelay@example.org>");
   element_class->change_state = GST_DEBUG_FUNCPTR (gst_nat_relay_sink_change_state);
   element_class->request_new_pad = GST_DEBUG_FUNCPTR (gst_nat_relay_sink_request_new_pad);
@@ -759,20 +779,21 @@ static void
 gst_nat_relay_sink_init (GstNatRelaySink *self)
 {
   g_mutex_init (&self->lock);
+  gst_nat_relay_audience_init (&self->audience);
   self->pads = g_ptr_array_new_with_free_func (gst_object_unref);
-  self->encryption = DEFAULT_ENCRYPTION;
-  self->wait_for_connection = DEFAULT_WAIT_FOR_CONNECTION;
-  self->sync = DEFAULT_SYNC;
-  self->takeover = DEFAULT_TAKEOVER;
+  self->encryption = GST_NAT_RELAY_SINK_DEFAULT_ENCRYPTION;
+  self->wait_for_connection = GST_NAT_RELAY_SINK_DEFAULT_WAIT_FOR_CONNECTION;
+  self->sync = GST_NAT_RELAY_SINK_DEFAULT_SYNC;
+  self->takeover = GST_NAT_RELAY_SINK_DEFAULT_TAKEOVER;
+  self->mtu = GST_NAT_RELAY_SINK_DEFAULT_MTU;
   gst_nat_relay_connection_init (&self->conn, GST_ELEMENT (self), NAT_ROLE_PUBLISHER, &sink_hooks);
 
   /* The source of RTCP inside makes nobody a source. */
   gst_bin_set_suppressed_flags (GST_BIN (self), GST_ELEMENT_FLAG_SOURCE | GST_ELEMENT_FLAG_SINK);
   GST_OBJECT_FLAG_SET (self, GST_ELEMENT_FLAG_SINK);
   gst_nat_relay_rtp_build_sink (&self->rtp, GST_BIN (self));
+  gst_nat_relay_sink_keys_init (&self->keys, GST_ELEMENT (self), self->rtp.seal, sink_keys_changed);
   if (self->rtp.missing != NULL)
     return;
   g_signal_connect (self->rtp.rtpbin, "request-pt-map", G_CALLBACK (sink_request_pt_map), self);
-  gst_nat_relay_seal_set_roll (
-      self->rtp.seal, GST_NAT_RELAY_SEAL_ROLL_PACKETS, sink_roll_key, self);
 }

@@ -6,277 +6,183 @@
 #endif
 
 #include "gstnatrelaysinkpad.h"
-#include "gstnatrelayelement.h"
-#include "gstnatrelaysdp.h"
-
-#define GST_CAT_DEFAULT gst_nat_relay_debug
-
-/* RTP bytes that, sealed, pass every path: 1280 (the least that IPv6 carries) less 48 of headers and 32 of
- * sealing. */
-#define PACKET_BUDGET 1200
+#include "gstnatrelaymarker.h"
+#include "gstnatrelaypayloader.h"
 
 struct _GstNatRelaySinkPad {
   GstGhostPad parent;
   guint index;
-  const GstNatRelaySinkPadOwner *owner;
-  GstElement *clocksync;
+  const GstNatRelayIntakeOwner *owner;
+  GstElement *intake, *marker, *clocksync;
   GstPad *bundle_pad;
 
-  /* Streaming thread. */
-  GstNatRelayTrack track; /* caps and id: written with the owner's lock */
-  gboolean started;       /* the first packet of the segment came */
+  GMutex lock; /* a leaf */
+  /* Written with lock: by the streaming thread, or when that has ended. */
+  GstNatRelayPayloader payloader;
 };
 
 G_DEFINE_TYPE (GstNatRelaySinkPad, gst_nat_relay_sink_pad, GST_TYPE_GHOST_PAD)
 
-/* ---- complaints ---------------------------------------------------------- */
+/* ---- what is plugged ----------------------------------------------------- */
 
-static void input_error (GstNatRelaySinkPad *self, GstElement *element, GstStreamError code,
-    const gchar *format, ...) G_GNUC_PRINTF (4, 5);
-
-/* One error for the first wrong input; more of them would say nothing new. */
 static void
-input_error (
-    GstNatRelaySinkPad *self, GstElement *element, GstStreamError code, const gchar *format, ...)
+set_target (GstNatRelaySinkPad *self, GstElement *element)
 {
-  va_list args;
-  gchar *text;
+  GstPad *sink = gst_element_get_static_pad (element, "sink");
 
-  if (!self->owner->may_complain (element, GST_NAT_RELAY_COMPLAINT_INPUT))
-    return;
-  va_start (args, format);
-  text = g_strdup_vprintf (format, args);
-  va_end (args);
-  gst_element_message_full (element, GST_MESSAGE_ERROR, GST_STREAM_ERROR, (gint)code, text, NULL,
-      __FILE__, GST_FUNCTION, __LINE__);
+  gst_ghost_pad_set_target (GST_GHOST_PAD (self), sink);
+  gst_object_unref (sink);
 }
 
-static void
-warn_about_size (GstNatRelaySinkPad *self, GstElement *element, gsize size)
+/* The setting may change meanwhile: what it is last must be what the payloader has. */
+void
+gst_nat_relay_sink_pad_update_mtu (GstNatRelaySinkPad *self, GstElement *element)
 {
-  GstPad *peer;
-  gchar *name;
+  GstElement *payloader;
+  guint mtu;
 
-  if (!self->owner->may_complain (element, GST_NAT_RELAY_COMPLAINT_SIZE))
+  g_mutex_lock (&self->lock);
+  payloader = self->payloader.payloader;
+  if (payloader != NULL)
+    gst_object_ref (payloader);
+  g_mutex_unlock (&self->lock);
+  if (payloader == NULL)
     return;
-  peer = gst_pad_get_peer (GST_PAD (self));
-  name = peer != NULL ? gst_object_get_name (GST_OBJECT_PARENT (peer)) : g_strdup ("the payloader");
-  GST_ELEMENT_WARNING (element, RESOURCE, SETTINGS,
-      ("Packets of %" G_GSIZE_FORMAT " bytes may be lost on some networks; set mtu=%d on %s", size,
-          PACKET_BUDGET, name),
-      (NULL));
-  g_free (name);
-  gst_clear_object (&peer);
+  do {
+    mtu = self->owner->get_mtu (element);
+    gst_nat_relay_payloader_set_packet_size (payloader, mtu - GST_NAT_RELAY_RESERVED);
+  } while (mtu != self->owner->get_mtu (element));
+  gst_object_unref (payloader);
+}
+
+/* sink_%u -> parser -> payloader -> intake; the parser may be missing. */
+static void
+sink_pad_plug (GstNatRelaySinkPad *self, GstElement *element, const GstNatRelayPayloader *payloader)
+{
+  GstPad *head;
+
+  gst_ghost_pad_set_target (GST_GHOST_PAD (self), NULL);
+  g_mutex_lock (&self->lock);
+  self->payloader = *payloader;
+  g_mutex_unlock (&self->lock);
+  gst_nat_relay_sink_pad_update_mtu (self, element);
+  gst_nat_relay_intake_watch_size (GST_NAT_RELAY_INTAKE (self->intake), FALSE);
+  head = gst_nat_relay_payloader_plug (payloader, GST_BIN (element), self->intake);
+  gst_ghost_pad_set_target (GST_GHOST_PAD (self), head);
+  gst_object_unref (head);
+}
+
+/* FALSE: nothing was plugged. */
+static gboolean
+sink_pad_unplug (GstNatRelaySinkPad *self, GstElement *element)
+{
+  GstNatRelayPayloader payloader;
+
+  g_mutex_lock (&self->lock);
+  payloader = self->payloader;
+  self->payloader = (GstNatRelayPayloader){NULL, NULL};
+  g_mutex_unlock (&self->lock);
+  if (payloader.payloader == NULL)
+    return FALSE;
+  gst_ghost_pad_set_target (GST_GHOST_PAD (self), NULL);
+  gst_nat_relay_payloader_unplug (&payloader, GST_BIN (element));
+  gst_nat_relay_intake_watch_size (GST_NAT_RELAY_INTAKE (self->intake), TRUE);
+  return TRUE;
+}
+
+void
+gst_nat_relay_sink_pad_unplug (GstNatRelaySinkPad *self, GstElement *element)
+{
+  if (sink_pad_unplug (self, element))
+    set_target (self, self->intake);
 }
 
 /* ---- caps ---------------------------------------------------------------- */
 
-/* Takes up caps, which may lack payload and ssrc, and sends on what the track has become. */
 static gboolean
-sink_pad_settle (GstNatRelaySinkPad *self, GstElement *element, GstCaps *caps)
+is_rtp (GstCaps *caps)
 {
-  GstCaps *settled = self->owner->settle (element, &self->track, caps);
-  gboolean ok;
-
-  if (settled == NULL)
-    return FALSE;
-  GST_INFO_OBJECT (self, "goes as %" GST_PTR_FORMAT, settled);
-  ok = gst_pad_event_default (GST_PAD (self), GST_OBJECT (element), gst_event_new_caps (settled));
-  gst_caps_unref (settled);
-  self->owner->settled (element);
-  return ok;
+  return gst_structure_has_name (gst_caps_get_structure (caps, 0), "application/x-rtp");
 }
 
+/* Has behind the pad what these caps need. */
 static gboolean
-sink_pad_take_caps (GstNatRelaySinkPad *self, GstElement *element, GstCaps *caps)
+sink_pad_prepare (GstNatRelaySinkPad *self, GstElement *element, GstCaps *caps)
 {
-  const gchar *missing = gst_nat_relay_sdp_missing_field (caps);
+  GstNatRelayPayloader payloader = {NULL, NULL};
+  GError *error = NULL;
 
-  if (missing != NULL) {
-    gchar *text = gst_caps_to_string (caps);
-
-    input_error (self, element, GST_STREAM_ERROR_FORMAT,
-        "The RTP caps on %s do not say \"%s\": a receiver could not decode this. Put a payloader "
-        "or "
-        "a capsfilter with complete caps before %s (now: %s)",
-        GST_PAD_NAME (self), missing, GST_ELEMENT_NAME (element), text);
-    g_free (text);
-    return FALSE;
+  if (!is_rtp (caps)) {
+    if (gst_nat_relay_payloader_accepts (&self->payloader, caps))
+      return TRUE;
+    if (!gst_nat_relay_payloader_make (&payloader, caps, &error)) {
+      gst_nat_relay_intake_complain (GST_NAT_RELAY_INTAKE (self->intake),
+          (GstStreamError)error->code, "%s cannot be sent: %s", GST_PAD_NAME (self),
+          error->message);
+      g_error_free (error);
+      return FALSE;
+    }
   }
-  return sink_pad_settle (self, element, caps);
+  if (self->payloader.payloader != NULL)
+    gst_nat_relay_payloader_drain (&self->payloader);
+  gst_nat_relay_sink_pad_unplug (self, element);
+  if (payloader.payloader != NULL)
+    sink_pad_plug (self, element, &payloader);
+  return TRUE;
 }
 
 static gboolean
 sink_pad_event (GstPad *pad, GstObject *parent, GstEvent *event)
 {
-  GstNatRelaySinkPad *self = GST_NAT_RELAY_SINK_PAD (pad);
   GstCaps *caps;
-  gboolean ok;
 
-  switch (GST_EVENT_TYPE (event)) {
-  case GST_EVENT_CAPS:
+  if (GST_EVENT_TYPE (event) == GST_EVENT_CAPS) {
     gst_event_parse_caps (event, &caps);
-    ok = sink_pad_take_caps (self, GST_ELEMENT (parent), caps);
-    gst_event_unref (event);
-    return ok;
-  case GST_EVENT_STREAM_START:
-  case GST_EVENT_SEGMENT: self->started = FALSE; break;
-  default: break;
+    if (!sink_pad_prepare (GST_NAT_RELAY_SINK_PAD (pad), GST_ELEMENT (parent), caps)) {
+      gst_event_unref (event);
+      return FALSE;
+    }
   }
   return gst_pad_event_default (pad, parent, event);
 }
 
-/* ---- packets ------------------------------------------------------------- */
-
-/* Sender reports, and all that the receivers make of them, need time stamps. */
-static gboolean
-sink_pad_has_time (GstNatRelaySinkPad *self, GstElement *element)
-{
-  GstEvent *event = gst_pad_get_sticky_event (GST_PAD (self), GST_EVENT_SEGMENT, 0);
-  const GstSegment *segment;
-  gboolean ok = TRUE;
-
-  if (event == NULL)
-    return TRUE;
-  gst_event_parse_segment (event, &segment);
-  if (segment->format != GST_FORMAT_TIME) {
-    input_error (self, element, GST_STREAM_ERROR_FORMAT,
-        "The packets on %s have a place in %s but none in time; where they come from an appsrc, "
-        "set "
-        "format=time there",
-        GST_PAD_NAME (self), gst_format_get_name (segment->format));
-    ok = FALSE;
-  }
-  gst_event_unref (event);
-  return ok;
-}
-
-/* A file must not be sent as fast as it can be read; what comes live is on time already, and
- * waiting would only add latency. */
 static void
-sink_pad_start (GstNatRelaySinkPad *self, GstElement *element)
+answer_caps (GstQuery *query)
 {
-  GstQuery *query = gst_query_new_latency ();
-  gboolean live = FALSE, sync;
+  GstCaps *caps = gst_nat_relay_payloader_query_caps (), *filter, *both;
 
-  if (gst_pad_peer_query (GST_PAD (self), query))
-    gst_query_parse_latency (query, &live, NULL, NULL);
-  gst_query_unref (query);
-  sync = !live && self->owner->wants_sync (element);
-  GST_DEBUG_OBJECT (self, "input is %s, %s the clock", live ? "live" : "not live",
-      sync ? "following" : "not following");
-  g_object_set (self->clocksync, "sync", sync, NULL);
-  self->started = TRUE;
-}
-
-/* Another source sends on this pad now: it becomes the track, under an SSRC of its own. */
-static GstNatRelayTrackStatus
-sink_pad_adopt (GstNatRelaySinkPad *self, GstElement *element, GstBuffer **buffer, gint64 now)
-{
-  GstCaps *caps = gst_pad_get_current_caps (GST_PAD (self));
-  guint8 ssrc[4];
-
-  if (caps == NULL)
-    return GST_NAT_RELAY_TRACK_DROP;
-  gst_buffer_extract (*buffer, 8, ssrc, sizeof ssrc);
-  caps = gst_caps_make_writable (caps);
-  gst_caps_set_simple (caps, "ssrc", G_TYPE_UINT, GST_READ_UINT32_BE (ssrc), NULL);
-  sink_pad_settle (self, element, caps);
+  gst_query_parse_caps (query, &filter);
+  if (filter != NULL) {
+    both = gst_caps_intersect_full (filter, caps, GST_CAPS_INTERSECT_FIRST);
+    gst_caps_unref (caps);
+    caps = both;
+  }
+  gst_query_set_caps_result (query, caps);
   gst_caps_unref (caps);
-  return gst_nat_relay_track_take (&self->track, buffer, now);
 }
-
-/* OK: *buffer may go on, or is NULL: it was dropped. */
-static GstFlowReturn
-sink_pad_take (GstNatRelaySinkPad *self, GstElement *element, GstBuffer **buffer)
-{
-  gint64 now = g_get_monotonic_time ();
-  GstNatRelayTrackStatus status;
-  gsize size;
-
-  status = gst_nat_relay_track_take (&self->track, buffer, now);
-  if (G_UNLIKELY (status == GST_NAT_RELAY_TRACK_NEW_SOURCE))
-    status = sink_pad_adopt (self, element, buffer, now);
-  if (G_UNLIKELY (status != GST_NAT_RELAY_TRACK_OK)) {
-    GST_DEBUG_OBJECT (self, "dropping a packet that is not of this track: %d", (int)status);
-    gst_clear_buffer (buffer);
-    if (status != GST_NAT_RELAY_TRACK_NOT_RTP || self->track.last_packet != 0)
-      return GST_FLOW_OK;
-    input_error (self, element, GST_STREAM_ERROR_WRONG_TYPE, "What comes on %s is not RTP",
-        GST_PAD_NAME (self));
-    return GST_FLOW_ERROR;
-  }
-  if (G_UNLIKELY (!self->started)) {
-    if (!sink_pad_has_time (self, element)) {
-      gst_clear_buffer (buffer);
-      return GST_FLOW_ERROR;
-    }
-    sink_pad_start (self, element);
-  }
-  size = gst_buffer_get_size (*buffer);
-  if (G_UNLIKELY (size > PACKET_BUDGET))
-    warn_about_size (self, element, size);
-  return GST_FLOW_OK;
-}
-
-static GstFlowReturn
-sink_pad_check_caps (GstNatRelaySinkPad *self, GstElement *element)
-{
-  if (G_LIKELY (self->track.caps != NULL))
-    return GST_FLOW_OK;
-  input_error (self, element, GST_STREAM_ERROR_FORMAT,
-      "Data without caps comes on %s; put a capsfilter before %s, as in "
-      "application/x-rtp,media=video,encoding-name=H264,clock-rate=90000,payload=96",
-      GST_PAD_NAME (self), GST_ELEMENT_NAME (element));
-  return GST_FLOW_NOT_NEGOTIATED;
-}
-
-static GstFlowReturn
-sink_pad_chain (GstPad *pad, GstObject *parent, GstBuffer *buffer)
-{
-  GstNatRelaySinkPad *self = GST_NAT_RELAY_SINK_PAD (pad);
-  GstFlowReturn ret = sink_pad_check_caps (self, GST_ELEMENT (parent));
-
-  if (ret != GST_FLOW_OK) {
-    gst_buffer_unref (buffer);
-    return ret;
-  }
-  ret = sink_pad_take (self, GST_ELEMENT (parent), &buffer);
-  if (ret != GST_FLOW_OK || buffer == NULL)
-    return ret;
-  return gst_proxy_pad_chain_default (pad, parent, buffer);
-}
-
-typedef struct {
-  GstNatRelaySinkPad *self;
-  GstElement *element;
-  GstFlowReturn ret;
-} TakeList;
 
 static gboolean
-take_list_item (GstBuffer **buffer, guint index, gpointer user)
+sink_pad_query (GstPad *pad, GstObject *parent, GstQuery *query)
 {
-  TakeList *take = user;
-
-  take->ret = sink_pad_take (take->self, take->element, buffer);
-  return take->ret == GST_FLOW_OK;
+  switch (GST_QUERY_TYPE (query)) {
+  case GST_QUERY_CAPS: answer_caps (query); return TRUE;
+  case GST_QUERY_ACCEPT_CAPS:
+    /* What is wrong with caps is told in words when they come; a refusal here would say nothing. */
+    gst_query_set_accept_caps_result (query, TRUE);
+    return TRUE;
+  default: return gst_pad_query_default (pad, parent, query);
+  }
 }
 
-static GstFlowReturn
-sink_pad_chain_list (GstPad *pad, GstObject *parent, GstBufferList *list)
+/* What a parser asks of upstream. The stream is pushed already: it must not be pulled from now on. */
+static gboolean
+internal_query (GstPad *pad, GstObject *parent, GstQuery *query)
 {
-  TakeList take = {GST_NAT_RELAY_SINK_PAD (pad), GST_ELEMENT (parent), GST_FLOW_OK};
-
-  take.ret = sink_pad_check_caps (take.self, take.element);
-  if (take.ret == GST_FLOW_OK) {
-    list = gst_buffer_list_make_writable (list);
-    gst_buffer_list_foreach (list, take_list_item, &take);
-  }
-  if (take.ret != GST_FLOW_OK || gst_buffer_list_length (list) == 0) {
-    gst_buffer_list_unref (list);
-    return take.ret;
-  }
-  return gst_proxy_pad_chain_list_default (pad, parent, list);
+  if (GST_QUERY_TYPE (query) != GST_QUERY_SCHEDULING)
+    return gst_pad_query_default (pad, parent, query);
+  gst_query_set_scheduling (query, GST_SCHEDULING_FLAG_SEQUENTIAL, 1, -1, 0);
+  gst_query_add_scheduling_mode (query, GST_PAD_MODE_PUSH);
+  return TRUE;
 }
 
 /* ---- the pad ------------------------------------------------------------- */
@@ -287,57 +193,88 @@ gst_nat_relay_sink_pad_get_index (GstNatRelaySinkPad *self)
   return self->index;
 }
 
+void
+gst_nat_relay_sink_pad_redraw (gpointer pad, gpointer unused)
+{
+  gst_nat_relay_intake_redraw (GST_NAT_RELAY_INTAKE (GST_NAT_RELAY_SINK_PAD (pad)->intake));
+}
+
 GstNatRelayTrack *
 gst_nat_relay_sink_pad_get_track (GstNatRelaySinkPad *self)
 {
-  return &self->track;
+  return gst_nat_relay_intake_get_track (GST_NAT_RELAY_INTAKE (self->intake));
 }
 
 void
 gst_nat_relay_sink_pad_reset (GstNatRelaySinkPad *self)
 {
-  gst_nat_relay_track_clear (&self->track);
-  self->started = FALSE;
+  gst_nat_relay_intake_reset (GST_NAT_RELAY_INTAKE (self->intake));
 }
 
+/* sink_%u -> intake -> marker -> clocksync -> bundle */
 static void
 sink_pad_wire (GstNatRelaySinkPad *self, GstBin *bin, GstElement *bundle)
 {
   GstPad *src = gst_element_get_static_pad (self->clocksync, "src");
-  GstPad *sink = gst_element_get_static_pad (self->clocksync, "sink");
 
   g_object_set (self->clocksync, "sync", FALSE, NULL);
-  gst_bin_add (bin, self->clocksync);
+  gst_bin_add_many (bin, self->intake, self->marker, self->clocksync, NULL);
   self->bundle_pad = gst_element_request_pad_simple (bundle, "sink_%u");
   gst_pad_link_full (src, self->bundle_pad, GST_PAD_LINK_CHECK_NOTHING);
-  gst_ghost_pad_set_target (GST_GHOST_PAD (self), sink);
   gst_object_unref (src);
-  gst_object_unref (sink);
+  gst_element_link_pads_full (
+      self->intake, "src", self->marker, "sink", GST_PAD_LINK_CHECK_NOTHING);
+  gst_element_link_pads_full (
+      self->marker, "src", self->clocksync, "sink", GST_PAD_LINK_CHECK_NOTHING);
+  set_target (self, self->intake);
   gst_element_sync_state_with_parent (self->clocksync);
+  gst_element_sync_state_with_parent (self->marker);
+  gst_element_sync_state_with_parent (self->intake);
+}
+
+/* The bin may have let go of its children before its pads. */
+static void
+remove_child (GstBin *bin, GstElement *child)
+{
+  if (GST_OBJECT_PARENT (child) != GST_OBJECT (bin))
+    return;
+  gst_element_set_locked_state (child, TRUE);
+  gst_element_set_state (child, GST_STATE_NULL);
+  gst_bin_remove (bin, child);
 }
 
 void
 gst_nat_relay_sink_pad_unwire (GstNatRelaySinkPad *self, GstBin *bin, GstElement *bundle)
 {
+  sink_pad_unplug (self, GST_ELEMENT (bin));
   gst_ghost_pad_set_target (GST_GHOST_PAD (self), NULL);
-  /* The bin may have let go of its children before its pads. */
   if (self->bundle_pad != NULL && GST_OBJECT_PARENT (self->bundle_pad) != NULL)
     gst_element_release_request_pad (
         GST_ELEMENT (GST_OBJECT_PARENT (self->bundle_pad)), self->bundle_pad);
   gst_clear_object (&self->bundle_pad);
-  if (GST_OBJECT_PARENT (self->clocksync) == GST_OBJECT (bin)) {
-    gst_element_set_locked_state (self->clocksync, TRUE);
-    gst_element_set_state (self->clocksync, GST_STATE_NULL);
-    gst_bin_remove (bin, self->clocksync);
-  }
+  remove_child (bin, self->intake);
+  remove_child (bin, self->marker);
+  remove_child (bin, self->clocksync);
+}
+
+static void
+sink_pad_set_functions (GstNatRelaySinkPad *self)
+{
+  GstProxyPad *internal = gst_proxy_pad_get_internal (GST_PROXY_PAD (self));
+
+  gst_pad_set_event_function (GST_PAD (self), GST_DEBUG_FUNCPTR (sink_pad_event));
+  gst_pad_set_query_function (GST_PAD (self), GST_DEBUG_FUNCPTR (sink_pad_query));
+  gst_pad_set_query_function (GST_PAD (internal), GST_DEBUG_FUNCPTR (internal_query));
+  gst_object_unref (internal);
 }
 
 GstPad *
 gst_nat_relay_sink_pad_new (guint index, GstPadTemplate *template, GstBin *bin, GstElement *bundle,
-    const GstNatRelaySinkPadOwner *owner)
+    const GstNatRelayIntakeOwner *owner)
 {
   GstElement *clocksync = gst_element_factory_make ("clocksync", NULL);
   GstNatRelaySinkPad *self;
+  GstElement *intake;
   gchar *name;
 
   if (clocksync == NULL)
@@ -348,10 +285,11 @@ gst_nat_relay_sink_pad_new (guint index, GstPadTemplate *template, GstBin *bin, 
   g_free (name);
   self->index = index;
   self->owner = owner;
+  intake = gst_nat_relay_intake_new (GST_PAD (self), GST_ELEMENT (bin), clocksync, owner);
+  self->intake = gst_object_ref_sink (intake);
+  self->marker = gst_object_ref_sink (gst_nat_relay_marker_new ());
   self->clocksync = gst_object_ref_sink (clocksync);
-  gst_pad_set_event_function (GST_PAD (self), GST_DEBUG_FUNCPTR (sink_pad_event));
-  gst_pad_set_chain_function (GST_PAD (self), GST_DEBUG_FUNCPTR (sink_pad_chain));
-  gst_pad_set_chain_list_function (GST_PAD (self), GST_DEBUG_FUNCPTR (sink_pad_chain_list));
+  sink_pad_set_functions (self);
   sink_pad_wire (self, bin, bundle);
   return GST_PAD (self);
 }
@@ -361,9 +299,13 @@ gst_nat_relay_sink_pad_finalize (GObject *object)
 {
   GstNatRelaySinkPad *self = GST_NAT_RELAY_SINK_PAD (object);
 
-  gst_nat_relay_track_clear (&self->track);
+  gst_clear_object (&self->payloader.payloader);
+  gst_clear_object (&self->payloader.parser);
   gst_clear_object (&self->bundle_pad);
+  gst_clear_object (&self->intake);
+  gst_clear_object (&self->marker);
   gst_clear_object (&self->clocksync);
+  g_mutex_clear (&self->lock);
   G_OBJECT_CLASS (gst_nat_relay_sink_pad_parent_class)->finalize (object);
 }
 
@@ -376,5 +318,5 @@ gst_nat_relay_sink_pad_class_init (GstNatRelaySinkPadClass *klass)
 static void
 gst_nat_relay_sink_pad_init (GstNatRelaySinkPad *self)
 {
-  gst_nat_relay_track_init (&self->track);
+  g_mutex_init (&self->lock);
 }

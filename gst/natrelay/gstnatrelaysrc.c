@@ -17,20 +17,31 @@
  * uridecodebin) do not follow pads that change, so their application takes them to READY and back to
  * PLAYING on that message.
  *
+ * With a pattern for a stream ("room/\*": one more segment; "room/\*\*": any) it plays all streams that it matches, over
+ * one mapping. Each publisher has pads of its own, which come and go with him; video_%u and audio_%u count on over all of them.
+ * Whose a pad is says its stream id (HOST:PORT/STREAM/...), and the title in its tags is the stream's name. Pads that come
+ * and go are told by "natrelay-stream-added" and "natrelay-stream-removed" (element messages, "stream") and a stream
+ * collection. Nobody's leaving is EOS, and there is no no-more-pads, for which playbin would wait: rooms are for applications that link
+ * pads, with decodebin or decodebin3 behind each.
+ *
  * Nothing is sent before PLAYING. The connection's life is told by PROGRESS messages ("negotiate",
- * "challenge", "register") and by the element messages "natrelay-connected", "natrelay-connection-lost" and
- * "natrelay-connection-attempt".
+ * "challenge", "register") and by the element messages "natrelay-connected", "natrelay-connection-lost",
+ * "natrelay-connection-attempt" and, when it moves between UDP and a WebSocket, "natrelay-transport".
+ * Where nobody publishes the stream, the text at the end of "register" says so.
  *
  * ## Example launch lines
  * |[
- * gst-launch-1.0 natrelaysrc uri=natrelay://relay.example.org/door ! decodebin ! autovideosink
+ * gst-launch-1.0 natrelaysrc uri=natrelay://relay.example.org/door ! decodebin ! videoconvert ! autovideosink
  * ]| Shows the picture of the stream "door".
  * |[
- * gst-launch-1.0 natrelaysrc name=relay uri=natrelay://relay.example.org/talk relay.video_0 ! decodebin ! autovideosink relay.audio_0 ! decodebin ! autoaudiosink
+ * gst-launch-1.0 natrelaysrc name=relay uri=natrelay://relay.example.org/talk relay.video_0 ! decodebin ! videoconvert ! autovideosink relay.audio_0 ! decodebin ! autoaudiosink
  * ]| Plays picture and sound.
  * |[
  * gst-play-1.0 natrelay://relay.example.org/talk
  * ]| Plays whatever the stream has.
+ * |[
+ * gst-launch-1.0 natrelaysrc uri=natrelay://relay.example.org/door key-file=door.key ! decodebin ! videoconvert ! autovideosink
+ * ]| Shows a picture that the relay cannot see: the file is the publisher's.
  *
  * Since: 0.1
  */
@@ -41,25 +52,31 @@
 #include "gstnatrelaysrc.h"
 #include "gstnatrelayelement.h"
 #include "gstnatrelayelements.h"
-#include "gstnatrelaylayout.h"
-#include "gstnatrelayrtp.h"
-
-#include <stdio.h>
+#include "gstnatrelayreceiver.h"
+#include "gstnatrelayroom.h"
+#include "natproto/crypto.h"
 
 GST_DEBUG_CATEGORY_STATIC (gst_nat_relay_src_debug);
 #define GST_CAT_DEFAULT gst_nat_relay_src_debug
 
-#define DEFAULT_LATENCY         200
-#define DEFAULT_DROP_ON_LATENCY FALSE
-#define DEFAULT_NTP_SYNC        FALSE
-#define DEFAULT_EOS_ON_END      FALSE
+#define DEFAULT_LATENCY           200
+#define DEFAULT_DROP_ON_LATENCY   FALSE
+#define DEFAULT_DO_RETRANSMISSION TRUE
+#define DEFAULT_NTP_SYNC          FALSE
+#define DEFAULT_EOS_ON_END        FALSE
+#define DEFAULT_INSTANT_START     TRUE
+#define DEFAULT_ENCRYPTION        GST_NAT_RELAY_ENCRYPTION_NONE
 
 enum {
   PROP_0,
   PROP_LATENCY = GST_NAT_RELAY_PROP_FIRST_OWN,
   PROP_DROP_ON_LATENCY,
+  PROP_DO_RETRANSMISSION,
   PROP_NTP_SYNC,
   PROP_EOS_ON_END,
+  PROP_INSTANT_START,
+  PROP_EXCLUDE,
+  PROP_ENCRYPTION,
   PROP_STATS,
 };
 
@@ -75,14 +92,16 @@ static GstStaticPadTemplate templates[GST_NAT_RELAY_N_MEDIA] = {
 struct _GstNatRelaySrc {
   GstBin parent;
   GstNatRelayConnection conn;
-  GstNatRelayRtp rtp;
-  GstNatRelayLayout layout;
+  GstNatRelayReceiver receiver; /* of a stream */
+  GstNatRelayRoom room;         /* of a pattern: several; the other is idle then */
+  gint is_room;                 /* atomic; of the run */
 
   /* Object lock. */
-  guint latency; /* ms */
-  gboolean drop_on_latency;
-  gboolean ntp_sync;
-  gboolean eos_on_end;
+  GstNatRelayReceiverSettings settings;
+  gboolean instant_start;
+  gchar *exclude;
+  GstNatRelayEncryption encryption;
+  gboolean refusal_told; /* in this run */
 
   gboolean paused; /* state changes: it has played before */
 };
@@ -95,44 +114,48 @@ G_DEFINE_TYPE_WITH_CODE (GstNatRelaySrc, gst_nat_relay_src, GST_TYPE_BIN,
 GST_ELEMENT_REGISTER_DEFINE_WITH_CODE (natrelaysrc, "natrelaysrc", GST_RANK_SECONDARY,
     GST_TYPE_NAT_RELAY_SRC, gst_nat_relay_element_init (plugin))
 
-/* ---- rtpbin's signals ---------------------------------------------------- */
-
-static GstCaps *
-src_request_pt_map (GstElement *rtpbin, guint session, guint pt, gpointer user)
-{
-  return gst_nat_relay_layout_get_caps (&GST_NAT_RELAY_SRC (user)->layout, pt);
-}
-
-/* The first packet of an SSRC came. */
-static void
-src_rtpbin_pad_added (GstElement *rtpbin, GstPad *pad, gpointer user)
-{
-  GstNatRelaySrc *self = GST_NAT_RELAY_SRC (user);
-  guint session, ssrc, pt;
-
-  if (sscanf (GST_PAD_NAME (pad), "recv_rtp_src_%u_%u_%u", &session, &ssrc, &pt) == 3 &&
-      !gst_nat_relay_layout_feed (&self->layout, ssrc, pad))
-    GST_DEBUG_OBJECT (self, "SSRC %08x is of no track (any more)", ssrc);
-}
-
 /* ---- the session --------------------------------------------------------- */
+
+static gboolean
+src_is_room (GstNatRelaySrc *self)
+{
+  return g_atomic_int_get (&self->is_room);
+}
 
 static void
 src_on_document (GstElement *element, const NatSessionDocument *document)
 {
-  gst_nat_relay_layout_take_document (&GST_NAT_RELAY_SRC (element)->layout, document);
+  GstNatRelaySrc *self = GST_NAT_RELAY_SRC (element);
+
+  if (src_is_room (self)) {
+    gst_nat_relay_room_take_document (&self->room, document);
+    return;
+  }
+  gst_nat_relay_report_set_deserted (&self->conn.report, document->publisher != NAT_PUBLISHER_LIVE);
+  gst_nat_relay_receiver_take_description (
+      &self->receiver, document->publisher, &document->description);
 }
 
 static void
 src_on_rtp (GstElement *element, NatDatagram *packets, guint n)
 {
-  gst_nat_relay_transport_src_push (GST_NAT_RELAY_SRC (element)->rtp.rtp_src, packets, n);
+  GstNatRelaySrc *self = GST_NAT_RELAY_SRC (element);
+
+  if (src_is_room (self))
+    gst_nat_relay_room_push_rtp (&self->room, packets, n);
+  else
+    gst_nat_relay_receiver_push_rtp (&self->receiver, packets, n);
 }
 
 static void
 src_on_rtcp (GstElement *element, const NatDatagram *packet)
 {
-  gst_nat_relay_transport_src_push (GST_NAT_RELAY_SRC (element)->rtp.rtcp_src, packet, 1);
+  GstNatRelaySrc *self = GST_NAT_RELAY_SRC (element);
+
+  if (src_is_room (self))
+    gst_nat_relay_room_push_rtcp (&self->room, packet);
+  else
+    gst_nat_relay_receiver_push_rtcp (&self->receiver, packet);
 }
 
 static const GstNatRelayHooks src_hooks = {
@@ -141,39 +164,133 @@ static const GstNatRelayHooks src_hooks = {
     .rtcp = src_on_rtcp,
 };
 
-static gchar *
-src_stream_id (GstNatRelaySrc *self)
+/* The weakest of the keys is below what is wanted? The suites' numbers grow with their strength. */
+static gboolean
+src_is_too_weak (GstNatRelaySrc *self, const NatDescription *description, GError **error)
 {
-  const NatSessionConfig *settings = &self->conn.settings;
-  gchar *id;
+  NatSframeSuite least = NAT_SFRAME_NONE, wanted;
 
   GST_OBJECT_LOCK (self);
-  id = g_strdup_printf ("%s:%u/%s", settings->host, settings->port, settings->stream);
+  wanted = (NatSframeSuite)self->encryption;
   GST_OBJECT_UNLOCK (self);
-  return id;
+  for (guint i = 0; i < description->n_media_keys; i++)
+    least =
+        i == 0 ? description->media_keys[i].suite : MIN (least, description->media_keys[i].suite);
+  if (least >= wanted)
+    return FALSE;
+  g_set_error (error, GST_STREAM_ERROR, GST_STREAM_ERROR_DECRYPT,
+      "The publisher's encryption is weaker than the property encryption allows; set it to the "
+      "same there, or to none here");
+  return TRUE;
+}
+
+/* Once: what is refused may come again and again. One of many is no reason to end. */
+static void
+src_refuse (GstNatRelaySrc *self, const GError *error)
+{
+  gboolean tell;
+
+  GST_OBJECT_LOCK (self);
+  tell = !self->refusal_told;
+  self->refusal_told = TRUE;
+  GST_OBJECT_UNLOCK (self);
+  if (tell)
+    gst_element_message_full (GST_ELEMENT (self),
+        src_is_room (self) ? GST_MESSAGE_WARNING : GST_MESSAGE_ERROR, error->domain, error->code,
+        g_strdup (error->message), NULL, __FILE__, GST_FUNCTION, __LINE__);
+}
+
+static gboolean
+src_admit (GstElement *element, gboolean live, const gchar *stream, NatDescription *description)
+{
+  GstNatRelaySrc *self = GST_NAT_RELAY_SRC (element);
+  GstNatRelayPassphrase *passphrase = gst_nat_relay_connection_get_passphrase (&self->conn);
+  GError *error = NULL;
+  gboolean ok;
+
+  ok = gst_nat_relay_passphrase_admit (passphrase, stream, description, &error) &&
+       !src_is_too_weak (self, description, &error);
+  /* One that is gone may come back, or another in its place, with what we wait for. */
+  if (!ok && live)
+    src_refuse (self, error);
+  g_clear_error (&error);
+  gst_nat_relay_passphrase_unref (passphrase);
+  return ok;
+}
+
+/* Ahead of the publisher's description, while the relay is asked for it. */
+static void
+src_stretch (GstElement *element, gpointer passphrase)
+{
+  gchar *stream = gst_nat_relay_connection_get_stream (&GST_NAT_RELAY_SRC (element)->conn);
+  guint8 stretched[NAT_STRETCHED_SIZE];
+
+  gst_nat_relay_passphrase_stretch (passphrase, stream, stretched);
+  nat_crypto_wipe (stretched, sizeof stretched);
+  g_free (stream);
+}
+
+static void
+src_start_stretching (GstNatRelaySrc *self)
+{
+  GstNatRelayPassphrase *passphrase = gst_nat_relay_connection_get_passphrase (&self->conn);
+
+  if (passphrase != NULL)
+    gst_element_call_async (GST_ELEMENT (self), src_stretch, passphrase,
+        (GDestroyNotify)gst_nat_relay_passphrase_unref);
 }
 
 static gboolean
 src_start (GstNatRelaySrc *self)
 {
   NatSession *session;
+  gchar *stream;
 
+  GST_OBJECT_LOCK (self);
+  self->conn.settings.instant_start = self->instant_start;
+  g_free (self->conn.settings.exclude);
+  self->conn.settings.exclude = g_strdup (self->exclude);
+  self->refusal_told = FALSE;
+  GST_OBJECT_UNLOCK (self);
   if (!gst_nat_relay_connection_prepare (&self->conn))
     return FALSE;
+  src_start_stretching (self);
   session = gst_nat_relay_connection_get_session (&self->conn);
-  gst_nat_relay_transport_sink_set_session (self->rtp.rtcp_sink, session);
+  stream = gst_nat_relay_connection_get_stream (&self->conn);
+  g_atomic_int_set (&self->is_room, nat_stream_is_glob (stream));
+  if (src_is_room (self))
+    gst_nat_relay_room_start (&self->room, self->conn.settings.exclude);
+  else
+    gst_nat_relay_receiver_start (&self->receiver, session, stream);
+  g_free (stream);
   nat_session_unref (session);
-  gst_nat_relay_layout_start (&self->layout, src_stream_id (self));
   self->paused = FALSE;
   return TRUE;
+}
+
+/* A streaming thread may wait. */
+static void
+src_unblock (GstNatRelaySrc *self)
+{
+  gst_nat_relay_receiver_unblock (&self->receiver);
+  gst_nat_relay_room_unblock (&self->room);
 }
 
 static void
 src_stop (GstNatRelaySrc *self)
 {
+  src_unblock (self);
   gst_nat_relay_connection_stop (&self->conn, FALSE);
-  gst_nat_relay_transport_sink_set_session (self->rtp.rtcp_sink, NULL);
-  gst_nat_relay_layout_stop (&self->layout);
+  gst_nat_relay_receiver_stop (&self->receiver);
+  gst_nat_relay_room_stop (&self->room);
+}
+
+/* What was missed in a pause is not repaired: decoders need a fresh start. */
+static void
+src_resume (GstNatRelaySrc *self)
+{
+  gst_nat_relay_layout_request_key_units (&self->receiver.layout);
+  gst_nat_relay_room_request_key_units (&self->room);
 }
 
 static GstStateChangeReturn
@@ -183,12 +300,14 @@ gst_nat_relay_src_change_state (GstElement *element, GstStateChange transition)
   GstStateChangeReturn ret;
 
   if (transition == GST_STATE_CHANGE_NULL_TO_READY &&
-      !gst_nat_relay_rtp_check (&self->rtp, element))
+      !gst_nat_relay_rtp_check (&self->receiver.rtp, element))
     return GST_STATE_CHANGE_FAILURE;
   if (transition == GST_STATE_CHANGE_READY_TO_PAUSED && !src_start (self))
     return GST_STATE_CHANGE_FAILURE;
   if (transition == GST_STATE_CHANGE_PAUSED_TO_PLAYING)
     gst_nat_relay_connection_play (&self->conn);
+  if (transition == GST_STATE_CHANGE_PAUSED_TO_READY)
+    src_unblock (self);
   ret = GST_ELEMENT_CLASS (parent_class)->change_state (element, transition);
   if (transition == GST_STATE_CHANGE_PAUSED_TO_READY ||
       (transition == GST_STATE_CHANGE_READY_TO_PAUSED && ret == GST_STATE_CHANGE_FAILURE))
@@ -196,8 +315,7 @@ gst_nat_relay_src_change_state (GstElement *element, GstStateChange transition)
   else if (transition == GST_STATE_CHANGE_PLAYING_TO_PAUSED)
     self->paused = TRUE;
   else if (transition == GST_STATE_CHANGE_PAUSED_TO_PLAYING && self->paused)
-    /* What was missed in a pause is not repaired: decoders need a fresh start. */
-    gst_nat_relay_layout_request_key_units (&self->layout);
+    src_resume (self);
   return ret;
 }
 
@@ -209,19 +327,31 @@ src_stats (GstNatRelaySrc *self)
   NatSession *session = gst_nat_relay_connection_get_session (&self->conn);
   GstStructure *s = gst_nat_relay_report_stats (session, NAT_ROLE_SUBSCRIBER);
 
-  if (session != NULL && self->rtp.missing == NULL) {
-    GstNatRelayOpenStats open;
+  if (session != NULL && self->receiver.rtp.missing == NULL) {
+    GstNatRelayReceiverStats stats = {0};
 
-    gst_nat_relay_open_get_stats (self->rtp.open, &open);
-    gst_structure_set (s, "packets-received-dropped", G_TYPE_UINT64,
-        gst_nat_relay_transport_src_get_dropped (self->rtp.rtp_src) + open.unannounced +
-            open.unknown_key + open.refused,
-        "packets-received-unknown-key", G_TYPE_UINT64, open.unknown_key, "packets-received-refused",
-        G_TYPE_UINT64, open.refused, NULL);
-    gst_nat_relay_rtp_add_stats (&self->rtp, s);
+    if (src_is_room (self))
+      gst_nat_relay_room_add_stats (&self->room, &stats);
+    else
+      gst_nat_relay_receiver_add_stats (&self->receiver, &stats);
+    gst_nat_relay_receiver_write_stats (&stats, s);
   }
   g_clear_pointer (&session, nat_session_unref);
   return s;
+}
+
+/* To those inside who have a share in it. */
+static void
+src_apply_settings (GstNatRelaySrc *self)
+{
+  GstNatRelayReceiverSettings settings;
+
+  GST_OBJECT_LOCK (self);
+  settings = self->settings;
+  GST_OBJECT_UNLOCK (self);
+  gst_nat_relay_receiver_set (&self->receiver, &settings);
+  gst_nat_relay_receiver_set_rtpbin (self->receiver.rtp.rtpbin, &settings);
+  gst_nat_relay_room_set (&self->room, &settings);
 }
 
 static void
@@ -233,20 +363,23 @@ gst_nat_relay_src_set_property (GObject *object, guint id, const GValue *value, 
     return;
   GST_OBJECT_LOCK (self);
   switch (id) {
-  case PROP_LATENCY: self->latency = g_value_get_uint (value); break;
-  case PROP_DROP_ON_LATENCY: self->drop_on_latency = g_value_get_boolean (value); break;
-  case PROP_NTP_SYNC: self->ntp_sync = g_value_get_boolean (value); break;
-  case PROP_EOS_ON_END: self->eos_on_end = g_value_get_boolean (value); break;
+  case PROP_LATENCY: self->settings.latency = g_value_get_uint (value); break;
+  case PROP_DROP_ON_LATENCY: self->settings.drop_on_latency = g_value_get_boolean (value); break;
+  case PROP_DO_RETRANSMISSION:
+    self->settings.do_retransmission = g_value_get_boolean (value);
+    break;
+  case PROP_NTP_SYNC: self->settings.ntp_sync = g_value_get_boolean (value); break;
+  case PROP_EOS_ON_END: self->settings.eos_on_end = g_value_get_boolean (value); break;
+  case PROP_INSTANT_START: self->instant_start = g_value_get_boolean (value); break;
+  case PROP_EXCLUDE:
+    g_free (self->exclude);
+    self->exclude = g_value_dup_string (value);
+    break;
+  case PROP_ENCRYPTION: self->encryption = (GstNatRelayEncryption)g_value_get_enum (value); break;
   default: G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec); break;
   }
   GST_OBJECT_UNLOCK (self);
-  if (id == PROP_LATENCY)
-    gst_nat_relay_layout_set_latency (&self->layout, g_value_get_uint (value) * GST_MSECOND);
-  else if (id == PROP_EOS_ON_END)
-    gst_nat_relay_layout_set_eos_on_end (&self->layout, g_value_get_boolean (value));
-  /* rtpbin has those three under the same names. */
-  if (id != PROP_EOS_ON_END && self->rtp.rtpbin != NULL)
-    g_object_set_property (G_OBJECT (self->rtp.rtpbin), pspec->name, value);
+  src_apply_settings (self);
 }
 
 static void
@@ -262,10 +395,14 @@ gst_nat_relay_src_get_property (GObject *object, guint id, GValue *value, GParam
   }
   GST_OBJECT_LOCK (self);
   switch (id) {
-  case PROP_LATENCY: g_value_set_uint (value, self->latency); break;
-  case PROP_DROP_ON_LATENCY: g_value_set_boolean (value, self->drop_on_latency); break;
-  case PROP_NTP_SYNC: g_value_set_boolean (value, self->ntp_sync); break;
-  case PROP_EOS_ON_END: g_value_set_boolean (value, self->eos_on_end); break;
+  case PROP_LATENCY: g_value_set_uint (value, self->settings.latency); break;
+  case PROP_DROP_ON_LATENCY: g_value_set_boolean (value, self->settings.drop_on_latency); break;
+  case PROP_DO_RETRANSMISSION: g_value_set_boolean (value, self->settings.do_retransmission); break;
+  case PROP_NTP_SYNC: g_value_set_boolean (value, self->settings.ntp_sync); break;
+  case PROP_EOS_ON_END: g_value_set_boolean (value, self->settings.eos_on_end); break;
+  case PROP_INSTANT_START: g_value_set_boolean (value, self->instant_start); break;
+  case PROP_EXCLUDE: g_value_set_string (value, self->exclude); break;
+  case PROP_ENCRYPTION: g_value_set_enum (value, (gint)self->encryption); break;
   default: G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec); break;
   }
   GST_OBJECT_UNLOCK (self);
@@ -305,7 +442,9 @@ gst_nat_relay_src_finalize (GObject *object)
 {
   GstNatRelaySrc *self = GST_NAT_RELAY_SRC (object);
 
-  gst_nat_relay_layout_clear (&self->layout);
+  gst_nat_relay_room_clear (&self->room);
+  gst_nat_relay_receiver_clear (&self->receiver);
+  g_free (self->exclude);
   gst_nat_relay_connection_finalize (&self->conn);
   G_OBJECT_CLASS (parent_class)->finalize (object);
 }
@@ -325,8 +464,9 @@ install_properties (GObjectClass *klass)
    */
   g_object_class_install_property (klass, PROP_LATENCY,
       g_param_spec_uint ("latency", "Latency",
-          "Time in milliseconds that missing and late packets are waited for (default 200)", 0,
-          60000, DEFAULT_LATENCY, flags | GST_PARAM_MUTABLE_PLAYING));
+          "Time in milliseconds that missing and late packets are waited for (default 200; less "
+          "for talk over short ways, more for bad links)",
+          0, 60000, DEFAULT_LATENCY, flags | GST_PARAM_MUTABLE_PLAYING));
   /**
    * GstNatRelaySrc:drop-on-latency:
    *
@@ -336,8 +476,23 @@ install_properties (GObjectClass *klass)
    */
   g_object_class_install_property (klass, PROP_DROP_ON_LATENCY,
       g_param_spec_boolean ("drop-on-latency", "Drop on latency",
-          "Never buffer more than latency milliseconds (default false)", DEFAULT_DROP_ON_LATENCY,
-          flags | GST_PARAM_MUTABLE_READY));
+          "Never buffer more than latency milliseconds (default false; true where late is worse "
+          "than a gap)",
+          DEFAULT_DROP_ON_LATENCY, flags | GST_PARAM_MUTABLE_READY));
+  /**
+   * GstNatRelaySrc:do-retransmission:
+   *
+   * Ask for packets that were lost (RFC 4585), as often as #GstNatRelaySrc:latency leaves time for. If it leaves too
+   * little for the round trip, the element message "natrelay-latency-short" and a warning say so, once, with
+   * the latency that would do.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, PROP_DO_RETRANSMISSION,
+      g_param_spec_boolean ("do-retransmission", "Do retransmission",
+          "Ask for lost packets again (default true; false only where latency leaves no time for "
+          "it)",
+          DEFAULT_DO_RETRANSMISSION, flags | GST_PARAM_MUTABLE_PLAYING));
   /**
    * GstNatRelaySrc:ntp-sync:
    *
@@ -348,8 +503,9 @@ install_properties (GObjectClass *klass)
    */
   g_object_class_install_property (klass, PROP_NTP_SYNC,
       g_param_spec_boolean ("ntp-sync", "NTP sync",
-          "Synchronize with the publisher's NTP time (default false)", DEFAULT_NTP_SYNC,
-          flags | GST_PARAM_MUTABLE_READY));
+          "Synchronize with the publisher's NTP time (default false; true for several screens that "
+          "show the same, with clocks that are right)",
+          DEFAULT_NTP_SYNC, flags | GST_PARAM_MUTABLE_READY));
   /**
    * GstNatRelaySrc:eos-on-end:
    *
@@ -360,17 +516,64 @@ install_properties (GObjectClass *klass)
    */
   g_object_class_install_property (klass, PROP_EOS_ON_END,
       g_param_spec_boolean ("eos-on-end", "EOS on end",
-          "Send EOS when the publisher ended the stream (default false)", DEFAULT_EOS_ON_END,
-          flags | GST_PARAM_MUTABLE_PLAYING));
+          "Send EOS when the publisher ended the stream (default false, which waits for the next; "
+          "true for scripts and recordings that are to end)",
+          DEFAULT_EOS_ON_END, flags | GST_PARAM_MUTABLE_PLAYING));
+  /**
+   * GstNatRelaySrc:instant-start:
+   *
+   * Show a picture at once, whatever the age of the last key frame: the relay sends what came since, the key frame is shown as
+   * a still, and the rest lies before the segment, so that decoders go through it without showing it. It costs
+   * those packets once, as fast as four times the stream's rate (20 Mbit/s at least). Without it, the first picture is
+   * the encoder's next key frame, for which it is asked.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, PROP_INSTANT_START,
+      g_param_spec_boolean ("instant-start", "Instant start",
+          "Begin with the last key frame and what came since (default true; false for recordings, "
+          "which then begin with a key frame of now)",
+          DEFAULT_INSTANT_START, flags | GST_PARAM_MUTABLE_READY));
+  /**
+   * GstNatRelaySrc:exclude:
+   *
+   * Of a room ("natrelay://host/room/\*"), the stream that is left out: the one that this participant publishes. What a
+   * publisher with the same token subject sends is left out without that.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, PROP_EXCLUDE,
+      g_param_spec_string ("exclude", "Exclude",
+          "Name of the stream that a pattern in the uri is not to bring back (unset = none)", NULL,
+          flags | GST_PARAM_MUTABLE_READY));
+  /**
+   * GstNatRelaySrc:encryption:
+   *
+   * The least that is accepted of how the publisher seals its media: "none" plays whatever comes, in clear or sealed. It is
+   * the relay that says which it is, unless a #GstNatRelaySink:passphrase lets it say nothing of its own; then nothing in
+   * clear is played in any case.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, PROP_ENCRYPTION,
+      g_param_spec_enum ("encryption", "Encryption",
+          "Least encryption of the publisher that is played (default none, which plays all; "
+          "aes-128-gcm refuses what is in clear)",
+          GST_TYPE_NAT_RELAY_ENCRYPTION, DEFAULT_ENCRYPTION, flags | GST_PARAM_MUTABLE_READY));
   /**
    * GstNatRelaySrc:stats:
    *
    * application/x-natrelay-statistics: packets-received, bytes-received, packets-received-dropped (of these:
    * packets-received-unknown-key, packets-received-refused; the rest came in a pause or found no room),
-   * packets-received-lost, packets-received-late, packets-received-duplicate; local-address, mapped-address
+   * packets-received-lost, packets-received-late, packets-received-duplicate (repairs that crossed, repeated ends); packet-nack-sent, packets-asked (sequence
+   * numbers in those, repeats included), packets-recovered, packets-recovered-late (after the latency, so in vain),
+   * packets-reordered; packets-of-the-past (with #GstNatRelaySrc:instant-start); local-address, mapped-address
    * (as the relay sees this client), relay-address, transport; rtt-ms; rtcp-packets-sent,
    * rtcp-packets-received, rtcp-packets-refused, datagrams-refused; rebinds, reconnects, attempts;
    * last-error, last-error-cause.
+   *
+   * Names are srtsrc's where the meaning is (hence packet-nack-sent); all other counts of packets begin with
+   * "packets-", of bytes with "bytes-".
    *
    * Since: 0.1
    */
@@ -402,21 +605,19 @@ gst_nat_relay_src_class_init (GstNatRelaySrcClass *klass)
 static void
 gst_nat_relay_src_init (GstNatRelaySrc *self)
 {
-  self->latency = DEFAULT_LATENCY;
-  self->drop_on_latency = DEFAULT_DROP_ON_LATENCY;
-  self->ntp_sync = DEFAULT_NTP_SYNC;
-  self->eos_on_end = DEFAULT_EOS_ON_END;
+  self->settings.latency = DEFAULT_LATENCY;
+  self->settings.drop_on_latency = DEFAULT_DROP_ON_LATENCY;
+  self->settings.do_retransmission = DEFAULT_DO_RETRANSMISSION;
+  self->settings.ntp_sync = DEFAULT_NTP_SYNC;
+  self->settings.eos_on_end = DEFAULT_EOS_ON_END;
+  self->instant_start = DEFAULT_INSTANT_START;
+  self->encryption = DEFAULT_ENCRYPTION;
   gst_nat_relay_connection_init (&self->conn, GST_ELEMENT (self), NAT_ROLE_SUBSCRIBER, &src_hooks);
 
   /* The sink of RTCP inside makes nobody a sink. */
   gst_bin_set_suppressed_flags (GST_BIN (self), GST_ELEMENT_FLAG_SOURCE | GST_ELEMENT_FLAG_SINK);
   GST_OBJECT_FLAG_SET (self, GST_ELEMENT_FLAG_SOURCE);
-  gst_nat_relay_rtp_build_src (&self->rtp, GST_BIN (self));
-  gst_nat_relay_layout_init (&self->layout, GST_ELEMENT (self), &self->rtp, templates);
-  gst_nat_relay_layout_set_latency (&self->layout, DEFAULT_LATENCY * GST_MSECOND);
-  if (self->rtp.missing != NULL)
-    return;
-  g_object_set (self->rtp.rtpbin, "latency", self->latency, NULL);
-  g_signal_connect (self->rtp.rtpbin, "request-pt-map", G_CALLBACK (src_request_pt_map), self);
-  g_signal_connect (self->rtp.rtpbin, "pad-added", G_CALLBACK (src_rtpbin_pad_added), self);
+  gst_nat_relay_receiver_init (&self->receiver, &self->conn, src_admit, templates, NULL);
+  gst_nat_relay_room_init (&self->room, &self->conn, src_admit, templates);
+  src_apply_settings (self);
 }

@@ -6,6 +6,7 @@
 #endif
 
 #include "gstnatrelaysrcpad.h"
+#include "gstnatrelaycatchup.h"
 #include "gstnatrelayrtp.h"
 
 /* The relay asks the publisher no more often either. */
@@ -14,6 +15,7 @@
 struct _GstNatRelaySrcPad {
   GstGhostPad parent;
   GstNatRelayMedia media;
+  GstNatRelayCatchup catchup; /* the feeding thread's */
 
   /* Object lock. */
   GstCaps *caps;
@@ -36,16 +38,72 @@ forgive (GstFlowReturn ret)
   }
 }
 
+/* What is known of the track, for its past. */
+static gint
+get_clock_rate (GstNatRelaySrcPad *self, GstClockTime *latency)
+{
+  gint clock_rate = 0;
+
+  GST_OBJECT_LOCK (self);
+  if (self->caps != NULL)
+    gst_structure_get_int (gst_caps_get_structure (self->caps, 0), "clock-rate", &clock_rate);
+  *latency = self->latency;
+  GST_OBJECT_UNLOCK (self);
+  return clock_rate;
+}
+
+/* Takes buffer and gives it back; its turn is after the past. */
+static GstBuffer *
+catch_up (GstNatRelaySrcPad *self, GstBuffer *buffer, GstFlowReturn *ret)
+{
+  GstClockTime latency = 0;
+  gint clock_rate = self->catchup.armed ? get_clock_rate (self, &latency) : 0;
+
+  buffer = gst_nat_relay_catchup_buffer (
+      &self->catchup, GST_PAD (self), buffer, clock_rate, latency, ret);
+  *ret = forgive (*ret);
+  return buffer;
+}
+
 static GstFlowReturn
 src_pad_chain (GstPad *internal, GstObject *parent, GstBuffer *buffer)
 {
-  return forgive (gst_proxy_pad_chain_default (internal, parent, buffer));
+  GstFlowReturn ret;
+
+  buffer = catch_up (GST_NAT_RELAY_SRC_PAD (parent), buffer, &ret);
+  if (ret == GST_FLOW_OK)
+    return forgive (gst_proxy_pad_chain_default (internal, parent, buffer));
+  gst_buffer_unref (buffer);
+  return ret;
+}
+
+typedef struct {
+  GstNatRelaySrcPad *pad;
+  GstFlowReturn ret;
+} CatchUpList;
+
+static gboolean
+catch_up_item (GstBuffer **buffer, guint index, gpointer user)
+{
+  CatchUpList *c = user;
+
+  *buffer = catch_up (c->pad, *buffer, &c->ret);
+  return c->ret == GST_FLOW_OK;
 }
 
 static GstFlowReturn
 src_pad_chain_list (GstPad *internal, GstObject *parent, GstBufferList *list)
 {
-  return forgive (gst_proxy_pad_chain_list_default (internal, parent, list));
+  CatchUpList c = {GST_NAT_RELAY_SRC_PAD (parent), GST_FLOW_OK};
+
+  if (c.pad->catchup.armed || c.pad->catchup.shift > 0) {
+    list = gst_buffer_list_make_writable (list);
+    gst_buffer_list_foreach (list, catch_up_item, &c);
+  }
+  if (c.ret == GST_FLOW_OK)
+    return forgive (gst_proxy_pad_chain_list_default (internal, parent, list));
+  gst_buffer_list_unref (list);
+  return c.ret;
 }
 
 static gboolean
@@ -64,6 +122,7 @@ src_pad_event (GstPad *internal, GstObject *parent, GstEvent *event)
     break;
   default: break;
   }
+  event = gst_nat_relay_catchup_event (&self->catchup, event);
   /* As with data: that nobody took it is not the feeder's concern. */
   gst_pad_event_default (internal, parent, event);
   return TRUE;
@@ -115,17 +174,22 @@ src_pad_query (GstPad *pad, GstObject *parent, GstQuery *query)
 }
 
 void
-gst_nat_relay_src_pad_begin (
-    GstNatRelaySrcPad *self, const gchar *stream_id, guint group_id, GstCaps *caps)
+gst_nat_relay_src_pad_begin (GstNatRelaySrcPad *self, GstStream *stream, guint group_id)
 {
   GstPad *pad = GST_PAD (self);
-  GstEvent *start = gst_event_new_stream_start (stream_id);
+  GstEvent *start = gst_event_new_stream_start (gst_stream_get_stream_id (stream));
+  GstCaps *caps = gst_stream_get_caps (stream);
+  GstTagList *tags = gst_stream_get_tags (stream);
 
+  /* It does not carry the stream: decodebin3 would take its caps, of RTP, for those that it must decode. */
   gst_event_set_group_id (start, group_id);
   gst_nat_relay_src_pad_set_caps (self, caps);
   gst_pad_set_active (pad, TRUE);
   gst_pad_push_event (pad, start);
   gst_pad_push_event (pad, gst_event_new_caps (caps));
+  if (tags != NULL)
+    gst_pad_push_event (pad, gst_event_new_tag (tags));
+  gst_caps_unref (caps);
 }
 
 void
@@ -142,6 +206,13 @@ gst_nat_relay_src_pad_set_latency (GstNatRelaySrcPad *self, GstClockTime latency
   GST_OBJECT_LOCK (self);
   self->latency = latency;
   GST_OBJECT_UNLOCK (self);
+}
+
+void
+gst_nat_relay_src_pad_arm (GstNatRelaySrcPad *self, GstNatRelayHeadstart *headstart, guint32 ssrc)
+{
+  gst_nat_relay_catchup_arm (
+      &self->catchup, self->media == GST_NAT_RELAY_VIDEO ? headstart : NULL, ssrc);
 }
 
 void

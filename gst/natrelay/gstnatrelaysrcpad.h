@@ -8,6 +8,7 @@
  * no track stops another. */
 
 #include <gst/gst.h>
+#include "gstnatrelayheadstart.h"
 #include "gstnatrelaysdp.h"
 
 G_BEGIN_DECLS
@@ -18,13 +19,16 @@ G_DECLARE_FINAL_TYPE (GstNatRelaySrcPad, gst_nat_relay_src_pad, GST, NAT_RELAY_S
 /* Floating. */
 GstPad *gst_nat_relay_src_pad_new (
     const gchar *name, GstPadTemplate *template, GstNatRelayMedia media);
-/* Makes it active and gives it its stream and caps, as whoever sees it added expects. */
-void gst_nat_relay_src_pad_begin (
-    GstNatRelaySrcPad *pad, const gchar *stream_id, guint group_id, GstCaps *caps);
+/* Makes it active and gives it its stream, with its caps, as whoever sees it added expects. One with tags is of a
+ * collection, which its start tells. */
+void gst_nat_relay_src_pad_begin (GstNatRelaySrcPad *pad, GstStream *stream, guint group_id);
 /* What caps queries are answered with. */
 void gst_nat_relay_src_pad_set_caps (GstNatRelaySrcPad *pad, GstCaps *caps);
 /* What latency queries are answered with. Any thread. */
 void gst_nat_relay_src_pad_set_latency (GstNatRelaySrcPad *pad, GstClockTime latency);
+/* What comes next is of that SSRC, and headstart (NULL: none) has what was before. On the thread that feeds it. */
+void gst_nat_relay_src_pad_arm (
+    GstNatRelaySrcPad *pad, GstNatRelayHeadstart *headstart, guint32 ssrc);
 /* Another of rtpbin's pads is its target now: asks for a picture at once, if it carries any. */
 void gst_nat_relay_src_pad_fed_anew (GstNatRelaySrcPad *pad);
 /* Asks for a picture that stands alone; at most twice a second. */

@@ -105,10 +105,13 @@ gst_nat_relay_track_settle (
   if (payload_type < 0)
     return FALSE;
   keep_ssrc = keep && (!ssrc_known || (track->in_ssrc_known && ssrc == track->in_ssrc));
-  if (keep_ssrc)
+  if (track->redraw)
+    track->id.ssrc = choose_ssrc (FALSE, 0, others, n);
+  else if (keep_ssrc)
     track->id.ssrc = choose_ssrc (TRUE, track->id.ssrc, others, n);
   else
     track->id.ssrc = choose_ssrc (ssrc_known, ssrc, others, n);
+  track->redraw = FALSE;
   track->id.payload_type = (guint8)payload_type;
   track->in_payload_type = in_payload_type;
   if (ssrc_known) {

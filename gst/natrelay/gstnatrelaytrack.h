@@ -23,6 +23,7 @@ typedef struct {
   gint in_payload_type;  /* -1: any, taken from the first packet */
   gboolean in_ssrc_known;
   guint32 in_ssrc;
+  gboolean redraw;    /* the next settling gives it another SSRC, whatever it has */
   gint64 last_packet; /* monotonic us of the last packet of in_ssrc */
   guint64 dropped;    /* packets that are not of this track, or not RTP */
 } GstNatRelayTrack;

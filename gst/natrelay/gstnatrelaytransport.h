@@ -8,6 +8,8 @@
 
 #include <gst/gst.h>
 #include <gst/base/base.h>
+#include "gstnatrelayrepair.h"
+#include "gstnatrelaysent.h"
 #include "natclient/session.h"
 
 G_BEGIN_DECLS
@@ -20,6 +22,8 @@ G_DECLARE_FINAL_TYPE (GstNatRelayTransportSink, gst_nat_relay_transport_sink, GS
 G_DECLARE_FINAL_TYPE (
     GstNatRelayTransportSrc, gst_nat_relay_transport_src, GST, NAT_RELAY_TRANSPORT_SRC, GstPushSrc)
 
+void gst_nat_relay_transport_init_debug (void);
+
 GstElement *gst_nat_relay_transport_sink_new (const gchar *name, gboolean rtcp);
 /* Before READY->PAUSED, and NULL after PAUSED->READY. */
 void gst_nat_relay_transport_sink_set_session (GstNatRelayTransportSink *sink, NatSession *session);
@@ -30,12 +34,22 @@ void gst_nat_relay_transport_sink_set_connected (GstNatRelayTransportSink *sink)
 void gst_nat_relay_transport_sink_set_failed (GstNatRelayTransportSink *sink, gboolean failed);
 /* The stream came to its end since READY->PAUSED. */
 gboolean gst_nat_relay_transport_sink_saw_eos (GstNatRelayTransportSink *sink);
+/* RTP only. Sends again what compound (RTCP) asks for. TRUE: it asks for nothing else. Any thread; media does not wait. */
+gboolean gst_nat_relay_transport_sink_answer (
+    GstNatRelayTransportSink *sink, const guint8 *compound, gsize len);
+void gst_nat_relay_transport_sink_get_repairs (
+    GstNatRelayTransportSink *sink, GstNatRelaySentStats *stats);
 
 /* An RTP source is live and stamps packets with their arrival; an RTCP source runs from PAUSED on. */
 GstElement *gst_nat_relay_transport_src_new (const gchar *name, gboolean rtcp);
+/* Its streaming thread asks for what is missing. Before the first state change; repair outlives it. */
+void gst_nat_relay_transport_src_set_repair (
+    GstNatRelayTransportSrc *src, GstNatRelayRepair *repair);
 /* Any thread. Copies; the oldest packets go when there is no room. */
 void gst_nat_relay_transport_src_push (
     GstNatRelayTransportSrc *src, const NatDatagram *packets, guint n);
+/* Held: packets wait in the queue. Any thread. */
+void gst_nat_relay_transport_src_set_held (GstNatRelayTransportSrc *src, gboolean held);
 /* Any thread: EOS after what is queued. */
 void gst_nat_relay_transport_src_end (GstNatRelayTransportSrc *src);
 /* Packets that found no room, or came while the element did not play. */

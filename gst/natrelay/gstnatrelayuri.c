@@ -73,7 +73,7 @@ parse_stream (GstNatRelayUri *out, const Parts *parts, GError **error)
   if (path[0] != '/' || path[1] == '\0')
     return bad_uri (error, "The URI names no stream; write it as %s", EXAMPLE);
   out->stream = g_uri_unescape_string (path + 1, NULL);
-  if (out->stream == NULL || !nat_stream_name_valid (out->stream))
+  if (out->stream == NULL || !nat_stream_glob_valid (out->stream))
     return bad_uri (error,
         "\"%s\" is not a stream name: it is at most %d letters, digits and . _ ~ -, and '/' "
         "between parts",
@@ -212,8 +212,10 @@ gst_nat_relay_uri_apply (const GstNatRelayUri *uri, GObject *object, GError **er
     GParamSpec *pspec = settable_property (object, uri->keys[i]);
 
     if (pspec == NULL)
-      ok = bad_uri (error, "%s has no property \"%s\" that a URI may set",
-          G_OBJECT_TYPE_NAME (object), uri->keys[i]);
+      ok = bad_uri (error,
+          "There is no property \"%s\" that the URI may set; gst-inspect-1.0 lists all that there "
+          "are",
+          uri->keys[i]);
     else
       ok = read_value (&values[i], pspec, uri->values[i], error);
   }
@@ -231,13 +233,16 @@ static gboolean
 is_secret (const gchar *parameter, GObject *object)
 {
   GParamSpec *pspec = NULL;
+  gboolean secret;
   gchar *key, *value;
 
   if (split_parameter (parameter, &key, &value))
     pspec = g_object_class_find_property (G_OBJECT_GET_CLASS (object), key);
+  secret = pspec == NULL || !(pspec->flags & G_PARAM_READABLE) ||
+           (strcmp (key, "proxy") == 0 && strchr (value, '@') != NULL);
   g_free (key);
   g_free (value);
-  return pspec == NULL || !(pspec->flags & G_PARAM_READABLE);
+  return secret;
 }
 
 gchar *

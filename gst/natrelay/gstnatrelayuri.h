@@ -29,7 +29,7 @@ void gst_nat_relay_uri_clear (GstNatRelayUri *uri);
  * class installed are for a URI to set, and neither "uri" itself nor objects. */
 gboolean gst_nat_relay_uri_apply (const GstNatRelayUri *uri, GObject *object, GError **error);
 
-/* text as it was given, without write-only properties of object's class (tokens). */
+/* text as it was given, without write-only properties of object's class (tokens), and a proxy that has a user. */
 gchar *gst_nat_relay_uri_public (const gchar *text, GObject *object);
 
 G_END_DECLS

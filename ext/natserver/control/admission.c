@@ -4,22 +4,42 @@
 
 #include "natserver/control/admission.h"
 
-#include "natserver/control/neighbour.h"
+#include <string.h>
 
+#include "natproto/neighbour.h"
+
+#define HOUR_US (G_GINT64_CONSTANT (3600) * G_USEC_PER_SEC)
+
+/* Of one address or subject, for two times. Each: when it is full again, if nothing more is taken. */
 typedef struct {
   guint64 key;
-  gint64 full_us; /* when the bucket is full again, if nothing more is taken */
-  GList link;     /* in order, longest unused first */
+  gint64 full_us, hour_full_us;
+  GList link; /* in order, longest unused first */
 } Bucket;
+
+typedef struct {
+  GHashTable *by_key;
+  GQueue order;
+} Buckets;
+
+typedef struct {
+  guint sessions, streams;
+} Tally;
 
 struct _NatAdmission {
   NatAdmissionLimits limits;
-  GHashTable *buckets;
-  GQueue order;
-  guint sessions;
-  GHashTable *per_subject; /* text -> count */
-  GHashTable *per_address; /* guint64 -> count */
+  Buckets addresses, subjects;
+  Tally all;
+  GHashTable *per_subject; /* text -> Tally */
+  GHashTable *per_address; /* guint64 -> Tally */
 };
+
+static void
+buckets_init (Buckets *b)
+{
+  b->by_key = g_hash_table_new_full (nat_neighbour_hash, g_int64_equal, NULL, g_free);
+  g_queue_init (&b->order);
+}
 
 NatAdmission *
 nat_admission_new (const NatAdmissionLimits *limits)
@@ -27,86 +47,147 @@ nat_admission_new (const NatAdmissionLimits *limits)
   NatAdmission *a = g_new0 (NatAdmission, 1);
 
   a->limits = *limits;
-  a->buckets = g_hash_table_new_full (nat_neighbour_hash, g_int64_equal, NULL, g_free);
-  g_queue_init (&a->order);
-  a->per_subject = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
-  a->per_address = g_hash_table_new_full (nat_neighbour_hash, g_int64_equal, g_free, NULL);
+  buckets_init (&a->addresses);
+  buckets_init (&a->subjects);
+  a->per_subject = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
+  a->per_address = g_hash_table_new_full (nat_neighbour_hash, g_int64_equal, g_free, g_free);
   return a;
 }
 
 void
 nat_admission_free (NatAdmission *a)
 {
-  g_hash_table_unref (a->buckets);
+  g_hash_table_unref (a->addresses.by_key);
+  g_hash_table_unref (a->subjects.by_key);
   g_hash_table_unref (a->per_subject);
   g_hash_table_unref (a->per_address);
   g_free (a);
 }
 
+void
+nat_admission_set_limits (NatAdmission *a, const NatAdmissionLimits *limits)
+{
+  a->limits = *limits;
+}
+
+const NatAdmissionLimits *
+nat_admission_limits (const NatAdmission *a)
+{
+  return &a->limits;
+}
+
 /* ---- Buckets ----------------------------------------------------------- */
 
 static Bucket *
-bucket_of (NatAdmission *a, const NatAddress *peer, gint64 now_us)
+bucket_of (Buckets *buckets, guint64 key, gint64 now_us)
 {
-  guint64 key = nat_neighbour_key (peer);
-  Bucket *b = g_hash_table_lookup (a->buckets, &key);
+  Bucket *b = g_hash_table_lookup (buckets->by_key, &key);
 
   if (b != NULL) {
-    g_queue_unlink (&a->order, &b->link);
+    g_queue_unlink (&buckets->order, &b->link);
   } else {
     b = g_new0 (Bucket, 1);
     b->key = key;
-    b->full_us = now_us;
+    b->full_us = b->hour_full_us = now_us;
     b->link.data = b;
-    g_hash_table_insert (a->buckets, &b->key, b);
+    g_hash_table_insert (buckets->by_key, &b->key, b);
   }
-  g_queue_push_tail_link (&a->order, &b->link);
+  g_queue_push_tail_link (&buckets->order, &b->link);
   return b;
 }
 
 static void
-make_room (NatAdmission *a, gint64 now_us)
+make_room (Buckets *buckets, gint64 now_us)
 {
-  while (a->order.head != NULL) {
-    Bucket *oldest = a->order.head->data;
+  while (buckets->order.head != NULL) {
+    Bucket *oldest = buckets->order.head->data;
 
     /* A full bucket says as much as none at all. */
-    if (a->order.length <= NAT_ADMISSION_ADDRESSES_MAX && oldest->full_us > now_us)
+    if (buckets->order.length <= NAT_ADMISSION_ADDRESSES_MAX &&
+        MAX (oldest->full_us, oldest->hour_full_us) > now_us)
       return;
-    g_queue_unlink (&a->order, &oldest->link);
-    g_hash_table_remove (a->buckets, &oldest->key);
+    g_queue_unlink (&buckets->order, &oldest->link);
+    g_hash_table_remove (buckets->by_key, &oldest->key);
   }
+}
+
+/* How long until one may be taken from a bucket that gives rate in span_us and holds burst; 0 = now, and
+ * then *full_us is as if it were. */
+static gint64
+wait_for (gint64 *full_us, gint64 now_us, gint64 span_us, guint rate, guint burst)
+{
+  gint64 cost_us, capacity_us, after_us;
+
+  if (rate == 0)
+    return 0;
+  cost_us = span_us / rate;
+  capacity_us = cost_us * MAX (1, burst);
+  after_us = MAX (*full_us, now_us) + cost_us;
+  if (after_us - now_us > capacity_us)
+    return after_us - now_us - capacity_us;
+  *full_us = after_us;
+  return 0;
+}
+
+static guint
+in_seconds (gint64 us)
+{
+  return (guint)((us + G_USEC_PER_SEC - 1) / G_USEC_PER_SEC);
 }
 
 gboolean
 nat_admission_take (NatAdmission *a, const NatAddress *peer, gint64 now_us, guint *retry_s)
 {
-  gint64 cost_us, capacity_us, empty_us;
+  const NatAdmissionLimits *l = &a->limits;
+  gint64 full_us, hour_full_us, second_us, hour_us;
   Bucket *b;
 
   *retry_s = 0;
-  if (a->limits.requests_per_second == 0)
+  if (l->requests_per_second == 0)
     return TRUE;
-  cost_us = G_USEC_PER_SEC / a->limits.requests_per_second;
-  capacity_us = cost_us * MAX (1, a->limits.requests_burst);
-  make_room (a, now_us);
-  b = bucket_of (a, peer, now_us);
-  empty_us = MAX (b->full_us, now_us) + cost_us;
-  if (empty_us - now_us > capacity_us) {
-    *retry_s = (guint)((empty_us - now_us - capacity_us + G_USEC_PER_SEC - 1) / G_USEC_PER_SEC);
+  make_room (&a->addresses, now_us);
+  b = bucket_of (&a->addresses, nat_neighbour_key (peer), now_us);
+  full_us = b->full_us;
+  hour_full_us = b->hour_full_us;
+  second_us =
+      wait_for (&full_us, now_us, G_USEC_PER_SEC, l->requests_per_second, l->requests_burst);
+  hour_us = wait_for (&hour_full_us, now_us, HOUR_US, l->requests_per_hour, l->requests_per_hour);
+  *retry_s = in_seconds (MAX (second_us, hour_us));
+  if (*retry_s > 0)
     return FALSE;
-  }
-  b->full_us = empty_us;
+  b->full_us = full_us;
+  b->hour_full_us = hour_full_us;
   return TRUE;
 }
 
-/* ---- Sessions ---------------------------------------------------------- */
-
-static guint
-count_of (GHashTable *table, gconstpointer key)
+/* Whoever signs tokens says the subjects, so the hash need not be keyed. */
+static guint64
+subject_key (const char *subject)
 {
-  return GPOINTER_TO_UINT (g_hash_table_lookup (table, key));
+  guint8 hash[NAT_SHA256_SIZE];
+  guint64 key;
+
+  nat_crypto_sha256 (subject, strlen (subject), hash);
+  memcpy (&key, hash, sizeof key);
+  return key;
 }
+
+gboolean
+nat_admission_take_subject (NatAdmission *a, const char *subject, gint64 now_us, guint *retry_s)
+{
+  guint limit = a->limits.requests_per_hour_per_subject;
+  Bucket *b;
+
+  *retry_s = 0;
+  if (limit == 0 || *subject == '\0')
+    return TRUE;
+  make_room (&a->subjects, now_us);
+  b = bucket_of (&a->subjects, subject_key (subject), now_us);
+  *retry_s = in_seconds (wait_for (&b->hour_full_us, now_us, HOUR_US, limit, limit));
+  return *retry_s == 0;
+}
+
+/* ---- Sessions ---------------------------------------------------------- */
 
 static gboolean
 over (guint count, guint limit)
@@ -114,43 +195,99 @@ over (guint count, guint limit)
   return limit != 0 && count >= limit;
 }
 
-NatProblemKind
-nat_admission_enter (NatAdmission *a, const NatAddress *peer, const char *subject)
+static Tally
+tally_of (GHashTable *table, gconstpointer key)
 {
-  guint64 key = peer ? nat_neighbour_key (peer) : 0;
+  static const Tally none;
+  const Tally *t = g_hash_table_lookup (table, key);
 
-  if (peer != NULL) {
-    if (over (a->sessions, a->limits.sessions))
-      return NAT_PROBLEM_RELAY_FULL;
-    if (over (count_of (a->per_address, &key), a->limits.sessions_per_address) ||
-        (*subject != '\0' &&
-            over (count_of (a->per_subject, subject), a->limits.sessions_per_subject)))
-      return NAT_PROBLEM_TOO_MANY_SESSIONS;
-    g_hash_table_insert (a->per_address, g_memdup2 (&key, sizeof key),
-        GUINT_TO_POINTER (count_of (a->per_address, &key) + 1));
+  return t ? *t : none;
+}
+
+/* The limit that one more would break; NULL: none. */
+static const char *
+limit_in_all (const NatAdmission *a, const NatEntrant *who)
+{
+  if (over (a->all.sessions, a->limits.sessions))
+    return "max-sessions";
+  if (who->role == NAT_ROLE_PUBLISHER && over (a->all.streams, a->limits.streams))
+    return "max-streams";
+  return NULL;
+}
+
+static const char *
+limit_of_one (NatAdmission *a, const NatEntrant *who)
+{
+  const NatAdmissionLimits *l = &a->limits;
+  guint64 key = nat_neighbour_key (who->peer);
+  Tally address = tally_of (a->per_address, &key);
+  Tally subject = *who->subject != '\0' ? tally_of (a->per_subject, who->subject) : (Tally){0};
+
+  if (over (address.sessions, l->sessions_per_address))
+    return "max-sessions-per-address";
+  if (over (subject.sessions, l->sessions_per_subject))
+    return "max-sessions-per-subject";
+  if (who->role != NAT_ROLE_PUBLISHER)
+    return NULL;
+  if (over (address.streams, l->streams_per_address))
+    return "max-streams-per-address";
+  return over (subject.streams, l->streams_per_subject) ? "max-streams-per-subject" : NULL;
+}
+
+/* key: given. */
+static void
+count (GHashTable *table, gpointer key, const NatEntrant *who)
+{
+  Tally *t = g_hash_table_lookup (table, key);
+
+  if (t == NULL) {
+    t = g_new0 (Tally, 1);
+    g_hash_table_insert (table, key, t);
+  } else {
+    g_free (key);
   }
-  a->sessions++;
-  g_hash_table_insert (a->per_subject, g_strdup (subject),
-      GUINT_TO_POINTER (count_of (a->per_subject, subject) + 1));
+  t->sessions++;
+  t->streams += who->role == NAT_ROLE_PUBLISHER;
+}
+
+static void
+uncount (GHashTable *table, gconstpointer key, const NatEntrant *who)
+{
+  Tally *t = g_hash_table_lookup (table, key);
+
+  t->streams -= who->role == NAT_ROLE_PUBLISHER;
+  if (--t->sessions == 0)
+    g_hash_table_remove (table, key);
+}
+
+NatProblemKind
+nat_admission_enter (NatAdmission *a, const NatEntrant *who, const char **limit)
+{
+  *limit = NULL;
+  if (who->peer != NULL) {
+    guint64 key = nat_neighbour_key (who->peer);
+
+    if ((*limit = limit_in_all (a, who)) != NULL)
+      return NAT_PROBLEM_RELAY_FULL;
+    if ((*limit = limit_of_one (a, who)) != NULL)
+      return NAT_PROBLEM_TOO_MANY_SESSIONS;
+    count (a->per_address, g_memdup2 (&key, sizeof key), who);
+  }
+  a->all.sessions++;
+  a->all.streams += who->role == NAT_ROLE_PUBLISHER;
+  count (a->per_subject, g_strdup (who->subject), who);
   return NAT_PROBLEM_NONE;
 }
 
 void
-nat_admission_leave (NatAdmission *a, const NatAddress *peer, const char *subject)
+nat_admission_leave (NatAdmission *a, const NatEntrant *who)
 {
-  guint64 key = peer ? nat_neighbour_key (peer) : 0;
-  guint n = count_of (a->per_subject, subject);
+  a->all.sessions--;
+  a->all.streams -= who->role == NAT_ROLE_PUBLISHER;
+  uncount (a->per_subject, who->subject, who);
+  if (who->peer != NULL) {
+    guint64 key = nat_neighbour_key (who->peer);
 
-  a->sessions--;
-  if (n > 1)
-    g_hash_table_insert (a->per_subject, g_strdup (subject), GUINT_TO_POINTER (n - 1));
-  else
-    g_hash_table_remove (a->per_subject, subject);
-  if (peer == NULL)
-    return;
-  n = count_of (a->per_address, &key);
-  if (n > 1)
-    g_hash_table_insert (a->per_address, g_memdup2 (&key, sizeof key), GUINT_TO_POINTER (n - 1));
-  else
-    g_hash_table_remove (a->per_address, &key);
+    uncount (a->per_address, &key, who);
+  }
 }

@@ -8,10 +8,19 @@
 
 #include "natproto/error.h"
 #include "natproto/json.h"
+#include "natserver/control/audit.h"
+#include "natserver/control/upgrade.h"
+#include "natserver/observe/listing.h"
+#include "natserver/observe/metrics.h"
+#include "natserver/observe/statuspage.h"
 
-#define JSON "application/json"
-/* The pages hold no scripts and load nothing. */
-#define CONTENT_SECURITY "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+#define JSON            "application/json"
+#define WEBSOCKET_BYTES (48 * 1024) /* of one that works */
+/* The page's own files and its relay, nothing in line and nothing from elsewhere; and it sends no forms. */
+#define CONTENT_SECURITY                                                                           \
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "  \
+  "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for "        \
+  "'script'"
 
 typedef struct {
   const NatApi *api;
@@ -20,6 +29,8 @@ typedef struct {
   NatTime now;
   NatCaller caller;
   NatRegistered *session; /* after find_session */
+  const char *action;     /* what access is asked for, and to which stream (or NULL): for the log */
+  const char *stream;
 } Call;
 
 /* ---- Saying no --------------------------------------------------------- */
@@ -29,7 +40,10 @@ retry_after (NatProblemKind kind)
 {
   switch (kind) {
   case NAT_PROBLEM_STREAM_BUSY: return "3"; /* NAT_TAKEOVER_SILENCE_US */
-  case NAT_PROBLEM_RELAY_BUSY: return "1";
+  case NAT_PROBLEM_RELAY_BUSY:
+  case NAT_PROBLEM_CALLBACK_FAILED: return "1";
+  case NAT_PROBLEM_KEYS_MISSING: return "5";
+  case NAT_PROBLEM_RELAY_DRAINING: return "10";
   case NAT_PROBLEM_RELAY_FULL:
   case NAT_PROBLEM_TOO_MANY_SESSIONS: return "30";
   default: return NULL;
@@ -49,10 +63,41 @@ challenge (NatProblemKind kind)
   }
 }
 
+static gboolean
+is_vouched (Call *call)
+{
+  return nat_voucher_kind (&call->caller.token.voucher) != NAT_VOUCHER_NONE;
+}
+
+static void
+audit (Call *call, NatAuditVerdict verdict, const char *why)
+{
+  NatAudit line = {.action = call->action,
+      .stream = call->stream,
+      .who = call->caller.subject,
+      .by = is_vouched (call) ? nat_voucher_word (&call->caller.token.voucher) : NULL,
+      .id = call->caller.token.id,
+      .from = &call->request->peer,
+      .session = call->session ? nat_registered_ticket (call->session)->session_id : NULL};
+
+  nat_audit (&line, verdict, why);
+}
+
+static gboolean
+is_about_access (NatProblemKind kind)
+{
+  guint status = nat_problem_status (kind);
+
+  return status == 401 || status == 403 || kind == NAT_PROBLEM_KEYS_MISSING ||
+         kind == NAT_PROBLEM_CALLBACK_FAILED;
+}
+
 /* Always FALSE, for return statements. */
 static gboolean
 refuse (Call *call, NatProblemKind kind, const char *detail)
 {
+  if (is_about_access (kind))
+    audit (call, NAT_AUDIT_REFUSED, detail);
   nat_http_response_problem (call->response, kind, detail);
   if (retry_after (kind) != NULL)
     nat_http_response_add_field (call->response, "Retry-After", retry_after (kind));
@@ -68,31 +113,73 @@ detail_of (NatProblemKind kind)
   case NAT_PROBLEM_STREAM_BUSY:
     return "It sent something within the last 3 seconds. Stop it, use another stream name, or ask "
            "with takeover=true and a token that allows takeover.";
-  case NAT_PROBLEM_TOO_MANY_SESSIONS:
-    return "This address or this token has as many sessions as the relay allows; old ones end 30 "
-           "seconds after their clients go.";
-  case NAT_PROBLEM_RELAY_FULL:
-    return "Ask again later, or have the relay's operator raise max-sessions.";
+  case NAT_PROBLEM_SSRC_IN_USE:
+    return "Draw other SSRCs (RFC 3550 section 8), describe those, and ask again.";
+  case NAT_PROBLEM_RELAY_DRAINING:
+    return "It ends when the last session is over. Ask another relay, or this one once it is back.";
   default: return "Ask again in a moment.";
   }
 }
 
-/* ---- Who asks ---------------------------------------------------------- */
+/* limit: an option's name, or NULL. */
+static void
+refuse_session (Call *call, NatProblemKind kind, const char *limit)
+{
+  g_autofree char *detail =
+      g_strdup_printf ("The relay allows no more (%s). Sessions end 30 seconds after their "
+                       "clients go; ask again later, or have its operator raise it.",
+          limit ? limit : "");
+
+  refuse (call, kind, limit ? detail : detail_of (kind));
+}
 
 static gboolean
-authenticate (Call *call)
+refuse_hasty (Call *call, const char *limit, guint retry_s)
 {
-  g_autofree char *detail = NULL;
-  NatProblemKind kind = nat_auth_check (
-      call->api->auth, call->request->authorization, call->now.s, &call->caller, &detail);
+  g_autofree char *after = g_strdup_printf ("%u", retry_s);
+  g_autofree char *detail =
+      g_strdup_printf ("Ask again after the seconds that the Retry-After field says (%s).", limit);
 
-  return kind == NAT_PROBLEM_NONE || refuse (call, kind, detail);
+  refuse (call, NAT_PROBLEM_TOO_MANY_REQUESTS, detail);
+  nat_http_response_add_field (call->response, "Retry-After", after);
+  return FALSE;
+}
+
+/* ---- Who asks ---------------------------------------------------------- */
+
+/* FALSE where it is no, and where it is not known yet. */
+static gboolean
+heed (Call *call, NatVerdict verdict)
+{
+  g_autofree char *detail = verdict.detail;
+
+  call->response->wait = verdict.wait;
+  if (verdict.wait != NULL)
+    return FALSE;
+  return verdict.problem == NAT_PROBLEM_NONE || refuse (call, verdict.problem, detail);
+}
+
+static gboolean
+authenticate (Call *call, const char *action, const char *stream)
+{
+  call->action = action;
+  call->stream = stream;
+  return heed (call,
+      nat_access_who (&call->api->access, call->request, call->now.us, call->now.s, &call->caller));
+}
+
+/* The callback's word, of which nat_auth_check and the token's claims know nothing. */
+static gboolean
+ask_callback (Call *call, const char *action, const char *stream)
+{
+  return heed (call, nat_access_decide (&call->api->access, call->request, call->now.us,
+                         &call->caller, action, stream, &call->caller.decided_until_us));
 }
 
 static gboolean
 permit (Call *call, NatRole role, const char *stream)
 {
-  if (nat_caller_may (&call->caller, role, stream))
+  if (call->caller.unknown || nat_caller_may (&call->caller, role, stream))
     return TRUE;
   return refuse (call, NAT_PROBLEM_NOT_PERMITTED,
       role == NAT_ROLE_PUBLISHER
@@ -110,7 +197,8 @@ is_local_peer (Call *call)
 static gboolean
 may_list (Call *call)
 {
-  return call->caller.token.list || call->caller.token.admin;
+  /* Who is unknown, comes here only with the callback's yes. */
+  return call->caller.unknown || call->caller.token.list || call->caller.token.admin;
 }
 
 /* For pages that tell much about the relay and nothing that opens it. */
@@ -119,7 +207,7 @@ permit_look (Call *call)
 {
   if (call->request->authorization == NULL && is_local_peer (call))
     return TRUE;
-  if (!authenticate (call))
+  if (!authenticate (call, "look", NULL) || !ask_callback (call, "list", NULL))
     return FALSE;
   return call->caller.open || may_list (call) ||
          refuse (call, NAT_PROBLEM_NOT_PERMITTED,
@@ -129,7 +217,7 @@ permit_look (Call *call)
 static gboolean
 permit_list (Call *call)
 {
-  if (!authenticate (call))
+  if (!authenticate (call, "list", NULL) || !ask_callback (call, "list", NULL))
     return FALSE;
   if (call->caller.open ? is_local_peer (call) : may_list (call))
     return TRUE;
@@ -155,22 +243,46 @@ check_media_type (Call *call)
       call, NAT_PROBLEM_MEDIA_TYPE, "Send the body with \"Content-Type: application/json\".");
 }
 
-/* A body that says nothing yet: {} or none at all. */
-static gboolean
-check_empty_document (Call *call)
+/* The body's object: {} where there is none. NULL: it was refused. */
+static JsonObject *
+read_body (Call *call)
 {
   g_autoptr (GError) error = NULL;
   JsonObject *object;
 
   if (!check_media_type (call))
-    return FALSE;
+    return NULL;
   if (call->request->content_length == 0)
-    return TRUE;
+    return json_object_new ();
   object = nat_json_parse (call->request->body, (gssize)call->request->content_length,
       NAT_DOCUMENT_MAX, "The body", &error);
   if (object == NULL)
+    refuse (call, NAT_PROBLEM_BODY_INVALID, error->message);
+  return object;
+}
+
+static gboolean
+check_empty_document (Call *call)
+{
+  g_autoptr (JsonObject) object = read_body (call);
+
+  return object != NULL;
+}
+
+/* What a subscriber may ask for. *exclude is the object's. */
+static gboolean
+read_wishes (Call *call, JsonObject *object, NatAsk *ask)
+{
+  g_autoptr (GError) error = NULL;
+
+  if (!nat_json_get_boolean (
+          object, "instant-start", NAT_JSON_OPTIONAL, &ask->instant_start, &error) ||
+      !nat_json_get_string (
+          object, "exclude", NAT_JSON_OPTIONAL, NAT_STREAM_NAME_MAX, &ask->exclude, &error))
     return refuse (call, NAT_PROBLEM_BODY_INVALID, error->message);
-  json_object_unref (object);
+  if (ask->exclude != NULL && !nat_stream_name_valid (ask->exclude))
+    return refuse (
+        call, NAT_PROBLEM_BODY_INVALID, "The JSON member \"exclude\" must be a stream name");
   return TRUE;
 }
 
@@ -193,61 +305,6 @@ read_description (Call *call, NatDescription *description, NatTracks *tracks)
 /* ---- Session documents ------------------------------------------------- */
 
 static void
-add_address (NatAddress *out, guint *n, const NatAddress *ip, guint16 port)
-{
-  NatAddress a = *ip;
-
-  a.port = port;
-  a.transport = NAT_TRANSPORT_UDP;
-  for (guint i = 0; i < *n; i++) {
-    if (nat_address_equal (&out[i], &a))
-      return;
-  }
-  if (*n < NAT_UDP_ADDRESSES_MAX)
-    out[(*n)++] = a;
-}
-
-static void
-add_listen (
-    const NatApi *api, const NatAddress *local, const NatAddress *listen, NatAddress *out, guint *n)
-{
-  gboolean translated = FALSE;
-
-  for (guint i = 0; i < api->n_public_address; i++) {
-    if (api->public_address[i].family == listen->family && !nat_address_is_loopback (local)) {
-      add_address (out, n, &api->public_address[i], listen->port);
-      translated = TRUE;
-    }
-  }
-  if (translated)
-    return;
-  if (!nat_address_is_any (listen)) {
-    if (nat_address_is_loopback (listen) == nat_address_is_loopback (local))
-      add_address (out, n, listen, listen->port);
-  } else if (listen->family == local->family) {
-    add_address (out, n, local, listen->port);
-  }
-}
-
-guint
-nat_api_udp_addresses (
-    const NatApi *api, const NatAddress *local, NatAddress out[NAT_UDP_ADDRESSES_MAX])
-{
-  guint n = 0;
-
-  /* First the port that HTTPS came through: a firewall that lets one in lets the other in. */
-  for (guint i = 0; i < api->n_listen; i++) {
-    if (api->listen[i].port == local->port)
-      add_listen (api, local, &api->listen[i], out, &n);
-  }
-  for (guint i = 0; i < api->n_listen; i++)
-    add_listen (api, local, &api->listen[i], out, &n);
-  if (n == 0 && local->family != 0)
-    add_address (out, &n, local, local->port);
-  return n;
-}
-
-static void
 add_etag (Call *call)
 {
   char etag[64];
@@ -267,6 +324,9 @@ answer_document (Call *call, guint status)
     refuse (call, NAT_PROBLEM_RELAY_BUSY, detail_of (NAT_PROBLEM_RELAY_BUSY));
     return;
   }
+  call->response->known = TRUE;
+  if (call->api->websockets != NULL)
+    g_strlcpy (document.websocket, NAT_WEBSOCKET_PATH, sizeof document.websocket);
   document.n_udp = nat_api_udp_addresses (call->api, &call->request->local, document.udp);
   nat_http_response_take_body (
       call->response, status, JSON, nat_session_document_to_json (&document));
@@ -293,24 +353,34 @@ stream_of (Call *call)
   return g_string_free (name, FALSE);
 }
 
+static void
+let_in (Call *call)
+{
+  audit (call, NAT_AUDIT_GRANTED, NULL);
+  answer_document (call, 201);
+}
+
 static gboolean
 check_post (Call *call, NatRole role, const char *stream)
 {
   guint retry_s;
 
-  if (!nat_admission_take (call->api->admission, &call->request->peer, call->now.us, &retry_s)) {
-    char text[16];
-
-    g_snprintf (text, sizeof text, "%u", retry_s);
-    refuse (call, NAT_PROBLEM_TOO_MANY_REQUESTS,
-        "Ask again after the seconds that the Retry-After field says.");
-    nat_http_response_add_field (call->response, "Retry-After", text);
-    return FALSE;
-  }
-  if (!nat_stream_name_valid (stream))
+  if (call->api->draining)
+    return refuse (call, NAT_PROBLEM_RELAY_DRAINING, detail_of (NAT_PROBLEM_RELAY_DRAINING));
+  if (call->request->waited == 0 &&
+      !nat_admission_take (call->api->admission, &call->request->peer, call->now.us, &retry_s))
+    return refuse_hasty (call, "max-posts-per-second, max-posts-per-hour", retry_s);
+  if (role == NAT_ROLE_SUBSCRIBER ? !nat_stream_glob_valid (stream)
+                                  : !nat_stream_name_valid (stream))
     return refuse (call, NAT_PROBLEM_STREAM_NAME_INVALID,
-        "A stream name is at most 128 characters: segments of A-Z a-z 0-9 . _ ~ - joined by /.");
-  return authenticate (call) && permit (call, role, stream);
+        "A stream name is at most 128 characters: segments of A-Z a-z 0-9 . _ ~ - joined by /. A "
+        "subscriber may write * for one segment, and ** for the rest.");
+  if (!authenticate (call, nat_audit_action (role), stream) || !permit (call, role, stream))
+    return FALSE;
+  if (call->request->waited == 0 && !nat_admission_take_subject (call->api->admission,
+                                        call->caller.subject, call->now.us, &retry_s))
+    return refuse_hasty (call, "max-posts-per-hour-per-subject", retry_s);
+  return ask_callback (call, nat_audit_action (role), stream);
 }
 
 static void
@@ -318,8 +388,14 @@ post_publisher (Call *call)
 {
   g_autofree char *stream = stream_of (call);
   NatDescription description = {0};
+  const char *limit = NULL;
   NatTracks tracks;
-  NatAsk ask = {stream, &call->caller, &call->request->peer, FALSE, &description, &tracks};
+  NatAsk ask = {.stream = stream,
+      .caller = &call->caller,
+      .peer = &call->request->peer,
+      .description = &description,
+      .tracks = &tracks,
+      .limit = &limit};
   NatProblemKind problem;
 
   if (!check_post (call, NAT_ROLE_PUBLISHER, stream))
@@ -333,25 +409,31 @@ post_publisher (Call *call)
   problem = nat_registry_publish (call->api->registry, call->now, &ask, &call->session);
   nat_description_clear (&description);
   if (problem != NAT_PROBLEM_NONE)
-    refuse (call, problem, detail_of (problem));
+    refuse_session (call, problem, limit);
   else
-    answer_document (call, 201);
+    let_in (call);
 }
 
 static void
 post_subscriber (Call *call)
 {
   g_autofree char *stream = stream_of (call);
-  NatAsk ask = {stream, &call->caller, &call->request->peer, FALSE, NULL, NULL};
+  const char *limit = NULL;
+  NatAsk ask = {
+      .stream = stream, .caller = &call->caller, .peer = &call->request->peer, .limit = &limit};
+  g_autoptr (JsonObject) object = NULL;
   NatProblemKind problem;
 
-  if (!check_post (call, NAT_ROLE_SUBSCRIBER, stream) || !check_empty_document (call))
+  if (!check_post (call, NAT_ROLE_SUBSCRIBER, stream))
+    return;
+  object = read_body (call);
+  if (object == NULL || !read_wishes (call, object, &ask))
     return;
   problem = nat_registry_subscribe (call->api->registry, call->now, &ask, &call->session);
   if (problem != NAT_PROBLEM_NONE)
-    refuse (call, problem, detail_of (problem));
+    refuse_session (call, problem, limit);
   else
-    answer_document (call, 201);
+    let_in (call);
 }
 
 /* ---- /v1/sessions/ID --------------------------------------------------- */
@@ -362,7 +444,7 @@ find_session (Call *call, gboolean admin_may)
   guint8 id[NAT_SESSION_ID_SIZE];
   const NatTicket *ticket;
 
-  if (!authenticate (call))
+  if (!authenticate (call, "session", NULL))
     return FALSE;
   if (nat_session_id_from_text (call->request->path[2], -1, id))
     call->session = nat_registry_find (call->api->registry, id);
@@ -370,6 +452,9 @@ find_session (Call *call, gboolean admin_may)
     return refuse (call, NAT_PROBLEM_SESSION_UNKNOWN,
         "It ended, or its client was silent for 30 seconds. Negotiate a new one with POST.");
   ticket = nat_registered_ticket (call->session);
+  call->stream = ticket->stream;
+  if (call->caller.unknown && !ask_callback (call, nat_audit_action (ticket->role), ticket->stream))
+    return FALSE;
   if (call->caller.open || (admin_may && call->caller.token.admin))
     return TRUE;
   if (strcmp (call->caller.subject, ticket->subject) != 0)
@@ -398,6 +483,9 @@ delete_session (Call *call)
     refuse (call, NAT_PROBLEM_QUERY_INVALID, "ended must be true or false.");
     return;
   }
+  call->action = "end";
+  if (strcmp (call->caller.subject, nat_registered_ticket (call->session)->subject) != 0)
+    audit (call, NAT_AUDIT_GRANTED, NULL);
   nat_registry_end (call->api->registry, call->now, call->session, NAT_REASON_ENDED, ended);
   call->session = NULL;
   call->response->status = 204;
@@ -425,6 +513,7 @@ static void
 put_description (Call *call)
 {
   NatDescription description = {0};
+  NatProblemKind problem;
   NatTracks tracks;
 
   if (!find_session (call, FALSE))
@@ -441,18 +530,30 @@ put_description (Call *call)
   }
   if (!read_description (call, &description, &tracks))
     return;
-  nat_registry_describe (call->api->registry, call->now, call->session, &description, &tracks);
-  answer_document (call, 200);
+  problem =
+      nat_registry_describe (call->api->registry, call->now, call->session, &description, &tracks);
+  nat_description_clear (&description);
+  if (problem != NAT_PROBLEM_NONE)
+    refuse_session (call, problem, problem == NAT_PROBLEM_RELAY_FULL ? "max-memory-mb" : NULL);
+  else
+    answer_document (call, 200);
 }
 
 static void
 put_token (Call *call)
 {
+  const NatTicket *ticket;
+
   if (!find_session (call, FALSE) || !check_empty_document (call))
     return;
-  if (nat_registry_renew (call->api->registry, call->now, call->session, &call->caller))
+  ticket = nat_registered_ticket (call->session);
+  call->action = "renew";
+  if (!ask_callback (call, nat_audit_action (ticket->role), ticket->stream))
+    return;
+  if (nat_registry_renew (call->api->registry, call->now, call->session, &call->caller)) {
+    audit (call, NAT_AUDIT_GRANTED, NULL);
     answer_document (call, 200);
-  else
+  } else
     refuse (call, NAT_PROBLEM_RELAY_BUSY, detail_of (NAT_PROBLEM_RELAY_BUSY));
 }
 
@@ -469,111 +570,70 @@ take_snapshot (Call *call)
   return snapshot;
 }
 
-static void
-append_text (GString *out, const char *text)
+/* Figures are measured every two seconds: whoever has seen those needs no others. */
+static gboolean
+is_seen (Call *call)
 {
-  g_string_append_c (out, '"');
-  for (; *text != '\0'; text++) {
-    if (g_ascii_iscntrl (*text))
-      g_string_append_printf (out, "\\u%04x", (guint)(guchar)*text);
-    else if (*text == '"' || *text == '\\')
-      g_string_append_printf (out, "\\%c", *text);
-    else
-      g_string_append_c (out, *text);
-  }
-  g_string_append_c (out, '"');
+  const char *seen = call->request->if_none_match;
+  char etag[2 * NAT_BOOT_ID_SIZE + 32];
+
+  g_snprintf (etag, sizeof etag, "W/\"%s-%" G_GUINT64_FORMAT "\"",
+      nat_registry_boot_id (call->api->registry), nat_registry_trend_tick (call->api->registry));
+  nat_http_response_add_field (call->response, "ETag", etag);
+  if (seen == NULL || strcmp (seen, etag) != 0)
+    return FALSE;
+  call->response->status = 304;
+  return TRUE;
 }
 
-static void
-append_stream (GString *out, const NatStreamSnapshot *s)
+/* A number in the query that is 0 where it is absent. */
+static gboolean
+query_number (Call *call, const char *name, guint *value)
 {
-  g_string_append (out, "{\"name\":");
-  append_text (out, s->name);
-  g_string_append_printf (out, ",\"publisher\":\"%s\",\"subscribers\":%u,\"version\":%u}",
-      s->publisher, s->subscribers, s->version);
-}
+  const char *text = nat_http_query_value (call->request, name);
+  guint64 number = 0;
 
-static void
-append_session (GString *out, const NatSessionSnapshot *s, gboolean whole_id)
-{
-  char address[NAT_ADDRESS_TEXT_MAX];
-
-  /* The id is a key to the session where there are no tokens. */
-  g_string_append_printf (out,
-      "{\"session\":\"%.*s\",\"role\":\"%s\",\"stream\":", whole_id ? NAT_SESSION_ID_TEXT : 8,
-      s->id, s->role == NAT_ROLE_PUBLISHER ? "publisher" : "subscriber");
-  append_text (out, s->stream);
-  g_string_append (out, ",\"subject\":");
-  append_text (out, s->subject);
-  g_string_append_printf (out, ",\"registered\":%s", s->registered ? "true" : "false");
-  if (s->mapped.family != 0)
-    g_string_append_printf (out, ",\"mapped\":\"%s\"", nat_address_to_text (&s->mapped, address));
-  g_string_append_printf (out, ",\"created-s\":%" G_GINT64_FORMAT, s->created_s);
-  if (s->expires_s != G_MAXINT64)
-    g_string_append_printf (out, ",\"expires-s\":%" G_GINT64_FORMAT, s->expires_s);
-#define NAT_SESSION_COUNTER(name, unit, help)                                                      \
-  g_string_append_printf (                                                                         \
-      out, ",\"" #name "\":%" G_GUINT64_FORMAT, nat_counter_get (&s->counters->name));
-#include "natserver/counters.def"
-#undef NAT_SESSION_COUNTER
-  g_string_append_c (out, '}');
-}
-
-static void
-answer_list (Call *call, GString *list, guint total)
-{
-  g_string_append_printf (list, "],\"total\":%u}", total);
-  nat_http_response_take_body (call->response, 200, JSON, g_string_free (list, FALSE));
+  if (text != NULL && !g_ascii_string_to_unsigned (text, 10, 0, G_MAXUINT, &number, NULL))
+    return refuse (call, NAT_PROBLEM_QUERY_INVALID, "from and trend must be whole numbers.");
+  *value = (guint)number;
+  return TRUE;
 }
 
 static void
 list_streams (Call *call)
 {
   NatSnapshot *snapshot;
-  GString *list;
+  guint samples = 0;
 
-  if (!permit_list (call))
+  if (!permit_list (call) || !query_number (call, "trend", &samples) || is_seen (call))
     return;
   snapshot = take_snapshot (call);
-  list = g_string_new ("{\"streams\":[");
-  for (guint i = 0; i < MIN (snapshot->streams->len, NAT_API_LIST_MAX); i++) {
-    if (i > 0)
-      g_string_append_c (list, ',');
-    append_stream (list, g_ptr_array_index (snapshot->streams, i));
-  }
-  answer_list (call, list, snapshot->streams->len);
+  nat_http_response_take_body (call->response, 200, JSON, nat_listing_streams (snapshot, samples));
   nat_snapshot_free (snapshot);
 }
 
 static void
 list_sessions (Call *call)
 {
-  const char *stream = nat_http_query_value (call->request, "stream");
+  NatListingAsk ask = {.stream = nat_http_query_value (call->request, "stream")};
   NatSnapshot *snapshot;
-  GString *list;
-  guint found = 0;
 
-  if (!permit_list (call))
+  if (!permit_list (call) || !query_number (call, "from", &ask.from) || is_seen (call))
     return;
+  ask.whole_id = call->caller.token.admin;
   snapshot = take_snapshot (call);
-  list = g_string_new ("{\"sessions\":[");
-  for (guint i = 0; i < snapshot->sessions->len; i++) {
-    NatSessionSnapshot *s = g_ptr_array_index (snapshot->sessions, i);
-
-    if ((stream != NULL && strcmp (stream, s->stream) != 0) || found++ >= NAT_API_LIST_MAX)
-      continue;
-    if (found > 1)
-      g_string_append_c (list, ',');
-    append_session (list, s, call->caller.token.admin);
-  }
-  answer_list (call, list, found);
+  nat_http_response_take_body (call->response, 200, JSON, nat_listing_sessions (snapshot, &ask));
   nat_snapshot_free (snapshot);
 }
 
 static void
 get_health (Call *call)
 {
-  nat_http_response_take_body (call->response, 200, JSON, g_strdup ("{\"status\":\"ok\"}"));
+  /* A load balancer sends nobody here any more who has no session yet. */
+  if (call->api->draining)
+    refuse (call, NAT_PROBLEM_RELAY_DRAINING, detail_of (NAT_PROBLEM_RELAY_DRAINING));
+  else
+    nat_http_response_take_body (call->response, 200, JSON, g_strdup ("{\"status\":\"ok\"}"));
 }
 
 static void
@@ -585,23 +645,32 @@ get_metrics (Call *call)
     return;
   snapshot = take_snapshot (call);
   nat_http_response_take_body (call->response, 200, "text/plain; version=0.0.4; charset=utf-8",
-      call->api->metrics (snapshot, call->api->user));
+      nat_metrics_to_text (snapshot));
   nat_snapshot_free (snapshot);
 }
 
+/* The page itself says nothing of the relay: what it shows, it asks for with the token of whoever looks. */
 static void
-get_status_page (Call *call)
+get_page (Call *call)
 {
-  NatSnapshot *snapshot;
+  const NatPageFile *file = nat_statuspage_file (call->request->path[0]);
 
-  if (!permit_look (call))
-    return;
-  snapshot = take_snapshot (call);
-  nat_http_response_take_body (call->response, 200, "text/html; charset=utf-8",
-      call->api->status_page (snapshot, is_local_peer (call) || may_list (call), call->api->user));
+  nat_http_response_take_body (call->response, 200, file->content_type, g_strdup (file->text));
   nat_http_response_add_field (call->response, "Content-Security-Policy", CONTENT_SECURITY);
   nat_http_response_add_field (call->response, "Referrer-Policy", "no-referrer");
-  nat_snapshot_free (snapshot);
+  nat_http_response_add_field (call->response, "Cross-Origin-Opener-Policy", "same-origin");
+  nat_http_response_add_field (call->response, "Cross-Origin-Resource-Policy", "same-origin");
+}
+
+static void
+get_websocket (Call *call)
+{
+  if (call->api->websockets == NULL)
+    refuse (call, NAT_PROBLEM_NOT_FOUND, "This relay takes no WebSockets (max-websockets is 0).");
+  else
+    nat_upgrade_answer (call->request, call->response,
+        nat_ws_server_has_room (call->api->websockets) &&
+            nat_memory_take (call->api->memory, WEBSOCKET_BYTES));
 }
 
 /* ---- Routes ------------------------------------------------------------ */
@@ -611,14 +680,18 @@ typedef struct {
   void (*handle) (Call *call);
 } Action;
 
-/* In a path, "*" is one segment and "**" one or more. */
+/* Patterns of nat_http_path_matches. */
 static const struct {
   const char *path;
   Action actions[2];
 } routes[] = {
-    {"", {{NAT_HTTP_GET, get_status_page}}},
+    {"", {{NAT_HTTP_GET, get_page}}},
+    {"status.css", {{NAT_HTTP_GET, get_page}}},
+    {"status.js", {{NAT_HTTP_GET, get_page}}},
+    {"status.svg", {{NAT_HTTP_GET, get_page}}},
     {"healthz", {{NAT_HTTP_GET, get_health}}},
     {"metrics", {{NAT_HTTP_GET, get_metrics}}},
+    {&NAT_WEBSOCKET_PATH[1], {{NAT_HTTP_GET, get_websocket}}},
     {"v1/streams", {{NAT_HTTP_GET, list_streams}}},
     {"v1/streams/**/publishers", {{NAT_HTTP_POST, post_publisher}}},
     {"v1/streams/**/subscribers", {{NAT_HTTP_POST, post_subscriber}}},
@@ -627,30 +700,6 @@ static const struct {
     {"v1/sessions/*/description", {{NAT_HTTP_PUT, put_description}}},
     {"v1/sessions/*/token", {{NAT_HTTP_PUT, put_token}}},
 };
-
-static gboolean
-path_matches (const char *pattern, const NatHttpRequest *rq)
-{
-  g_auto (GStrv) words = g_strsplit (pattern, "/", -1);
-  guint n = g_strv_length (words);
-  guint at = 0;
-
-  if (*pattern == '\0')
-    return rq->n_path == 1 && *rq->path[0] == '\0';
-  for (guint i = 0; i < n; i++) {
-    if (strcmp (words[i], "**") == 0) {
-      if (rq->n_path < at + 1 + (n - i - 1))
-        return FALSE;
-      at = rq->n_path - (n - i - 1);
-      continue;
-    }
-    if (at >= rq->n_path ||
-        (*words[i] == '*' ? *rq->path[at] == '\0' : strcmp (words[i], rq->path[at]) != 0))
-      return FALSE;
-    at++;
-  }
-  return at == rq->n_path;
-}
 
 static void
 refuse_method (Call *call, const Action *actions)
@@ -678,7 +727,7 @@ dispatch (Call *call)
   for (guint i = 0; i < G_N_ELEMENTS (routes); i++) {
     const Action *actions = routes[i].actions;
 
-    if (!path_matches (routes[i].path, call->request))
+    if (!nat_http_path_matches (call->request, routes[i].path))
       continue;
     for (guint k = 0; k < 2 && actions[k].handle != NULL; k++) {
       if (actions[k].method == method) {
@@ -695,14 +744,16 @@ dispatch (Call *call)
 void
 nat_api_handle (const NatHttpRequest *request, NatHttpResponse *response, gpointer user)
 {
-  Call call = {.api = user, .request = request, .response = response};
+  Call call = {.api = user, .request = request, .response = response, .action = "request"};
 
   call.now.us = g_get_monotonic_time ();
   call.now.s = g_get_real_time () / G_USEC_PER_SEC;
   nat_registry_poll (call.api->registry, call.now);
   dispatch (&call);
-  g_debug ("HTTPS request answered with %u", response->status);
-  if (response->status == 0) /* cannot be; but a client shall have an answer */
+  if (response->wait == NULL)
+    g_debug ("HTTPS request answered with %u", response->status);
+  if (response->wait == NULL &&
+      response->status == 0) /* cannot be; but a client shall have an answer */
     refuse (&call, NAT_PROBLEM_INTERNAL, "Please report this.");
   nat_caller_clear (&call.caller);
 }

@@ -5,26 +5,26 @@
 
 /* The routes of the relay's HTTPS port: from a request to the registry, and from its answer to JSON. */
 
+#include "natserver/control/access.h"
 #include "natserver/control/http.h"
 #include "natserver/control/registry.h"
+#include "natserver/control/wsserver.h"
 
 G_BEGIN_DECLS
 
-#define NAT_API_LIST_MAX 1000 /* sessions or streams in one answer */
-
 typedef struct {
   NatRegistry *registry;
-  NatAuth *auth;
+  NatAccess access;
   NatAdmission *admission;
+  NatMemory *memory;        /* NULL: there is no bound */
   const NatAddress *listen; /* UDP, as bound */
   guint n_listen;
   const NatAddress *public_address; /* outside addresses of a 1:1 NAT; their ports do not count */
   guint n_public_address;
+  gboolean draining;       /* no new sessions */
+  NatWsServer *websockets; /* NULL: none are taken */
   /* What control does not know; user is theirs. */
   void (*fill_snapshot) (NatSnapshot *snapshot, gpointer user);
-  char *(*metrics) (const NatSnapshot *snapshot, gpointer user);
-  /* addresses FALSE: without clients' addresses and subjects. */
-  char *(*status_page) (const NatSnapshot *snapshot, gboolean addresses, gpointer user);
   gpointer user;
 } NatApi; /* all borrowed */
 

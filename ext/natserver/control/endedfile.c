@@ -14,12 +14,14 @@
 
 #define COMPACT_LINES 4096 /* at least, and twice what was left last time: written anew */
 
+/* Memory holds only what the file does not have yet: whoever asks often for sessions and ends them fills
+ * the disk with 45 bytes for each, for an hour, and nothing else. */
 struct _NatEndedFile {
   char *path;
   int fd;
-  GArray *entries;
+  GArray *found;              /* NatEnded; at the start, until somebody takes them */
+  GArray *unwritten;          /* NatEnded */
   guint lines, compact_lines; /* in the file; when it is written anew */
-  gboolean behind;            /* a line failed to be written, or only a part of it was */
   gboolean dirty;             /* the disk may not have it all yet */
 };
 
@@ -29,13 +31,26 @@ static const struct {
 } reasons[] = {{NAT_REASON_ENDED, "ended"}, {NAT_REASON_SUPERSEDED, "superseded"},
     {NAT_REASON_REVOKED, "revoked"}, {NAT_REASON_EXPIRED, "expired"}};
 
+/* line: without its line feed. */
 static gboolean
-parse_line (const char *line, NatEnded *out)
+parse_line (const char *line, gsize len, NatEnded *out)
 {
-  g_auto (GStrv) words = g_strsplit (line, " ", 4);
+  char words[3][32] = {"", "", ""}, *end;
+  guint n = 0, at = 0;
 
-  if (g_strv_length (words) != 3 || !nat_session_id_from_text (words[0], -1, out->id) ||
-      !g_ascii_string_to_signed (words[2], 10, 0, G_MAXINT64, &out->until_s, NULL))
+  for (gsize i = 0; i < len; i++) {
+    if (line[i] == ' ' && n < 2) {
+      n++;
+      at = 0;
+    } else if (at == sizeof words[n] - 1) {
+      return FALSE;
+    } else {
+      words[n][at++] = line[i];
+    }
+  }
+  out->until_s = g_ascii_strtoll (words[2], &end, 10);
+  if (!g_ascii_isdigit (*words[2]) || *end != '\0' ||
+      !nat_session_id_from_text (words[0], -1, out->id))
     return FALSE;
   for (guint i = 0; i < G_N_ELEMENTS (reasons); i++) {
     if (strcmp (words[1], reasons[i].text) == 0) {
@@ -60,29 +75,39 @@ append_line (GString *out, const NatEnded *e)
   g_string_append_printf (out, "%s %s %" G_GINT64_FORMAT "\n", id, reason, e->until_s);
 }
 
-static void
-drop_past (NatEndedFile *file, gint64 now_s)
+/* What the file says and is not past. TRUE for a file that is not there. */
+static gboolean
+read_lines (NatEndedFile *file, gint64 now_s, GArray *out, GError **error)
 {
-  guint kept = 0;
+  g_autofree char *text = NULL;
+  g_autoptr (GError) cause = NULL;
+  gsize len = 0;
 
-  for (guint i = 0; i < file->entries->len; i++) {
-    NatEnded e = g_array_index (file->entries, NatEnded, i);
-
-    if (e.until_s > now_s)
-      g_array_index (file->entries, NatEnded, kept++) = e;
+  if (!g_file_get_contents (file->path, &text, &len, &cause) &&
+      !g_error_matches (cause, G_FILE_ERROR, G_FILE_ERROR_NOENT)) {
+    g_propagate_error (error, g_steal_pointer (&cause));
+    return FALSE;
   }
-  g_array_set_size (file->entries, kept);
+  for (const char *line = text, *end; line != NULL && line < text + len; line = end + 1) {
+    NatEnded e;
+
+    end = memchr (line, '\n', (gsize)(text + len - line));
+    if (end == NULL)
+      end = text + len;
+    if (parse_line (line, (gsize)(end - line), &e) && e.until_s > now_s)
+      g_array_append_val (out, e);
+  }
+  return TRUE;
 }
 
 static gboolean
-write_anew (NatEndedFile *file, gint64 now_s, GError **error)
+replace_file (NatEndedFile *file, const GArray *entries, GError **error)
 {
   g_autoptr (GString) text = g_string_new (NULL);
   int fd;
 
-  drop_past (file, now_s);
-  for (guint i = 0; i < file->entries->len; i++)
-    append_line (text, &g_array_index (file->entries, NatEnded, i));
+  for (guint i = 0; i < entries->len; i++)
+    append_line (text, &g_array_index (entries, NatEnded, i));
   if (!g_file_set_contents_full (
           file->path, text->str, (gssize)text->len, G_FILE_SET_CONTENTS_CONSISTENT, 0600, error))
     return FALSE;
@@ -95,9 +120,31 @@ write_anew (NatEndedFile *file, gint64 now_s, GError **error)
   if (file->fd >= 0)
     close (file->fd);
   file->fd = fd;
-  file->lines = file->entries->len;
+  file->lines = entries->len;
   file->compact_lines = MAX (COMPACT_LINES, 2 * file->lines);
-  file->behind = FALSE;
+  return TRUE;
+}
+
+static void
+drop_past (GArray *entries, gint64 now_s)
+{
+  for (guint i = entries->len; i > 0; i--) {
+    if (g_array_index (entries, NatEnded, i - 1).until_s <= now_s)
+      g_array_remove_index_fast (entries, i - 1);
+  }
+}
+
+/* entries: gets all that is in the file then. On failure what is not in it stays unwritten. */
+static gboolean
+write_anew (NatEndedFile *file, gint64 now_s, GArray *entries, GError **error)
+{
+  drop_past (file->unwritten, now_s); /* a disk may be full for days */
+  if (!read_lines (file, now_s, entries, error))
+    return FALSE;
+  g_array_append_vals (entries, file->unwritten->data, file->unwritten->len);
+  if (!replace_file (file, entries, error))
+    return FALSE;
+  g_array_set_size (file->unwritten, 0);
   return TRUE;
 }
 
@@ -105,28 +152,12 @@ NatEndedFile *
 nat_ended_file_open (const char *path, gint64 now_s, GError **error)
 {
   NatEndedFile *file = g_new0 (NatEndedFile, 1);
-  g_autofree char *text = NULL;
-  g_auto (GStrv) lines = NULL;
-  GError *cause = NULL;
 
   file->path = g_strdup (path);
   file->fd = -1;
-  file->entries = g_array_new (FALSE, FALSE, sizeof (NatEnded));
-  if (!g_file_get_contents (path, &text, NULL, &cause) &&
-      !g_error_matches (cause, G_FILE_ERROR, G_FILE_ERROR_NOENT)) {
-    g_propagate_error (error, cause);
-    nat_ended_file_free (file);
-    return NULL;
-  }
-  g_clear_error (&cause);
-  lines = g_strsplit (text ? text : "", "\n", -1);
-  for (guint i = 0; lines[i] != NULL; i++) {
-    NatEnded e;
-
-    if (parse_line (lines[i], &e))
-      g_array_append_val (file->entries, e);
-  }
-  if (!write_anew (file, now_s, error))
+  file->unwritten = g_array_new (FALSE, FALSE, sizeof (NatEnded));
+  file->found = g_array_new (FALSE, FALSE, sizeof (NatEnded));
+  if (!write_anew (file, now_s, file->found, error))
     g_clear_pointer (&file, nat_ended_file_free);
   return file;
 }
@@ -136,16 +167,19 @@ nat_ended_file_free (NatEndedFile *file)
 {
   if (file->fd >= 0)
     close (file->fd);
-  g_array_unref (file->entries);
+  g_array_unref (file->unwritten);
+  if (file->found != NULL)
+    g_array_unref (file->found);
   g_free (file->path);
   g_free (file);
 }
 
-const NatEnded *
-nat_ended_file_entries (NatEndedFile *file, guint *n)
+GArray *
+nat_ended_file_take_found (NatEndedFile *file)
 {
-  *n = file->entries->len;
-  return (const NatEnded *)(gpointer)file->entries->data;
+  GArray *found = g_steal_pointer (&file->found);
+
+  return found ? found : g_array_new (FALSE, FALSE, sizeof (NatEnded));
 }
 
 static gboolean
@@ -162,27 +196,41 @@ append (NatEndedFile *file, const NatEnded *ended, GError **error)
     file->dirty = TRUE;
     return TRUE;
   }
-  /* A line behind half a line would be lost as well. */
-  file->behind = TRUE;
+  /* A line behind half a line would be lost as well: from now on until the file is written anew. */
+  g_array_append_val (file->unwritten, *ended);
   g_set_error (error, G_IO_ERROR, g_io_error_from_errno (n < 0 ? errno : ENOSPC),
       "%s cannot be written: %s", file->path, g_strerror (n < 0 ? errno : ENOSPC));
   return FALSE;
 }
 
+static gboolean
+compact (NatEndedFile *file, gint64 now_s, GError **error)
+{
+  g_autoptr (GArray) entries = g_array_new (FALSE, FALSE, sizeof (NatEnded));
+
+  return write_anew (file, now_s, entries, error);
+}
+
 gboolean
 nat_ended_file_add (NatEndedFile *file, const NatEnded *ended, gint64 now_s, GError **error)
 {
-  g_array_append_val (file->entries, *ended);
-  if (file->behind || file->lines >= file->compact_lines)
-    return write_anew (file, now_s, error);
-  return append (file, ended, error);
+  gboolean waits = file->unwritten->len > 0;
+
+  if (!waits && file->lines < file->compact_lines)
+    return append (file, ended, error);
+  g_array_append_val (file->unwritten, *ended);
+  if (!waits)
+    return compact (file, now_s, error);
+  /* The whole file for each session that ends, while the disk is full, is more than it is worth. */
+  g_set_error (error, G_IO_ERROR, G_IO_ERROR_NO_SPACE, "%s could not be written", file->path);
+  return FALSE;
 }
 
 gboolean
 nat_ended_file_sync (NatEndedFile *file, gint64 now_s, GError **error)
 {
-  if (file->behind)
-    return write_anew (file, now_s, error);
+  if (file->unwritten->len > 0)
+    return compact (file, now_s, error);
   if (!file->dirty)
     return TRUE;
   file->dirty = FALSE;

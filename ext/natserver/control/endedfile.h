@@ -24,10 +24,10 @@ typedef struct _NatEndedFile NatEndedFile;
  * one may be cut) and writes it anew without what is past. */
 NatEndedFile *nat_ended_file_open (const char *path, gint64 now_s, GError **error);
 void nat_ended_file_free (NatEndedFile *file);
-/* All that are not past, in order. */
-const NatEnded *nat_ended_file_entries (NatEndedFile *file, guint *n);
-/* FALSE: could not be written (full disk ...); it is remembered in memory all the same, and the next add
- * or sync tries again. */
+/* The NatEnded that were there when it was opened, in order. Once: it keeps none of them. */
+GArray *nat_ended_file_take_found (NatEndedFile *file);
+/* FALSE: could not be written (full disk ...); it is remembered in memory all the same, and the next sync
+ * tries again. */
 gboolean nat_ended_file_add (
     NatEndedFile *file, const NatEnded *ended, gint64 now_s, GError **error);
 /* Waits until the disk has it, for the machine that loses its power; about once a second, not for

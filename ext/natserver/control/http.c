@@ -8,6 +8,7 @@
 #include <libsoup/soup.h>
 
 #include "natproto/crypto.h"
+#include "natproto/hex.h"
 #include "natproto/negotiation.h"
 
 /* ---- Finding the end of the head --------------------------------------- */
@@ -47,7 +48,8 @@ is_token_char (guchar c)
 
 /* Fields that only one line may carry; a second one is where request smuggling begins. */
 static const char *const singles[] = {"host", "content-length", "transfer-encoding",
-    "authorization", "if-match", "content-type", "expect"};
+    "authorization", "if-match", "content-type", "expect", "sec-websocket-key",
+    "sec-websocket-version"};
 
 static const char *
 check_field (const char *line, gsize len, guint *seen)
@@ -132,20 +134,16 @@ decode (const char *text, gsize len)
   gsize n = 0;
 
   for (gsize i = 0; i < len; i++) {
-    int high, low;
+    if (text[i] == '%') {
+      guint8 byte;
 
-    if (text[i] != '%') {
+      if (len - i < 3 || !nat_hex_decode (text + i + 1, &byte, 1) || byte == 0)
+        return NULL;
+      out[n++] = (char)byte;
+      i += 2;
+    } else {
       out[n++] = text[i];
-      continue;
     }
-    if (len - i < 3)
-      return NULL;
-    high = g_ascii_xdigit_value (text[i + 1]);
-    low = g_ascii_xdigit_value (text[i + 2]);
-    if (high < 0 || low < 0 || (high == 0 && low == 0))
-      return NULL;
-    out[n++] = (char)(high << 4 | low);
-    i += 2;
   }
   out[n] = '\0';
   return g_steal_pointer (&out);
@@ -265,6 +263,19 @@ is_host (const char *host)
   return host != NULL && strpbrk (host, " \t,/?#@\\\"<>") == NULL;
 }
 
+static void
+parse_upgrade (NatHttpRequest *r, SoupMessageHeaders *fields)
+{
+  const char *version = soup_message_headers_get_one (fields, "Sec-WebSocket-Version");
+
+  r->upgrade = soup_message_headers_header_contains (fields, "Connection", "upgrade") &&
+               soup_message_headers_header_contains (fields, "Upgrade", "websocket");
+  r->websocket_13 = version != NULL && strcmp (version, "13") == 0;
+  r->websocket_key = g_strdup (soup_message_headers_get_one (fields, "Sec-WebSocket-Key"));
+  r->websocket_ours = soup_message_headers_header_contains (
+      fields, "Sec-WebSocket-Protocol", NAT_WEBSOCKET_PROTOCOL);
+}
+
 static NatProblemKind
 parse_fields (
     NatHttpRequest *r, SoupMessageHeaders *fields, SoupHTTPVersion version, const char **why)
@@ -280,8 +291,13 @@ parse_fields (
     return NAT_PROBLEM_EXPECTATION;
   }
   r->expects_continue = expect != NULL && version == SOUP_HTTP_1_1;
+  r->last = version != SOUP_HTTP_1_1 ||
+            soup_message_headers_header_contains (fields, "Connection", "close");
+  if (version == SOUP_HTTP_1_1) /* RFC 9110 section 7.8: older ones cannot */
+    parse_upgrade (r, fields);
   r->authorization = g_strdup (soup_message_headers_get_one (fields, "Authorization"));
   r->if_match = g_strdup (soup_message_headers_get_one (fields, "If-Match"));
+  r->if_none_match = g_strdup (soup_message_headers_get_one (fields, "If-None-Match"));
   r->content_type = g_strdup (soup_message_headers_get_one (fields, "Content-Type"));
   r->forwarded = soup_message_headers_get_list (fields, "Forwarded") != NULL ||
                  soup_message_headers_get_list (fields, "X-Forwarded-For") != NULL ||
@@ -340,11 +356,11 @@ nat_http_parse_head (NatHttpRequest *r, const guint8 *head, gsize len, const cha
 void
 nat_http_request_clear (NatHttpRequest *r)
 {
-  if (r->authorization != NULL)
-    nat_crypto_wipe (r->authorization, strlen (r->authorization));
-  g_free (r->authorization);
+  nat_crypto_wipe_free (r->authorization);
   g_free (r->if_match);
+  g_free (r->if_none_match);
   g_free (r->content_type);
+  g_free (r->websocket_key);
   g_strfreev (r->path);
   g_clear_pointer (&r->query, g_ptr_array_unref);
   memset (r, 0, sizeof *r);
@@ -404,8 +420,7 @@ nat_http_response_take_body (NatHttpResponse *r, guint status, const char *conte
   r->status = status;
   r->content_type = content_type;
   g_string_assign (r->body, text);
-  nat_crypto_wipe (text, strlen (text));
-  g_free (text);
+  nat_crypto_wipe_free (text);
 }
 
 void
@@ -415,6 +430,18 @@ nat_http_response_problem (NatHttpResponse *r, NatProblemKind kind, const char *
 
   nat_http_response_take_body (r, status, "application/problem+json",
       nat_problem_to_json (status, nat_problem_type (kind), nat_problem_title (kind), detail));
+}
+
+/* libsoup's list is RFC 9110's; RFC 6585 and the upgrade are younger than it. */
+static const char *
+phrase (guint status)
+{
+  switch (status) {
+  case 426: return "Upgrade Required";
+  case 429: return "Too Many Requests";
+  case 431: return "Request Header Fields Too Large";
+  default: return soup_status_get_phrase (status);
+  }
 }
 
 static void
@@ -439,14 +466,15 @@ nat_http_response_to_bytes (const NatHttpResponse *r, gint64 now_s, gboolean wit
   /* Sized at once, so that growing leaves no copy of a secret behind. */
   GString *out = g_string_sized_new (1024 + r->fields->len + r->body->len);
 
-  g_string_append_printf (out, "HTTP/1.1 %u %s\r\n", r->status, soup_status_get_phrase (r->status));
+  g_string_append_printf (out, "HTTP/1.1 %u %s\r\n", r->status, phrase (r->status));
   append_date (out, now_s);
   if (r->content_type != NULL)
     g_string_append_printf (out, "Content-Type: %s\r\n", r->content_type);
-  if (r->status != 204)
+  if (r->status >= 200 && r->status != 204 && r->status != 304)
     g_string_append_printf (out, "Content-Length: %" G_GSIZE_FORMAT "\r\n", r->body->len);
-  g_string_append (out, "Connection: close\r\n"
-                        "Cache-Control: no-store\r\n"
+  if (r->last)
+    g_string_append (out, "Connection: close\r\n");
+  g_string_append (out, "Cache-Control: no-store\r\n"
                         "X-Content-Type-Options: nosniff\r\n");
   g_string_append_len (out, r->fields->str, (gssize)r->fields->len);
   g_string_append (out, "\r\n");

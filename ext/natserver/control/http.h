@@ -33,12 +33,19 @@ typedef struct {
   /* Header fields; NULL = absent. Only the first carries a secret. */
   char *authorization;
   char *if_match;
+  char *if_none_match;
   char *content_type;
   gboolean forwarded; /* a proxy in front of us says that the peer is another */
   gboolean expects_continue;
+  gboolean upgrade;        /* to a WebSocket (RFC 6455 section 4.2.1); what follows is for that */
+  gboolean websocket_13;   /* its version */
+  gboolean websocket_ours; /* NAT_WEBSOCKET_PROTOCOL is offered */
+  char *websocket_key;     /* NULL = absent */
+  gboolean last;           /* no other request follows on the connection (RFC 9112 section 9.3) */
   gsize content_length;
   const char *body;       /* content_length bytes; set by whoever read it, not owned */
   NatAddress peer, local; /* set by whoever accepted the connection */
+  guint waited;           /* times that it was put off already (NatHttpResponse.wait) */
 } NatHttpRequest;
 
 /* Where the head ends. NAT_PROBLEM_NONE and *head_len 0: not all here yet. Looks at data from *scanned on,
@@ -52,9 +59,16 @@ void nat_http_request_clear (NatHttpRequest *r); /* wipes; safe on zeroed memory
 /* The value of a query parameter that is true or false. FALSE: it is neither. Absent: *value FALSE. */
 gboolean nat_http_query_flag (const NatHttpRequest *r, const char *name, gboolean *value);
 const char *nat_http_query_value (const NatHttpRequest *r, const char *name); /* NULL = absent */
+/* pattern: a path without its first '/', in which "*" is any one segment and "**" one or more. */
+gboolean nat_http_path_matches (const NatHttpRequest *r, const char *pattern);
 
 typedef struct {
-  guint status;             /* 0 until somebody answers */
+  guint status; /* 0 until somebody answers */
+  gconstpointer
+      wait;       /* not NULL: no answer yet; nat_http_server_wake with this has it asked anew */
+  gboolean taken; /* 101: then the connection is another's */
+  gboolean last;  /* the connection ends with it */
+  gboolean known; /* who asked has a session here */
   const char *content_type; /* static */
   GString *fields;          /* more header lines, each with its CRLF */
   GString *body;

@@ -2,15 +2,24 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* One connection walks through the states below, in this order, and carries one request. All of them
- * share one absolute deadline, so that sending a byte now and then buys no time:
+/* One connection walks through the states below. A request has one absolute deadline (the first shares it
+ * with the handshake), so that sending a byte now and then buys no time:
  *
  *   PEEK -> HANDSHAKE -> HEAD -> (CONTINUE) -> BODY -> RESPONSE -> BYE -> LINGER -> closed
+ *                         ^                               |
+ *                         +---- the client keeps it ------+
+ *
+ * BODY stays in WAIT while the handler needs an answer from elsewhere: nothing more is read, and others have their turn.
+ *
+ * After a 101 (docs/PROTOCOL.md section 4.2) RESPONSE is the last here, and somebody else has the connection.
+ *
+ * A connection idles in HEAD before the first byte of a further request: then it holds nothing but its
+ * descriptor, and makes room for another as soon as a limit is reached.
  *
  * LINGER reads away what the client still sends after its answer: closing a socket with unread bytes
  * makes the system send a reset, which can destroy the answer before the client has read it. */
 
-#include "natserver/control/httpserver.h"
+#include "natserver/control/httpserver-private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,122 +32,65 @@
 #include <glib-unix.h>
 
 #include "natproto/crypto.h"
-#include "natserver/control/neighbour.h"
+#include "natserver/control/httplisten.h"
+#include "natserver/control/neighbours.h"
 
-#define ACCEPTS_PER_WAKEUP 64
-#define ACCEPT_PAUSE_MS    100
-#define BACKLOG            512
-#define READ_CHUNK         4096
-#define LINGER_US          G_USEC_PER_SEC
-#define LINGER_BYTES       (256 * 1024)
-#define PARTING_US         G_USEC_PER_SEC /* for the answer to a request that came too late */
-
-typedef enum {
-  STATE_PEEK,
-  STATE_HANDSHAKE,
-  STATE_HEAD,
-  STATE_CONTINUE,
-  STATE_BODY,
-  STATE_RESPONSE,
-  STATE_BYE,
-  STATE_LINGER,
-} ConnState;
-
-/* Lives while it has connections. */
-typedef struct {
-  guint64 key;
-  guint connections, handshakes;
-} Neighbour;
-
-typedef struct {
-  GSource base;
-  struct _Conn *conn;
-} ConnSource;
-
-typedef struct _Conn {
-  NatHttpServer *server;
-  GList link;           /* in server->conns, oldest first */
-  GList handshake_link; /* in server->handshakes while PEEK or HANDSHAKE */
-  Neighbour *neighbour;
-  GSource *source;
-  gpointer tag;
-  int fd;
-  NatTls *tls;
-  ConnState state;
-  gboolean late; /* the deadline passed once, 408 is on its way */
-  NatAddress peer, local;
-  GByteArray *in; /* head and body as they come */
-  guint room;     /* that in has without growing */
-  gsize scanned, head_len;
-  NatHttpRequest request;
-  GString *out;
-  gsize out_pos;
-  gsize lingered;
-} Conn;
-
-typedef struct {
-  NatHttpServer *server;
-  int fd;
-  guint watch; /* 0 while accepting is paused */
-} Listener;
-
-struct _NatHttpServer {
-  NatHttpLimits limits;
-  NatTlsIdentity *identity;
-  NatHttpHandler handler;
-  gpointer user;
-  GPtrArray *listeners;
-  guint resume; /* timeout that ends a pause */
-  GQueue conns, handshakes;
-  GHashTable *neighbours;
-  NatHttpServerStats stats;
-};
-
-/* ---- Neighbours -------------------------------------------------------- */
-
-static Neighbour *
-neighbour_of (NatHttpServer *server, const NatAddress *peer)
-{
-  guint64 key = nat_neighbour_key (peer);
-  Neighbour *found = g_hash_table_lookup (server->neighbours, &key);
-
-  if (found == NULL) {
-    found = g_new0 (Neighbour, 1);
-    found->key = key;
-    g_hash_table_insert (server->neighbours, &found->key, found);
-  }
-  return found;
-}
-
-static void
-neighbour_release (NatHttpServer *server, Neighbour *neighbour)
-{
-  if (neighbour->connections == 0)
-    g_hash_table_remove (server->neighbours, &neighbour->key);
-}
+#define READ_CHUNK   4096
+#define SMALL        (16 * 1024) /* is what a connection takes in any case */
+#define LINGER_US    G_USEC_PER_SEC
+#define LINGER_BYTES (256 * 1024)
+#define PARTING_US   G_USEC_PER_SEC        /* for the answer to a request that came too late */
+#define WAIT_US      (60 * G_USEC_PER_SEC) /* more than anything takes that is waited for */
 
 /* ---- A connection's life ----------------------------------------------- */
 
 static void
-leave_handshake (Conn *c)
+leave_handshake (NatHttpConn *c)
 {
   if (c->state > STATE_HANDSHAKE)
     return;
   g_queue_unlink (&c->server->handshakes, &c->handshake_link);
-  c->neighbour->handshakes--;
+  c->neighbour->newcomers--;
 }
 
 static void
-conn_close (Conn *c)
+set_deadline (NatHttpConn *c, gint64 span_us)
 {
+  c->deadline_us = g_get_monotonic_time () + span_us;
+  g_source_set_ready_time (c->source, c->deadline_us);
+}
+
+static void
+leave_idle (NatHttpConn *c)
+{
+  if (!c->idle)
+    return;
+  c->idle = FALSE;
+  g_queue_unlink (&c->server->idlers, &c->idle_link);
+}
+
+static void
+leave_wait (NatHttpConn *c)
+{
+  if (c->wait == NULL)
+    return;
+  c->wait = NULL;
+  c->server->waiters--;
+}
+
+void
+nat_http_conn_close (NatHttpConn *c)
+{
+  leave_wait (c);
   leave_handshake (c);
+  leave_idle (c);
   g_queue_unlink (&c->server->conns, &c->link);
-  c->neighbour->connections--;
-  neighbour_release (c->server, c->neighbour);
+  nat_neighbours_leave (c->server->neighbours, c->neighbour);
   g_source_destroy (c->source);
   g_source_unref (c->source);
   g_clear_pointer (&c->tls, nat_tls_free);
-  close (c->fd);
+  if (c->fd >= 0)
+    close (c->fd);
   nat_http_request_clear (&c->request);
   nat_crypto_wipe (c->in->data, c->in->len);
   g_byte_array_unref (c->in);
@@ -150,7 +102,7 @@ conn_close (Conn *c)
 }
 
 static void
-conn_set_out (Conn *c, GString *bytes, ConnState state)
+conn_set_out (NatHttpConn *c, GString *bytes, ConnState state)
 {
   if (c->out != NULL)
     g_string_free (c->out, TRUE);
@@ -160,59 +112,104 @@ conn_set_out (Conn *c, GString *bytes, ConnState state)
 }
 
 static void
-conn_respond (Conn *c, NatHttpResponse *response)
+conn_respond (NatHttpConn *c, NatHttpResponse *response)
 {
   gboolean with_body = c->request.method != NAT_HTTP_HEAD;
 
   c->server->stats.requests++;
+  c->last = response->last;
+  c->taken = response->taken && c->server->taker != NULL;
   conn_set_out (c,
       nat_http_response_to_bytes (response, g_get_real_time () / G_USEC_PER_SEC, with_body),
       STATE_RESPONSE);
+  if (c->out->len > SMALL)
+    nat_memory_spend (c->server->limits.memory, c->out->len);
 }
 
 static void
-conn_respond_problem (Conn *c, NatProblemKind kind, const char *detail)
+conn_respond_problem (NatHttpConn *c, NatProblemKind kind, const char *detail)
 {
   NatHttpResponse response;
 
+  /* Where the next request would begin, nobody can tell. */
   nat_http_response_init (&response);
+  response.last = TRUE;
   nat_http_response_problem (&response, kind, detail);
+  if (kind == NAT_PROBLEM_RELAY_FULL)
+    nat_http_response_add_field (&response, "Retry-After", "30");
   conn_respond (c, &response);
   nat_http_response_clear (&response);
 }
 
 static void
-conn_handle (Conn *c)
+conn_wait (NatHttpConn *c, gconstpointer what)
+{
+  c->wait = what;
+  c->server->waiters++;
+  c->request.waited++;
+  c->state = STATE_WAIT;
+  set_deadline (c, WAIT_US);
+}
+
+static void
+conn_handle (NatHttpConn *c)
 {
   NatHttpResponse response;
 
   nat_http_response_init (&response);
-  c->request.body = (const char *)c->in->data + c->head_len;
+  response.last = c->request.last;
+  c->request.body = (const char *)c->in->data + c->begin + c->head_len;
   c->request.peer = c->peer;
   c->request.local = c->local;
   c->server->handler (&c->request, &response, c->server->user);
-  conn_respond (c, &response);
+  c->known |= response.known;
+  if (response.wait != NULL)
+    conn_wait (c, response.wait);
+  else
+    conn_respond (c, &response);
   nat_http_response_clear (&response);
 }
 
 static void
-conn_linger (Conn *c)
+conn_linger (NatHttpConn *c)
 {
   shutdown (c->fd, SHUT_WR);
   c->state = STATE_LINGER;
-  g_source_set_ready_time (c->source, g_get_monotonic_time () + LINGER_US);
+  set_deadline (c, LINGER_US);
+}
+
+/* The answer is out and the client may ask again. What it sent already stays, and has its turn. */
+static void
+conn_next_request (NatHttpConn *c)
+{
+  gsize used = c->begin + c->head_len + c->request.content_length;
+  GByteArray *old = c->in;
+
+  c->room = MAX (READ_CHUNK, (guint)(old->len - used));
+  c->in = g_byte_array_sized_new (c->room);
+  g_byte_array_append (c->in, old->data + used, old->len - (guint)used);
+  nat_crypto_wipe (old->data, old->len);
+  g_byte_array_unref (old);
+  nat_http_request_clear (&c->request);
+  g_string_free (g_steal_pointer (&c->out), TRUE);
+  c->begin = c->scanned = c->head_len = 0;
+  c->state = STATE_HEAD;
+  if (c->in->len > 0) {
+    c->turn = TRUE;
+    set_deadline (c, (gint64)c->server->limits.deadline_ms * 1000);
+    return;
+  }
+  c->turn = nat_tls_has_more (c->tls);
+  c->idle = TRUE;
+  g_queue_push_tail_link (&c->server->idlers, &c->idle_link);
+  set_deadline (c, (gint64)c->server->limits.idle_ms * 1000);
 }
 
 /* ---- The states -------------------------------------------------------- */
 
-/* Somebody who speaks plain HTTP to this port deserves a hint more than a broken handshake. */
 static NatTlsStatus
-step_peek (Conn *c)
+step_peek (NatHttpConn *c)
 {
-  static const char hint[] = "HTTP/1.1 400 Bad Request\r\n"
-                             "Content-Type: text/plain\r\n"
-                             "Connection: close\r\n\r\n"
-                             "This port speaks HTTPS: use https:// in the address.\n";
   guint8 first;
   gssize n = recv (c->fd, &first, 1, MSG_PEEK);
 
@@ -224,7 +221,7 @@ step_peek (Conn *c)
     c->state = STATE_HANDSHAKE;
     return NAT_TLS_OK;
   }
-  if (send (c->fd, hint, sizeof hint - 1, MSG_NOSIGNAL) < 0)
+  if (!nat_http_hint_plain (c->fd))
     return NAT_TLS_CLOSED;
   leave_handshake (c);
   conn_linger (c);
@@ -232,7 +229,7 @@ step_peek (Conn *c)
 }
 
 static NatTlsStatus
-step_handshake (Conn *c)
+step_handshake (NatHttpConn *c)
 {
   NatTlsStatus status;
 
@@ -247,23 +244,26 @@ step_handshake (Conn *c)
 }
 
 /* Growing by itself the array would leave what it holds, a token and keys, behind in freed memory. */
-static void
-make_room (Conn *c)
+static gboolean
+make_room (NatHttpConn *c)
 {
   guint wanted = MAX (2 * c->in->len, 2 * READ_CHUNK);
   GByteArray *old = c->in;
 
   if (old->len + READ_CHUNK <= c->room)
-    return;
+    return TRUE;
+  if (wanted > SMALL && !nat_memory_take (c->server->limits.memory, wanted))
+    return FALSE;
   c->in = g_byte_array_sized_new (wanted);
   g_byte_array_append (c->in, old->data, old->len);
   c->room = wanted;
   nat_crypto_wipe (old->data, old->len);
   g_byte_array_unref (old);
+  return TRUE;
 }
 
 static NatTlsStatus
-read_more (Conn *c)
+read_more (NatHttpConn *c)
 {
   guint8 chunk[READ_CHUNK];
   gsize n;
@@ -271,35 +271,66 @@ read_more (Conn *c)
 
   if (n == 0)
     return status;
-  make_room (c);
-  g_byte_array_append (c->in, chunk, (guint)n);
+  if (c->idle) {
+    leave_idle (c);
+    set_deadline (c, (gint64)c->server->limits.deadline_ms * 1000);
+  }
+  if (make_room (c))
+    g_byte_array_append (c->in, chunk, (guint)n);
+  else
+    conn_respond_problem (c, NAT_PROBLEM_RELAY_FULL,
+        "Its memory has no room for so long a request (max-memory-mb in its settings).");
   nat_crypto_wipe (chunk, n);
   return status;
 }
 
+/* So much of it is here. */
+static gsize
+body_len (const NatHttpConn *c)
+{
+  return c->in->len - c->begin - c->head_len;
+}
+
 static void
-head_complete (Conn *c)
+head_complete (NatHttpConn *c)
 {
   const char *why;
-  NatProblemKind problem = nat_http_parse_head (&c->request, c->in->data, c->head_len, &why);
+  NatProblemKind problem =
+      nat_http_parse_head (&c->request, c->in->data + c->begin, c->head_len, &why);
 
   if (problem != NAT_PROBLEM_NONE)
     conn_respond_problem (c, problem, why);
-  else if (c->request.expects_continue && c->in->len - c->head_len < c->request.content_length)
+  else if (c->request.expects_continue && body_len (c) < c->request.content_length)
     conn_set_out (c, g_string_new ("HTTP/1.1 100 Continue\r\n\r\n"), STATE_CONTINUE);
   else
     c->state = STATE_BODY;
 }
 
-static NatTlsStatus
-step_head (Conn *c)
+/* Old clients send one behind a body (RFC 9112 section 2.2). One, for whoever sends only those wants
+ * nothing. */
+static void
+pass_over_empty_line (NatHttpConn *c)
 {
-  NatTlsStatus status = read_more (c);
+  if (c->begin > 0 || c->in->len < 2 || memcmp (c->in->data, "\r\n", 2) != 0)
+    return;
+  c->begin = 2;
+  c->scanned = 0;
+}
+
+static NatTlsStatus
+step_head (NatHttpConn *c)
+{
   NatProblemKind problem;
 
-  if (status != NAT_TLS_OK)
-    return status;
-  problem = nat_http_find_head (c->in->data, c->in->len, &c->scanned, &c->head_len);
+  if (c->begin + c->scanned == c->in->len) {
+    NatTlsStatus status = read_more (c);
+
+    if (status != NAT_TLS_OK || c->state != STATE_HEAD)
+      return status;
+  }
+  pass_over_empty_line (c);
+  problem =
+      nat_http_find_head (c->in->data + c->begin, c->in->len - c->begin, &c->scanned, &c->head_len);
   if (problem == NAT_PROBLEM_HEADER_TOO_LARGE || problem == NAT_PROBLEM_TARGET_TOO_LONG)
     conn_respond_problem (c, problem, "A request header may have at most 8192 bytes.");
   else if (problem != NAT_PROBLEM_NONE)
@@ -310,18 +341,17 @@ step_head (Conn *c)
   return NAT_TLS_OK;
 }
 
-/* What comes behind the body is not read: one connection, one request. */
 static NatTlsStatus
-step_body (Conn *c)
+step_body (NatHttpConn *c)
 {
-  if (c->in->len - c->head_len < c->request.content_length)
+  if (body_len (c) < c->request.content_length)
     return read_more (c);
   conn_handle (c);
   return NAT_TLS_OK;
 }
 
 static NatTlsStatus
-step_write (Conn *c, ConnState next)
+step_write (NatHttpConn *c, ConnState next)
 {
   gsize n;
   NatTlsStatus status =
@@ -335,8 +365,36 @@ step_write (Conn *c, ConnState next)
   return status;
 }
 
+/* A client that speaks before it has the answer is none of RFC 6455. */
 static NatTlsStatus
-step_bye (Conn *c)
+hand_on (NatHttpConn *c)
+{
+  NatHttpTaken *taken;
+
+  if (body_len (c) > 0 || c->server->taker == NULL) /* it went since, for the relay stops */
+    return NAT_TLS_CLOSED;
+  taken = g_new (NatHttpTaken, 1);
+  *taken = (NatHttpTaken){c->fd, g_steal_pointer (&c->tls), c->peer, c->local};
+  c->fd = -1;
+  c->server->taker (taken, c->server->taker_user);
+  return NAT_TLS_CLOSED;
+}
+
+static NatTlsStatus
+step_response (NatHttpConn *c)
+{
+  NatTlsStatus status = step_write (c, STATE_BYE);
+
+  if (c->state == STATE_BYE && c->taken)
+    return hand_on (c);
+  if (c->state != STATE_BYE || c->last)
+    return status;
+  conn_next_request (c);
+  return NAT_TLS_WANT_READ; /* one request, then the others' turn */
+}
+
+static NatTlsStatus
+step_bye (NatHttpConn *c)
 {
   NatTlsStatus status = nat_tls_bye (c->tls);
 
@@ -347,7 +405,7 @@ step_bye (Conn *c)
 }
 
 static NatTlsStatus
-step_linger (Conn *c)
+step_linger (NatHttpConn *c)
 {
   guint8 chunk[READ_CHUNK];
   gssize n = recv (c->fd, chunk, sizeof chunk, 0);
@@ -361,7 +419,7 @@ step_linger (Conn *c)
 }
 
 static NatTlsStatus
-conn_step (Conn *c)
+conn_step (NatHttpConn *c)
 {
   switch (c->state) {
   case STATE_PEEK: return step_peek (c);
@@ -369,36 +427,50 @@ conn_step (Conn *c)
   case STATE_HEAD: return step_head (c);
   case STATE_CONTINUE: return step_write (c, STATE_BODY);
   case STATE_BODY: return step_body (c);
-  case STATE_RESPONSE: return step_write (c, STATE_BYE);
+  case STATE_WAIT:
+    return NAT_TLS_CLOSED; /* nothing but the end of the connection is listened for */
+  case STATE_RESPONSE: return step_response (c);
   case STATE_BYE: return step_bye (c);
   default: return step_linger (c);
   }
 }
 
-/* Goes on until the socket has no more; what GnuTLS has read ahead is thus never left behind. */
+/* Until the socket has no more or a request is answered: what was read ahead is never left behind. */
 static void
-conn_run (Conn *c)
+conn_run (NatHttpConn *c)
 {
   NatTlsStatus status;
 
   do {
     status = conn_step (c);
-  } while (status == NAT_TLS_OK);
-  if (status == NAT_TLS_CLOSED)
-    conn_close (c);
-  else
-    g_source_modify_unix_fd (c->source, c->tag, status == NAT_TLS_WANT_WRITE ? G_IO_OUT : G_IO_IN);
+  } while (status == NAT_TLS_OK && c->state != STATE_WAIT);
+  if (c->state == STATE_WAIT && status == NAT_TLS_OK) {
+    g_source_modify_unix_fd (c->source, c->tag, 0);
+    return;
+  }
+  if (status == NAT_TLS_CLOSED) {
+    nat_http_conn_close (c);
+    return;
+  }
+  g_source_modify_unix_fd (c->source, c->tag, status == NAT_TLS_WANT_WRITE ? G_IO_OUT : G_IO_IN);
+  if (c->turn)
+    g_source_set_ready_time (c->source, 0);
 }
 
 static void
-conn_deadline (Conn *c)
+conn_deadline (NatHttpConn *c)
 {
+  if (c->idle) { /* a goodbye says that no request of its got lost */
+    nat_tls_bye (c->tls);
+    nat_http_conn_close (c);
+    return;
+  }
   if (c->late || (c->state != STATE_HEAD && c->state != STATE_BODY)) {
-    conn_close (c);
+    nat_http_conn_close (c);
     return;
   }
   c->late = TRUE;
-  g_source_set_ready_time (c->source, g_get_monotonic_time () + PARTING_US);
+  set_deadline (c, PARTING_US);
   conn_respond_problem (c, NAT_PROBLEM_REQUEST_TIMEOUT,
       "The whole request must arrive within the relay's deadline (10 seconds unless configured).");
   conn_run (c);
@@ -407,10 +479,13 @@ conn_deadline (Conn *c)
 static gboolean
 conn_dispatch (GSource *source, GSourceFunc callback, gpointer user)
 {
-  Conn *c = ((ConnSource *)source)->conn;
-  gint64 ready_us = g_source_get_ready_time (source);
+  NatHttpConn *c = ((NatHttpConnSource *)source)->conn;
 
-  if (ready_us >= 0 && g_source_get_time (source) >= ready_us)
+  if (c->turn) {
+    c->turn = FALSE;
+    g_source_set_ready_time (source, c->deadline_us);
+  }
+  if (g_source_get_time (source) >= c->deadline_us)
     conn_deadline (c);
   else
     conn_run (c);
@@ -419,30 +494,10 @@ conn_dispatch (GSource *source, GSourceFunc callback, gpointer user)
 
 static GSourceFuncs conn_source_funcs = {.dispatch = conn_dispatch};
 
-/* ---- Accepting --------------------------------------------------------- */
-
-/* The stalest handshake of the neighbour that has most under way: one flooder pushes out himself. */
-static void
-push_out_handshake (NatHttpServer *server)
+void
+nat_http_conn_new (NatHttpServer *server, int fd, const NatAddress *peer, NatNeighbour *neighbour)
 {
-  Conn *victim = NULL;
-
-  for (GList *l = server->handshakes.head; l != NULL; l = l->next) {
-    Conn *c = l->data;
-
-    if (victim == NULL || c->neighbour->handshakes > victim->neighbour->handshakes)
-      victim = c;
-  }
-  if (victim != NULL) {
-    server->stats.refused++;
-    conn_close (victim);
-  }
-}
-
-static void
-conn_new (NatHttpServer *server, int fd, const NatAddress *peer, Neighbour *neighbour)
-{
-  Conn *c = g_new0 (Conn, 1);
+  NatHttpConn *c = g_new0 (NatHttpConn, 1);
   struct sockaddr_storage local;
   socklen_t len = sizeof local;
 
@@ -452,125 +507,19 @@ conn_new (NatHttpServer *server, int fd, const NatAddress *peer, Neighbour *neig
   if (getsockname (fd, (struct sockaddr *)&local, &len) == 0)
     nat_address_from_sockaddr (&c->local, (struct sockaddr *)&local, len);
   c->neighbour = neighbour;
-  neighbour->connections++;
-  neighbour->handshakes++;
+  neighbour->newcomers++;
   c->in = g_byte_array_new ();
-  c->link.data = c->handshake_link.data = c;
+  c->link.data = c->handshake_link.data = c->idle_link.data = c;
   g_queue_push_tail_link (&server->conns, &c->link);
   g_queue_push_tail_link (&server->handshakes, &c->handshake_link);
-  c->source = g_source_new (&conn_source_funcs, sizeof (ConnSource));
-  ((ConnSource *)c->source)->conn = c;
+  c->source = g_source_new (&conn_source_funcs, sizeof (NatHttpConnSource));
+  ((NatHttpConnSource *)c->source)->conn = c;
   c->tag = g_source_add_unix_fd (c->source, fd, G_IO_IN);
-  g_source_set_ready_time (
-      c->source, g_get_monotonic_time () + (gint64)server->limits.deadline_ms * 1000);
+  set_deadline (c, (gint64)server->limits.deadline_ms * 1000);
   g_source_attach (c->source, NULL);
 }
 
-static void
-admit (NatHttpServer *server, int fd, const struct sockaddr *sa, socklen_t len)
-{
-  Neighbour *neighbour;
-  NatAddress peer;
-  int one = 1;
-
-  if (!nat_address_from_sockaddr (&peer, sa, len)) {
-    close (fd);
-    return;
-  }
-  neighbour = neighbour_of (server, &peer);
-  if (server->conns.length >= server->limits.connections ||
-      neighbour->connections >= server->limits.connections_per_address) {
-    server->stats.refused++;
-    g_debug ("a connection was closed at once: too many at a time");
-    neighbour_release (server, neighbour);
-    close (fd);
-    return;
-  }
-  setsockopt (fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  conn_new (server, fd, &peer, neighbour);
-  if (server->handshakes.length > server->limits.handshakes)
-    push_out_handshake (server);
-}
-
-static gboolean accept_ready (int fd, GIOCondition condition, gpointer user);
-
-static void
-set_accepting (NatHttpServer *server, gboolean on)
-{
-  for (guint i = 0; i < server->listeners->len; i++) {
-    Listener *l = g_ptr_array_index (server->listeners, i);
-
-    if (on && l->watch == 0)
-      l->watch = g_unix_fd_add (l->fd, G_IO_IN, accept_ready, l);
-    else if (!on && l->watch != 0)
-      g_clear_handle_id (&l->watch, g_source_remove);
-  }
-}
-
-static gboolean
-resume (gpointer user)
-{
-  NatHttpServer *server = user;
-
-  server->resume = 0;
-  set_accepting (server, TRUE);
-  return G_SOURCE_REMOVE;
-}
-
-/* No descriptor is left: the oldest connections give up theirs, and we take a breath, since whoever
- * waits keeps the listening socket readable. */
-static void
-out_of_descriptors (NatHttpServer *server)
-{
-  guint n = server->conns.length / 8 + 1;
-
-  g_warning (
-      "the system gives no more descriptors (%s); raise LimitNOFILE or lower max-connections",
-      g_strerror (errno));
-  for (; n > 0 && server->conns.head != NULL; n--) {
-    server->stats.refused++;
-    conn_close (server->conns.head->data);
-  }
-  set_accepting (server, FALSE);
-  if (server->resume == 0)
-    server->resume = g_timeout_add (ACCEPT_PAUSE_MS, resume, server);
-}
-
-static gboolean
-accept_ready (int fd, GIOCondition condition, gpointer user)
-{
-  NatHttpServer *server = ((Listener *)user)->server;
-
-  for (guint i = 0; i < ACCEPTS_PER_WAKEUP; i++) {
-    struct sockaddr_storage sa;
-    socklen_t len = sizeof sa;
-    int conn = accept4 (fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-    if (conn >= 0) {
-      admit (server, conn, (struct sockaddr *)&sa, len);
-      continue;
-    }
-    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-      out_of_descriptors (server); /* removes this very watch */
-      return G_SOURCE_CONTINUE;
-    }
-    /* EAGAIN: all taken. Else that one connection failed, and the rest waits for the next turn. */
-    break;
-  }
-  return G_SOURCE_CONTINUE;
-}
-
 /* ---- The server -------------------------------------------------------- */
-
-static void
-listener_free (gpointer data)
-{
-  Listener *l = data;
-
-  g_clear_handle_id (&l->watch, g_source_remove);
-  close (l->fd);
-  g_free (l);
-}
 
 NatHttpServer *
 nat_http_server_new (
@@ -582,10 +531,11 @@ nat_http_server_new (
   server->identity = nat_tls_identity_ref (identity);
   server->handler = handler;
   server->user = user;
-  server->listeners = g_ptr_array_new_with_free_func (listener_free);
+  server->listeners = g_ptr_array_new_with_free_func (nat_http_listener_free);
   g_queue_init (&server->conns);
   g_queue_init (&server->handshakes);
-  server->neighbours = g_hash_table_new_full (nat_neighbour_hash, g_int64_equal, NULL, g_free);
+  g_queue_init (&server->idlers);
+  server->neighbours = nat_neighbours_new ();
   return server;
 }
 
@@ -595,10 +545,46 @@ nat_http_server_free (NatHttpServer *server)
   g_clear_handle_id (&server->resume, g_source_remove);
   g_ptr_array_unref (server->listeners);
   while (server->conns.head != NULL)
-    conn_close (server->conns.head->data);
-  g_hash_table_unref (server->neighbours);
+    nat_http_conn_close (server->conns.head->data);
+  nat_neighbours_free (server->neighbours);
   nat_tls_identity_unref (server->identity);
   g_free (server);
+}
+
+void
+nat_http_server_wake (NatHttpServer *server, gconstpointer what)
+{
+  g_autoptr (GPtrArray) woken = NULL;
+
+  if (server->waiters == 0)
+    return;
+  woken = g_ptr_array_new ();
+  for (GList *l = server->conns.head; l != NULL; l = l->next) {
+    if (((NatHttpConn *)l->data)->wait == what)
+      g_ptr_array_add (woken, l->data);
+  }
+  /* None of these ends another. */
+  for (guint i = 0; i < woken->len; i++) {
+    NatHttpConn *c = woken->pdata[i];
+
+    leave_wait (c);
+    c->state = STATE_BODY;
+    set_deadline (c, (gint64)server->limits.deadline_ms * 1000);
+    conn_run (c);
+  }
+}
+
+void
+nat_http_server_set_taker (NatHttpServer *server, NatHttpTaker taker, gpointer user)
+{
+  server->taker = taker;
+  server->taker_user = user;
+}
+
+void
+nat_http_server_set_limits (NatHttpServer *server, const NatHttpLimits *limits)
+{
+  server->limits = *limits;
 }
 
 void
@@ -607,91 +593,6 @@ nat_http_server_set_identity (NatHttpServer *server, NatTlsIdentity *identity)
   nat_tls_identity_ref (identity);
   nat_tls_identity_unref (server->identity);
   server->identity = identity;
-}
-
-static const char *
-bind_hint (int code)
-{
-  switch (code) {
-  case EADDRINUSE:
-    return "another program uses this port; stop it or choose another one with --listen";
-  case EACCES: return "ports below 1024 need CAP_NET_BIND_SERVICE (the systemd unit grants it)";
-  case EADDRNOTAVAIL: return "this machine has no such address; see \"ip address\"";
-  default: return "check the address given with --listen";
-  }
-}
-
-static int
-bind_socket (const NatAddress *address, NatAddress *local)
-{
-  struct sockaddr_storage sa;
-  socklen_t len = (socklen_t)nat_address_to_sockaddr (address, (struct sockaddr *)&sa);
-  int fd = socket (
-      address->family == 4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  int one = 1;
-  int saved;
-
-  if (fd < 0)
-    return -1;
-  setsockopt (fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-  if (address->family == 6)
-    setsockopt (fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
-  if (bind (fd, (struct sockaddr *)&sa, len) == 0) {
-    len = sizeof sa;
-    if (getsockname (fd, (struct sockaddr *)&sa, &len) == 0)
-      nat_address_from_sockaddr (local, (struct sockaddr *)&sa, len);
-    return fd;
-  }
-  saved = errno;
-  close (fd);
-  errno = saved;
-  return -1;
-}
-
-static void
-set_bind_error (GError **error, const NatAddress *address, int code)
-{
-  char text[NAT_ADDRESS_TEXT_MAX];
-
-  g_set_error (error, G_IO_ERROR, g_io_error_from_errno (code),
-      "The relay cannot listen at TCP %s: %s. Hint: %s.", nat_address_to_text (address, text),
-      g_strerror (code), bind_hint (code));
-}
-
-int
-nat_http_bind (const NatAddress *address, NatAddress *local, GError **error)
-{
-  int fd = bind_socket (address, local);
-
-  if (fd < 0)
-    set_bind_error (error, address, errno);
-  return fd;
-}
-
-gboolean
-nat_http_server_listen (NatHttpServer *server, int fd, GError **error)
-{
-  struct sockaddr_storage sa;
-  socklen_t len = sizeof sa;
-  NatAddress local = {0};
-  Listener *l;
-
-  /* With SO_REUSEADDR two programs may bind one port; only one of them may listen. */
-  if (listen (fd, BACKLOG) != 0) {
-    int code = errno;
-
-    if (getsockname (fd, (struct sockaddr *)&sa, &len) == 0)
-      nat_address_from_sockaddr (&local, (struct sockaddr *)&sa, len);
-    set_bind_error (error, &local, code);
-    close (fd);
-    return FALSE;
-  }
-  l = g_new0 (Listener, 1);
-  l->server = server;
-  l->fd = fd;
-  g_ptr_array_add (server->listeners, l);
-  l->watch = g_unix_fd_add (fd, G_IO_IN, accept_ready, l);
-  return TRUE;
 }
 
 void

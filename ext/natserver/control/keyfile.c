@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "natproto/error.h"
+#include "natproto/hex.h"
 
 #define SECRET_SIZE 32
 
@@ -15,17 +16,7 @@ read_hex (const char *text, gsize len, guint8 secret[SECRET_SIZE])
 {
   while (len > 0 && g_ascii_isspace (text[len - 1]))
     len--;
-  if (len != 2 * SECRET_SIZE)
-    return FALSE;
-  for (guint i = 0; i < SECRET_SIZE; i++) {
-    int high = g_ascii_xdigit_value (text[2 * i]);
-    int low = g_ascii_xdigit_value (text[2 * i + 1]);
-
-    if (high < 0 || low < 0)
-      return FALSE;
-    secret[i] = (guint8)(high << 4 | low);
-  }
-  return TRUE;
+  return len == 2 * SECRET_SIZE && nat_hex_decode (text, secret, SECRET_SIZE);
 }
 
 static NatSignKey *

@@ -2,50 +2,18 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-#include "natserver/control/registry.h"
+#include "natserver/control/registry-private.h"
 
 #include <string.h>
 
 #include "natproto/crypto.h"
+#include "natproto/hex.h"
+#include "natproto/streamname.h"
+#include "natserver/observe/log.h"
 
-typedef struct {
-  char *name;
-  guint32 version;
-  NatPublisherState state;
-  NatRegistered *publisher;                 /* NULL unless live */
-  guint8 publisher_id[NAT_SESSION_ID_SIZE]; /* whose the description is */
-  NatDescription description;
-  NatTracks tracks;
-  gboolean described; /* description and tracks are set */
-  gboolean
-      unknown; /* came back by tickets: clients know more than we do; version 0 in the data plane */
-  gboolean untold; /* the data plane's ring was full: tell it again */
-  gboolean over;   /* in grace: the publisher left with "ended" */
-  gint64 grace_until_us;
-  guint sessions, subscribers;
-  NatSessionCounters *past;
-} Stream;
-
-struct _NatRegistered {
-  NatTicket ticket;
-  Stream *stream;
-  NatSessionCounters *counters;
-  NatAddress peer, mapped;
-  gboolean has_peer; /* came by POST: counted for its address */
-  gboolean registered;
-  gint64 created_us, created_s;
-};
-
-struct _NatRegistry {
-  NatRegistryConfig config;
-  char boot_id[2 * NAT_BOOT_ID_SIZE + 1];
-  GHashTable *streams;  /* name -> Stream */
-  GHashTable *sessions; /* id -> NatRegistered */
-  GQueue unsaid;        /* NatEnded that found the ring full */
-  guint32
-      version_floor; /* versions of streams that are forgotten: never used again in this start */
-  NatSessionCounters *past;
-};
+/* After a restart of the relay: until then, who is still there shows itself. */
+#define ROOM_SETTLES_US (5 * G_USEC_PER_SEC)
+#define TOLD_AT_ONCE    512 /* sessions that the data plane tells: two milliseconds or so */
 
 static guint
 id_hash (gconstpointer id)
@@ -65,10 +33,12 @@ id_equal (gconstpointer a, gconstpointer b)
 static void
 stream_free (gpointer data)
 {
-  Stream *stream = data;
+  NatStream *stream = data;
 
   nat_description_clear (&stream->description);
   nat_session_counters_unref (stream->past);
+  nat_trend_free (stream->trend);
+  g_clear_pointer (&stream->members, g_hash_table_unref);
   g_free (stream->name);
   g_free (stream);
 }
@@ -79,6 +49,7 @@ session_free (gpointer data)
   NatRegistered *session = data;
 
   nat_session_counters_unref (session->counters);
+  g_free (session->exclude);
   nat_crypto_wipe (session, sizeof *session);
   g_free (session);
 }
@@ -89,19 +60,14 @@ nat_registry_new (const NatRegistryConfig *config)
   NatRegistry *r = g_new0 (NatRegistry, 1);
 
   r->config = *config;
-  for (guint i = 0; i < NAT_BOOT_ID_SIZE; i++)
-    g_snprintf (r->boot_id + 2 * i, 3, "%02x", config->boot_id[i]);
+  nat_hex_encode (config->boot_id, sizeof config->boot_id, r->boot_id);
   r->streams = g_hash_table_new_full (g_str_hash, g_str_equal, NULL, stream_free);
+  r->patterns = g_ptr_array_new ();
+  r->ssrcs = g_hash_table_new (NULL, NULL);
   r->sessions = g_hash_table_new_full (id_hash, id_equal, NULL, session_free);
   r->past = nat_session_counters_new ();
-  g_queue_init (&r->unsaid);
-  if (config->ended != NULL) {
-    guint n;
-    const NatEnded *ended = nat_ended_file_entries (config->ended, &n);
-
-    for (guint i = 0; i < n; i++)
-      g_queue_push_tail (&r->unsaid, g_memdup2 (&ended[i], sizeof ended[i]));
-  }
+  r->unsaid = config->ended ? nat_ended_file_take_found (config->ended)
+                            : g_array_new (FALSE, FALSE, sizeof (NatEnded));
   return r;
 }
 
@@ -110,9 +76,17 @@ nat_registry_free (NatRegistry *r)
 {
   g_hash_table_unref (r->sessions);
   g_hash_table_unref (r->streams);
-  g_queue_clear_full (&r->unsaid, g_free);
+  g_ptr_array_unref (r->patterns);
+  g_hash_table_unref (r->ssrcs);
+  g_array_unref (r->unsaid);
   nat_session_counters_unref (r->past);
   g_free (r);
+}
+
+guint
+nat_registry_n_sessions (NatRegistry *r)
+{
+  return g_hash_table_size (r->sessions);
 }
 
 const char *
@@ -123,12 +97,17 @@ nat_registry_boot_id (NatRegistry *r)
 
 /* ---- Telling the data plane -------------------------------------------- */
 
+/* What verifies packets is there before those that are described now; each time, for the data plane may have forgotten the stream. */
 static void
-stream_tell (NatRegistry *r, Stream *stream)
+stream_tell (NatRegistry *r, NatStream *stream)
 {
-  stream->untold = !nat_dataplane_set_description (r->config.dataplane, stream->name,
-      stream->described ? &stream->tracks : NULL, stream->unknown ? 0 : stream->version,
-      stream->publisher ? stream->publisher->ticket.session_id : NULL);
+  stream->untold =
+      (r->config.verify_media && stream->described &&
+          !nat_dataplane_set_verifier (
+              r->config.dataplane, stream->name, nat_verifier_for (&stream->description))) ||
+      !nat_dataplane_set_description (r->config.dataplane, stream->name,
+          stream->described ? &stream->tracks : NULL, stream->unknown ? 0 : stream->version,
+          stream->publisher ? stream->publisher->ticket.session_id : NULL);
 }
 
 /* 0 says that there is no description. */
@@ -138,106 +117,142 @@ version_after (guint32 version)
   return version == G_MAXUINT32 ? 1 : version + 1;
 }
 
-static void
-stream_changed (NatRegistry *r, Stream *stream)
+void
+nat_registry_changed (NatRegistry *r, NatStream *stream)
 {
   stream->version = version_after (stream->version);
   stream->unknown = FALSE;
   stream_tell (r, stream);
+  nat_rooms_changed (r, stream);
 }
 
 static void
 tell_ended (NatRegistry *r, const NatEnded *ended)
 {
-  if (!g_queue_is_empty (&r->unsaid) ||
+  if (r->unsaid->len > 0 ||
       !nat_dataplane_end_session (r->config.dataplane, ended->id, ended->reason, ended->until_s))
-    g_queue_push_tail (&r->unsaid, g_memdup2 (ended, sizeof *ended));
+    g_array_append_val (r->unsaid, *ended);
 }
 
 gboolean
 nat_registry_flush (NatRegistry *r)
 {
-  NatEnded *ended;
+  for (; r->said < r->unsaid->len; r->said++) {
+    const NatEnded *e = &g_array_index (r->unsaid, NatEnded, r->said);
 
-  while ((ended = g_queue_peek_head (&r->unsaid)) != NULL) {
-    if (!nat_dataplane_end_session (r->config.dataplane, ended->id, ended->reason, ended->until_s))
+    if (!nat_dataplane_end_session (r->config.dataplane, e->id, e->reason, e->until_s))
       return FALSE;
-    g_free (g_queue_pop_head (&r->unsaid));
+  }
+  if (r->said > 0) { /* a new one: they may have been many */
+    g_array_unref (r->unsaid);
+    r->unsaid = g_array_new (FALSE, FALSE, sizeof (NatEnded));
+    r->said = 0;
   }
   return TRUE;
 }
 
 /* ---- Streams ----------------------------------------------------------- */
 
-static Stream *
+static NatStream *
 stream_get (NatRegistry *r, const char *name)
 {
-  Stream *stream = g_hash_table_lookup (r->streams, name);
+  NatStream *stream = g_hash_table_lookup (r->streams, name);
 
   if (stream != NULL)
     return stream;
-  stream = g_new0 (Stream, 1);
+  stream = g_new0 (NatStream, 1);
   stream->name = g_strdup (name);
   stream->version = version_after (r->version_floor);
   stream->past = nat_session_counters_new ();
+  stream->is_pattern = nat_stream_is_glob (name);
+  nat_rooms_enter (r, stream);
   g_hash_table_insert (r->streams, stream->name, stream);
   return stream;
 }
 
 static void
-stream_forget_if_idle (NatRegistry *r, Stream *stream)
+stream_forget_if_idle (NatRegistry *r, NatStream *stream)
 {
   if (stream->sessions > 0 || stream->state == NAT_PUBLISHER_GRACE)
     return;
   r->version_floor = MAX (r->version_floor, stream->version);
+  nat_rooms_release (r, stream);
+  r->n_trends -= stream->trend != NULL;
+  nat_memory_promise (r->config.memory, -(gint64)stream->tracks.n_tracks * NAT_TRACK_LATER);
+  nat_rooms_leave (r, stream);
   g_hash_table_remove (r->streams, stream->name);
 }
 
 static void
-stream_undescribe (Stream *stream)
+stream_undescribe (NatRegistry *r, NatStream *stream)
 {
+  nat_rooms_release (r, stream);
+  nat_memory_promise (r->config.memory, -(gint64)stream->tracks.n_tracks * NAT_TRACK_LATER);
   nat_description_clear (&stream->description);
   memset (&stream->tracks, 0, sizeof stream->tracks);
   stream->described = FALSE;
 }
 
 static void
-stream_describe (Stream *stream, NatDescription *description, const NatTracks *tracks)
+stream_describe (
+    NatRegistry *r, NatStream *stream, NatDescription *description, const NatTracks *tracks)
 {
+  nat_rooms_release (r, stream);
+  nat_memory_promise (r->config.memory,
+      ((gint64)tracks->n_tracks - (gint64)stream->tracks.n_tracks) * NAT_TRACK_LATER);
   nat_description_clear (&stream->description);
   stream->description = *description;
   memset (description, 0, sizeof *description);
   stream->tracks = *tracks;
   stream->described = TRUE;
+  nat_rooms_claim (r, stream);
+}
+
+/* what: as in "stream NAME is live" */
+static void
+say (GLogLevelFlags level, const NatRegistered *session, const char *event, const char *what)
+{
+  const NatAddress *from = session->mapped.family != 0 ? &session->mapped : &session->peer;
+  char id[NAT_SESSION_ID_TEXT + 1], address[NAT_ADDRESS_TEXT_MAX];
+  const NatTicket *t = &session->ticket;
+
+  nat_session_id_to_text (t->session_id, id);
+  nat_log_event (level,
+      &(NatLogEvent){event, t->stream, t->role == NAT_ROLE_PUBLISHER ? "publisher" : "subscriber",
+          t->subject, from->family != 0 ? nat_address_to_text (from, address) : NULL, id},
+      "stream %s %s", t->stream, what);
 }
 
 static void
-stream_set_publisher (Stream *stream, NatRegistered *session)
+stream_set_publisher (NatRegistry *r, NatStream *stream, NatRegistered *session)
 {
   stream->publisher = session;
+  stream->since = ++r->publishers;
+  stream->since_s = session->created_s;
+  g_strlcpy (stream->subject, session->ticket.subject, sizeof stream->subject);
   memcpy (stream->publisher_id, session->ticket.session_id, NAT_SESSION_ID_SIZE);
   stream->state = NAT_PUBLISHER_LIVE;
-  stream->over = FALSE;
-  g_message ("stream %s is live", stream->name);
+  stream->over = stream->left = FALSE;
+  say (G_LOG_LEVEL_MESSAGE, session, "stream-live", "is live");
 }
 
 static void
-stream_enter_grace (NatRegistry *r, Stream *stream, NatTime now, gboolean over)
+stream_enter_grace (NatRegistry *r, NatStream *stream, NatTime now, gboolean over)
 {
+  say (G_LOG_LEVEL_MESSAGE, stream->publisher, "stream-lost", "lost its publisher");
   stream->publisher = NULL;
   stream->state = NAT_PUBLISHER_GRACE;
   stream->over = over;
   stream->grace_until_us = now.us + NAT_GRACE_US;
-  g_message ("stream %s lost its publisher", stream->name);
-  stream_changed (r, stream);
+  nat_registry_changed (r, stream);
 }
 
 static void
-stream_end_grace (NatRegistry *r, Stream *stream)
+stream_end_grace (NatRegistry *r, NatStream *stream)
 {
   stream->state = stream->over ? NAT_PUBLISHER_ENDED : NAT_PUBLISHER_NONE;
-  stream_undescribe (stream);
-  stream_changed (r, stream);
+  stream_undescribe (r, stream);
+  nat_registry_changed (r, stream);
 }
 
 /* ---- Sessions ---------------------------------------------------------- */
@@ -272,9 +287,11 @@ session_add (NatRegistry *r, NatTime now, const NatTicket *ticket, NatSessionCou
   session->created_us = now.us;
   session->created_s = now.s;
   session->stream = stream_get (r, ticket->stream);
+  nat_memory_promise (r->config.memory, nat_registry_later (session));
   session->stream->sessions++;
   if (ticket->role == NAT_ROLE_SUBSCRIBER)
     session->stream->subscribers++;
+  nat_registry_measure_from (session);
   g_hash_table_insert (r->sessions, session->ticket.session_id, session);
   return session;
 }
@@ -284,10 +301,11 @@ session_add (NatRegistry *r, NatTime now, const NatTicket *ticket, NatSessionCou
 static void
 session_remove (NatRegistry *r, NatTime now, NatRegistered *session, gboolean over)
 {
-  Stream *stream = session->stream;
+  NatStream *stream = session->stream;
 
-  nat_admission_leave (
-      r->config.admission, session->has_peer ? &session->peer : NULL, session->ticket.subject);
+  nat_admission_leave (r->config.admission, &(NatEntrant){session->has_peer ? &session->peer : NULL,
+                                                session->ticket.subject, session->ticket.role});
+  nat_memory_promise (r->config.memory, -nat_registry_later (session));
   add_counters (stream->past, session->counters);
   add_counters (r->past, session->counters);
   stream->sessions--;
@@ -315,7 +333,9 @@ make_ticket (NatRegistry *r, NatTime now, const NatAsk *ask, NatRole role, NatTi
   ticket->token_expires_s = nat_caller_expires_s (ask->caller);
   ticket->expires_s = MIN (now.s + NAT_TICKET_LIFETIME_S, ticket->token_expires_s);
   ticket->max_kbps = ask->caller->token.max_kbps;
+  ticket->max_packets = ask->caller->token.max_packets;
   ticket->takeover = ask->caller->token.takeover ? 1 : 0;
+  ticket->voucher = ask->caller->token.voucher;
   g_strlcpy (ticket->subject, ask->caller->subject, sizeof ticket->subject);
   g_strlcpy (ticket->stream, ask->stream, sizeof ticket->stream);
 }
@@ -323,23 +343,30 @@ make_ticket (NatRegistry *r, NatTime now, const NatAsk *ask, NatRole role, NatTi
 static NatProblemKind
 session_new (NatRegistry *r, NatTime now, const NatAsk *ask, NatRole role, NatRegistered **out)
 {
+  NatEntrant who = {ask->peer, ask->caller->subject, role};
+  NatWishes wishes = {ask->instant_start, ask->exclude};
   NatSessionCounters *counters;
+  const char *limit;
   NatProblemKind problem;
   NatTicket ticket;
 
-  problem = nat_admission_enter (r->config.admission, ask->peer, ask->caller->subject);
+  if (!nat_memory_take (r->config.memory, nat_registry_bytes (ask, role)))
+    return nat_registry_refuse (ask, "max-memory-mb", NAT_PROBLEM_RELAY_FULL);
+  problem = nat_admission_enter (r->config.admission, &who, &limit);
   if (problem != NAT_PROBLEM_NONE)
-    return problem;
+    return nat_registry_refuse (ask, limit, problem);
   make_ticket (r, now, ask, role, &ticket);
   counters = nat_session_counters_new ();
-  if (!nat_dataplane_add_session (r->config.dataplane, &ticket, counters)) {
+  if (!nat_dataplane_add_subscriber (r->config.dataplane, &ticket, counters, &wishes)) {
     nat_session_counters_unref (counters);
-    nat_admission_leave (r->config.admission, ask->peer, ask->caller->subject);
+    nat_admission_leave (r->config.admission, &who);
     return NAT_PROBLEM_RELAY_BUSY;
   }
   *out = session_add (r, now, &ticket, counters);
   (*out)->peer = *ask->peer;
   (*out)->has_peer = TRUE;
+  (*out)->exclude = g_strdup (ask->exclude);
+  (*out)->recheck_us = ask->caller->decided_until_us;
   return NAT_PROBLEM_NONE;
 }
 
@@ -361,33 +388,39 @@ may_replace (NatTime now, NatRegistered *old, const NatAsk *ask)
 NatProblemKind
 nat_registry_publish (NatRegistry *r, NatTime now, const NatAsk *ask, NatRegistered **session)
 {
-  Stream *stream = g_hash_table_lookup (r->streams, ask->stream);
+  NatStream *stream = g_hash_table_lookup (r->streams, ask->stream);
   NatRegistered *old = stream ? stream->publisher : NULL;
   gboolean fresh = stream == NULL;
   NatProblemKind problem;
 
   if (old != NULL && !may_replace (now, old, ask))
     return NAT_PROBLEM_STREAM_BUSY;
+  if (nat_rooms_ssrc_in_use (r, ask->stream, ask->tracks))
+    return NAT_PROBLEM_SSRC_IN_USE;
   problem = session_new (r, now, ask, NAT_ROLE_PUBLISHER, session);
   if (problem != NAT_PROBLEM_NONE)
     return problem;
   stream = (*session)->stream;
-  stream_set_publisher (stream, *session); /* before the old one goes: no grace in between */
-  stream_describe (stream, ask->description, ask->tracks);
+  stream_set_publisher (r, stream, *session); /* before the old one goes: no grace in between */
+  stream_describe (r, stream, ask->description, ask->tracks);
   if (old != NULL)
     nat_registry_end (r, now, old, NAT_REASON_SUPERSEDED, FALSE);
-  if (fresh)
-    stream_tell (r, stream); /* nobody saw its first version yet */
-  else
-    stream_changed (r, stream);
+  if (fresh) { /* nobody saw its first version yet */
+    stream_tell (r, stream);
+    nat_rooms_changed (r, stream);
+  } else {
+    nat_registry_changed (r, stream);
+  }
   return NAT_PROBLEM_NONE;
 }
 
 NatProblemKind
 nat_registry_subscribe (NatRegistry *r, NatTime now, const NatAsk *ask, NatRegistered **session)
 {
-  NatProblemKind problem = session_new (r, now, ask, NAT_ROLE_SUBSCRIBER, session);
+  NatProblemKind problem = nat_registry_check_stream (r, ask);
 
+  if (problem == NAT_PROBLEM_NONE)
+    problem = session_new (r, now, ask, NAT_ROLE_SUBSCRIBER, session);
   /* The first one of a stream brings its version along; for the others it is known. */
   if (problem == NAT_PROBLEM_NONE && (*session)->stream->sessions == 1)
     stream_tell (r, (*session)->stream);
@@ -429,7 +462,10 @@ nat_registry_renew (NatRegistry *r, NatTime now, NatRegistered *session, const N
 
   ticket.token_expires_s = nat_caller_expires_s (caller);
   ticket.max_kbps = caller->token.max_kbps;
+  ticket.max_packets = caller->token.max_packets;
   ticket.takeover = caller->token.takeover ? 1 : 0;
+  ticket.voucher = caller->token.voucher;
+  session->recheck_us = caller->decided_until_us;
   return renew_until (r, now, session, &ticket);
 }
 
@@ -484,32 +520,58 @@ nat_registry_document (NatRegistry *r, NatTime now, NatRegistered *session, NatS
   g_strlcpy (out->boot_id, r->boot_id, sizeof out->boot_id);
   out->version = session->stream->version;
   out->publisher = session->stream->state;
-  if (session->stream->described)
+  if (session->stream->is_pattern)
+    nat_rooms_fill (session, out);
+  else if (session->stream->described)
     fill_description (session, &out->description);
   return TRUE;
 }
 
-void
+NatProblemKind
 nat_registry_describe (NatRegistry *r, NatTime now, NatRegistered *session,
     NatDescription *description, const NatTracks *tracks)
 {
-  g_return_if_fail (session->stream->publisher == session);
-  stream_describe (session->stream, description, tracks);
-  stream_changed (r, session->stream);
+  g_return_val_if_fail (session->stream->publisher == session, NAT_PROBLEM_INTERNAL);
+  if (nat_rooms_ssrc_in_use (r, session->stream->name, tracks))
+    return NAT_PROBLEM_SSRC_IN_USE;
+  if (!nat_memory_take (
+          r->config.memory, strlen (description->sdp) + tracks->n_tracks * NAT_TRACK_LATER))
+    return NAT_PROBLEM_RELAY_FULL;
+  stream_describe (r, session->stream, description, tracks);
+  nat_registry_changed (r, session->stream);
+  return NAT_PROBLEM_NONE;
+}
+
+static void
+warn_unsaved (const GError *error)
+{
+  g_warning ("ended sessions could come back after a restart: %s. Make room there; it is tried "
+             "again every "
+             "second",
+      error->message);
+}
+
+void
+nat_registry_say_ended (
+    NatRegistry *r, NatTime now, const guint8 id[NAT_SESSION_ID_SIZE], NatReason reason)
+{
+  /* Whatever usernames it was given: none of them lives longer than this. */
+  NatEnded e = {.reason = reason, .until_s = now.s + NAT_TICKET_LIFETIME_S};
+  g_autoptr (GError) error = NULL;
+
+  memcpy (e.id, id, sizeof e.id);
+  tell_ended (r, &e);
+  if (r->config.ended != NULL && !nat_ended_file_add (r->config.ended, &e, now.s, &error))
+    warn_unsaved (error);
 }
 
 void
 nat_registry_end (
     NatRegistry *r, NatTime now, NatRegistered *session, NatReason reason, gboolean ended)
 {
-  /* Whatever usernames it was given: none of them lives longer than this. */
-  NatEnded e = {.reason = reason, .until_s = now.s + NAT_TICKET_LIFETIME_S};
-  g_autoptr (GError) error = NULL;
-
-  memcpy (e.id, session->ticket.session_id, sizeof e.id);
-  tell_ended (r, &e);
-  if (r->config.ended != NULL && !nat_ended_file_add (r->config.ended, &e, now.s, &error))
-    g_warning ("an ended session could come back after a restart: %s", error->message);
+  nat_registry_say_ended (r, now, session->ticket.session_id, reason);
+  if (session->stream->publisher == session)
+    session->stream->left = reason == NAT_REASON_ENDED;
   session_remove (r, now, session, ended);
 }
 
@@ -518,7 +580,7 @@ nat_registry_end (
 static void
 revive_publisher (NatRegistry *r, NatTime now, NatRegistered *session)
 {
-  Stream *stream = session->stream;
+  NatStream *stream = session->stream;
   gboolean same =
       memcmp (stream->publisher_id, session->ticket.session_id, NAT_SESSION_ID_SIZE) == 0;
 
@@ -526,14 +588,15 @@ revive_publisher (NatRegistry *r, NatTime now, NatRegistered *session)
     nat_registry_end (r, now, session, NAT_REASON_SUPERSEDED, FALSE);
     return;
   }
-  stream_set_publisher (stream, session);
+  stream_set_publisher (r, stream, session);
   if (stream->described && same) {
-    stream_changed (r, stream);
+    nat_registry_changed (r, stream);
     return;
   }
-  stream_undescribe (stream);
+  stream_undescribe (r, stream);
   stream->unknown = TRUE; /* version 0: the publisher PUTs its description again */
   stream_tell (r, stream);
+  nat_rooms_changed (r, stream);
 }
 
 static void
@@ -541,6 +604,7 @@ revive (NatRegistry *r, NatTime now, NatEvent *event)
 {
   NatRegistered *session = nat_registry_find (r, event->ticket.session_id);
   gboolean fresh = !g_hash_table_contains (r->streams, event->ticket.stream);
+  const char *limit;
 
   if (session != NULL) { /* the data plane forgot it, we did not yet */
     if (session->counters != event->counters) {
@@ -551,7 +615,13 @@ revive (NatRegistry *r, NatTime now, NatEvent *event)
     session->counters = event->counters;
     return;
   }
-  nat_admission_enter (r->config.admission, NULL, event->ticket.subject);
+  if (!nat_registry_may_return (r, now, &event->ticket)) {
+    nat_session_counters_unref (event->counters);
+    return;
+  }
+  nat_admission_enter (
+      r->config.admission, &(NatEntrant){NULL, event->ticket.subject, event->ticket.role}, &limit);
+  nat_memory_spend (r->config.memory, NAT_SESSION_BYTES);
   session = session_add (r, now, &event->ticket, event->counters);
   take_back_counters (r->past, session->counters);
   take_back_counters (session->stream->past, session->counters);
@@ -561,7 +631,8 @@ revive (NatRegistry *r, NatTime now, NatEvent *event)
     /* The publisher's own Binding may be a moment behind: until then its place is kept. */
     session->stream->unknown = TRUE;
     session->stream->state = NAT_PUBLISHER_GRACE;
-    session->stream->grace_until_us = now.us + NAT_GRACE_US;
+    session->stream->grace_until_us =
+        now.us + (session->stream->is_pattern ? ROOM_SETTLES_US : NAT_GRACE_US);
   } else if (session->stream->sessions == 1) {
     stream_tell (r, session->stream);
   }
@@ -584,8 +655,15 @@ take_event (NatRegistry *r, NatTime now, NatEvent *event)
   case NAT_EVENT_MOVED:
     session->registered = TRUE;
     session->mapped = event->mapped;
+    if (event->type == NAT_EVENT_MOVED)
+      say (G_LOG_LEVEL_DEBUG, session, "session-moved", "has a client at another address");
+    else
+      say (G_LOG_LEVEL_DEBUG, session, "session-registered", "has a new client");
     break;
-  case NAT_EVENT_GONE: session_remove (r, now, session, FALSE); break;
+  case NAT_EVENT_GONE:
+    say (G_LOG_LEVEL_DEBUG, session, "session-gone", "has a client less");
+    session_remove (r, now, session, FALSE);
+    break;
   default: break; /* silence shows in the counters */
   }
 }
@@ -616,7 +694,7 @@ static void
 check_session (NatRegistry *r, NatTime now, NatRegistered *session)
 {
   if (session->ticket.token_expires_s <= now.s)
-    nat_registry_end (r, now, session, NAT_REASON_EXPIRED, FALSE);
+    nat_registry_put_out (r, now, session, NAT_REASON_EXPIRED, "the permission ran out");
   else if (!session->registered && now.us - session->created_us >= NAT_REGISTER_WITHIN_US)
     drop_unregistered (r, now, session);
 }
@@ -627,7 +705,7 @@ sync_ended (NatRegistry *r, NatTime now)
   g_autoptr (GError) error = NULL;
 
   if (r->config.ended != NULL && !nat_ended_file_sync (r->config.ended, now.s, &error))
-    g_warning ("ended sessions could come back after a restart: %s", error->message);
+    warn_unsaved (error);
 }
 
 static gboolean
@@ -637,16 +715,13 @@ is_due (NatTime now, NatRegistered *session)
          (!session->registered && now.us - session->created_us >= NAT_REGISTER_WITHIN_US);
 }
 
-void
-nat_registry_tick (NatRegistry *r, NatTime now)
+static void
+check_sessions (NatRegistry *r, NatTime now)
 {
   g_autoptr (GPtrArray) due = g_ptr_array_new ();
   GHashTableIter iter;
   gpointer value;
 
-  nat_registry_poll (r, now);
-  nat_registry_flush (r);
-  sync_ended (r, now);
   g_hash_table_iter_init (&iter, r->sessions);
   while (g_hash_table_iter_next (&iter, NULL, &value)) {
     if (is_due (now, value))
@@ -655,93 +730,47 @@ nat_registry_tick (NatRegistry *r, NatTime now)
   /* Removing one session never removes another. */
   for (guint i = 0; i < due->len; i++)
     check_session (r, now, g_ptr_array_index (due, i));
-  g_ptr_array_set_size (due, 0);
-  g_hash_table_iter_init (&iter, r->streams);
-  while (g_hash_table_iter_next (&iter, NULL, &value)) {
-    Stream *stream = value;
+}
 
-    if (stream->untold)
-      stream_tell (r, stream);
-    if (stream->state == NAT_PUBLISHER_GRACE && now.us >= stream->grace_until_us)
+/* The data plane tells all sessions of a stream what became of it, between two looks at its sockets. After a start,
+ * the graces of whatever did not come back end at one time: media would wait for thousands of datagrams. */
+static gboolean
+check_streams (NatRegistry *r, NatTime now)
+{
+  g_autoptr (GPtrArray) due = g_ptr_array_new ();
+  gboolean more = FALSE;
+  guint told = 0;
+  GHashTableIter iter;
+  gpointer value;
+
+  g_hash_table_iter_init (&iter, r->streams);
+  while (!more && g_hash_table_iter_next (&iter, NULL, &value)) {
+    NatStream *stream = value;
+    gboolean over = stream->state == NAT_PUBLISHER_GRACE && now.us >= stream->grace_until_us;
+
+    if (!stream->untold && !over)
+      continue;
+    more = told >= TOLD_AT_ONCE;
+    told += 1 + stream->sessions;
+    if (over && !more)
       g_ptr_array_add (due, stream);
+    else if (!more)
+      stream_tell (r, stream);
   }
   for (guint i = 0; i < due->len; i++) {
     stream_end_grace (r, g_ptr_array_index (due, i));
     stream_forget_if_idle (r, g_ptr_array_index (due, i));
   }
+  return more;
 }
 
-/* ---- Looking ----------------------------------------------------------- */
-
-static const char *
-state_text (NatPublisherState state)
+gboolean
+nat_registry_tick (NatRegistry *r, NatTime now)
 {
-  switch (state) {
-  case NAT_PUBLISHER_LIVE: return "live";
-  case NAT_PUBLISHER_GRACE: return "grace";
-  case NAT_PUBLISHER_ENDED: return "ended";
-  default: return "none";
-  }
-}
-
-static void
-snapshot_session (NatSnapshot *snapshot, NatRegistered *session)
-{
-  NatSessionSnapshot *s = g_new0 (NatSessionSnapshot, 1);
-
-  nat_session_id_to_text (session->ticket.session_id, s->id);
-  s->role = session->ticket.role;
-  s->stream = g_strdup (session->ticket.stream);
-  s->subject = g_strdup (session->ticket.subject);
-  s->mapped = session->mapped;
-  s->created_s = session->created_s;
-  s->expires_s = session->ticket.token_expires_s;
-  s->registered = session->registered;
-  s->counters = nat_session_counters_ref (session->counters);
-  g_ptr_array_add (snapshot->sessions, s);
-}
-
-static gint
-compare_names (gconstpointer a, gconstpointer b)
-{
-  const NatStreamSnapshot *const *x = a, *const *y = b;
-
-  return strcmp ((*x)->name, (*y)->name);
-}
-
-static gint
-compare_sessions (gconstpointer a, gconstpointer b)
-{
-  const NatSessionSnapshot *const *x = a, *const *y = b;
-  gint order = strcmp ((*x)->stream, (*y)->stream);
-
-  if (order == 0)
-    order = (gint)(*x)->role - (gint)(*y)->role;
-  return order ? order : strcmp ((*x)->id, (*y)->id);
-}
-
-void
-nat_registry_snapshot (NatRegistry *r, NatSnapshot *snapshot)
-{
-  GHashTableIter iter;
-  gpointer value;
-
-  snapshot->past = nat_session_counters_ref (r->past);
-  g_hash_table_iter_init (&iter, r->streams);
-  while (g_hash_table_iter_next (&iter, NULL, &value)) {
-    Stream *stream = value;
-    NatStreamSnapshot *s = g_new0 (NatStreamSnapshot, 1);
-
-    s->name = g_strdup (stream->name);
-    s->publisher = state_text (stream->state);
-    s->subscribers = stream->subscribers;
-    s->version = stream->version;
-    s->past = nat_session_counters_ref (stream->past);
-    g_ptr_array_add (snapshot->streams, s);
-  }
-  g_hash_table_iter_init (&iter, r->sessions);
-  while (g_hash_table_iter_next (&iter, NULL, &value))
-    snapshot_session (snapshot, value);
-  g_ptr_array_sort (snapshot->streams, compare_names);
-  g_ptr_array_sort (snapshot->sessions, compare_sessions);
+  nat_registry_poll (r, now);
+  nat_registry_flush (r);
+  sync_ended (r, now);
+  check_sessions (r, now);
+  nat_registry_measure (r, now);
+  return check_streams (r, now);
 }

@@ -19,6 +19,7 @@
 #include "natserver/control/admission.h"
 #include "natserver/control/auth.h"
 #include "natserver/control/endedfile.h"
+#include "natserver/control/memory.h"
 #include "natserver/data/dataplane.h"
 
 G_BEGIN_DECLS
@@ -36,7 +37,12 @@ typedef struct {
   NatAdmission *admission;
   NatEndedFile *ended; /* NULL: nothing is kept over a restart */
   guint8 boot_id[NAT_BOOT_ID_SIZE];
+  gboolean verify_media; /* packets of streams whose keys are known */
+  NatAuth *auth;         /* asked about sessions that come back by their tickets; NULL: all may */
+  NatMemory *memory;     /* NULL: there is no bound */
 } NatRegistryConfig;
+
+#define NAT_REGISTRY_SOON_MS 50
 
 typedef struct _NatRegistry NatRegistry;
 typedef struct _NatRegistered
@@ -47,18 +53,23 @@ void nat_registry_free (NatRegistry *r);
 
 /* Takes in what the data plane says. To be called before every request, and when its events wait. */
 void nat_registry_poll (NatRegistry *r, NatTime now);
-/* Deadlines, and commands that found the ring full; about once a second. */
-void nat_registry_tick (NatRegistry *r, NatTime now);
+/* Deadlines, and commands that found the ring full; about once a second. TRUE: so many are due that some wait for the
+ * next time, which should be NAT_REGISTRY_SOON_MS from now. */
+gboolean nat_registry_tick (NatRegistry *r, NatTime now);
 /* TRUE: no command waits for room in the ring. */
 gboolean nat_registry_flush (NatRegistry *r);
 
 typedef struct {
-  const char *stream; /* valid */
+  const char *stream; /* valid; of a subscriber a glob as well */
   const NatCaller *caller;
   const NatAddress *peer;
   gboolean takeover;           /* the publisher asks for another's place */
   NatDescription *description; /* publishers: taken over (and zeroed) on success */
   const NatTracks *tracks;     /* publishers: of description */
+  gboolean instant_start;      /* the subscriber wants a picture at once */
+  const char *exclude; /* of a pattern's streams, the subscriber does not want that one; or NULL */
+  const char **
+      limit; /* set to the name of the option that it was refused for, if it was for one; may be NULL */
 } NatAsk;
 /* NAT_PROBLEM_NONE: *session is set. */
 NatProblemKind nat_registry_publish (
@@ -74,8 +85,8 @@ guint32 nat_registered_version (NatRegistered *session);
  * FALSE: the data plane is too busy to be told; ask again. */
 gboolean nat_registry_document (
     NatRegistry *r, NatTime now, NatRegistered *session, NatSessionDocument *out);
-/* Of a publisher that is its stream's. description is taken over (and zeroed). */
-void nat_registry_describe (NatRegistry *r, NatTime now, NatRegistered *session,
+/* Of a publisher that is its stream's. description is taken over (and zeroed) on NAT_PROBLEM_NONE. */
+NatProblemKind nat_registry_describe (NatRegistry *r, NatTime now, NatRegistered *session,
     NatDescription *description, const NatTracks *tracks);
 /* A fresh token: its permission replaces the old one. FALSE: as above. */
 gboolean nat_registry_renew (
@@ -84,7 +95,14 @@ gboolean nat_registry_renew (
 void nat_registry_end (
     NatRegistry *r, NatTime now, NatRegistered *session, NatReason reason, gboolean ended);
 
+guint nat_registry_n_sessions (NatRegistry *r);
+/* Ends every session that nothing vouches for any more (nat_auth_vouches): its key, its static token, its secret is
+ * gone. Those whose permission was made shorter end when it does. Returns how many ended. */
+guint nat_registry_revoke (NatRegistry *r, NatTime now);
+
 const char *nat_registry_boot_id (NatRegistry *r); /* hex */
+/* How often it was measured what passes: every two seconds, with the first tick. */
+guint64 nat_registry_trend_tick (NatRegistry *r);
 /* Fills streams, sessions and past of snapshot. */
 void nat_registry_snapshot (NatRegistry *r, NatSnapshot *snapshot);
 

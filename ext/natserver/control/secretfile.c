@@ -9,6 +9,7 @@
 
 #include "natproto/crypto.h"
 #include "natproto/error.h"
+#include "natproto/hex.h"
 
 #define SECRET_SIZE 32
 
@@ -20,8 +21,7 @@ create (const char *path, GError **error)
   gboolean ok;
 
   nat_crypto_random (secret, sizeof secret);
-  for (guint i = 0; i < sizeof secret; i++)
-    g_snprintf (line + 2 + 2 * i, 3, "%02x", secret[i]);
+  nat_hex_encode (secret, sizeof secret, line + 2);
   line[2 + 2 * SECRET_SIZE] = '\n';
   line[2 + 2 * SECRET_SIZE + 1] = '\0';
   ok = g_file_set_contents_full (
@@ -37,18 +37,8 @@ parse_line (const char *line, guint64 *number, guint8 secret[SECRET_SIZE])
   char *end;
 
   *number = g_ascii_strtoull (line, &end, 10);
-  if (!g_ascii_isdigit (*line) || *number == 0 || *number > G_MAXUINT32 || *end != ' ' ||
-      strlen (end + 1) != 2 * SECRET_SIZE)
-    return FALSE;
-  for (guint i = 0; i < SECRET_SIZE; i++) {
-    int high = g_ascii_xdigit_value (end[1 + 2 * i]);
-    int low = g_ascii_xdigit_value (end[2 + 2 * i]);
-
-    if (high < 0 || low < 0)
-      return FALSE;
-    secret[i] = (guint8)(high << 4 | low);
-  }
-  return TRUE;
+  return g_ascii_isdigit (*line) && *number != 0 && *number <= G_MAXUINT32 && *end == ' ' &&
+         strlen (end + 1) == 2 * SECRET_SIZE && nat_hex_decode (end + 1, secret, SECRET_SIZE);
 }
 
 static NatSecrets *

@@ -44,7 +44,19 @@ NatTls *nat_tls_new (NatTlsIdentity *identity, int fd);
 void nat_tls_free (NatTls *tls);
 NatTlsStatus nat_tls_handshake (NatTls *tls);
 NatTlsStatus nat_tls_read (NatTls *tls, gpointer data, gsize size, gsize *n);
+/* Something is read from the socket already, which therefore may not become readable for it. */
+gboolean nat_tls_has_more (NatTls *tls);
 NatTlsStatus nat_tls_write (NatTls *tls, gconstpointer data, gsize len, gsize *n);
+/* The other side: a client that looks at a relay. */
+typedef struct {
+  const char *host; /* that the certificate must name */
+  const char
+      *fingerprint; /* hex, of the certificate, which then needs neither name nor chain; or NULL */
+  const char *ca_file; /* PEM; NULL = the system's */
+} NatTlsPeer;
+/* fd: connected, blocking, with time limits of its own (SO_RCVTIMEO), at which calls say WANT_READ. Shakes hands, and
+ * looks whether it is that peer. */
+NatTls *nat_tls_connect (int fd, const NatTlsPeer *peer, GError **error);
 /* Says goodbye; nothing can be written afterwards. */
 NatTlsStatus nat_tls_bye (NatTls *tls);
 

@@ -16,6 +16,8 @@
 #include "natproto/crypto.h"
 #include "natproto/error.h"
 #include "natserver/data/exchange.h"
+#include "natserver/data/room.h"
+#include "natserver/data/udphint.h"
 #include "natserver/data/worker.h"
 
 struct _NatDataplane {
@@ -23,9 +25,13 @@ struct _NatDataplane {
   NatWorker *workers[NAT_WORKERS_MAX];
   NatWorkerCounters *counters[NAT_WORKERS_MAX];
   NatMesh *mesh; /* NULL: one worker */
+  NatTunnel *tunnel;
+  NatMeters *meters;
   int event_fd;  /* of several: an epoll of their rings */
   guint turn;    /* who gets the next new stream */
   guint reading; /* whose events are read */
+  guint told;    /* findings that poll_hints gave */
+  guint told_limits;
 };
 
 /* ---- Set-up ------------------------------------------------------------ */
@@ -64,8 +70,8 @@ add_workers (
 
   nat_crypto_random (key, sizeof key);
   for (dp->n = 0; dp->n < n; dp->n++) {
-    NatWorkerPlace place = {
-        key, dp->mesh, dp->n ? dp->workers[0]->io : NULL, dp->n, n, pinned ? cpus[dp->n] : -1};
+    NatWorkerPlace place = {key, dp->mesh, dp->n ? dp->workers[0]->io : NULL, dp->tunnel,
+        dp->meters, dp->n, n, pinned ? cpus[dp->n] : -1};
     NatWorker *w = nat_worker_new (config, &place, dp->n ? NULL : hints, error);
 
     if (!w)
@@ -92,16 +98,36 @@ join_events (NatDataplane *dp)
   return ok;
 }
 
+/* Spinning workers on all cores: what else runs here would have to wait for the scheduler's mercy. */
+static void
+hint_cores (const NatDataplane *dp, char **hints)
+{
+  guint cores = nat_dataplane_default_workers ();
+  char *before = *hints;
+
+  if (dp->n < cores)
+    return;
+  *hints = g_strdup_printf (
+      "%s%sbusy-poll: %u workers that never sleep leave no core of %u to HTTPS and "
+      "the rest of the machine; use fewer (--workers), or no busy-poll",
+      before ? before : "", before ? "\n" : "", dp->n, cores);
+  g_free (before);
+}
+
 NatDataplane *
 nat_dataplane_new (const NatDataplaneConfig *config, char **hints, GError **error)
 {
   NatDataplane *dp = g_new0 (NatDataplane, 1);
   guint n =
       config->workers ? MIN (config->workers, NAT_WORKERS_MAX) : nat_dataplane_default_workers ();
-  gboolean ok = TRUE;
+  gboolean ok;
 
   dp->event_fd = -1;
-  if (n > 1) {
+  dp->meters = nat_meters_new ();
+  nat_meters_set_rates (dp->meters, config->rates);
+  dp->tunnel = nat_tunnel_new (n);
+  ok = dp->tunnel != NULL;
+  if (ok && n > 1) {
     dp->mesh = nat_mesh_new (n, nat_exchange_letter_size ());
     ok = dp->mesh != NULL;
   }
@@ -113,7 +139,48 @@ nat_dataplane_new (const NatDataplaneConfig *config, char **hints, GError **erro
         "in the unit)");
     g_clear_pointer (&dp, nat_dataplane_free);
   }
+  if (dp && config->busy_poll && hints)
+    hint_cores (dp, hints);
   return dp;
+}
+
+/* What it was refused for, each once. */
+static void
+hint_limits (NatDataplane *dp, GString *lines)
+{
+  static const char *const names[] = {"max-kbps-per-stream", "max-packets-per-stream",
+      "max-kbps-per-subject (or max-kbps of a token)",
+      "max-packets-per-subject (or max-packets of a token)", "max-kbps-per-address",
+      "max-packets-per-address", "max-kbps", "max-packets"};
+  guint fresh = nat_meters_refused (dp->meters) & ~dp->told_limits;
+
+  dp->told_limits |= fresh;
+  for (guint i = 0; i < G_N_ELEMENTS (names); i++) {
+    if (fresh >> i & 1)
+      g_string_append_printf (lines,
+          "%smedia is dropped, for somebody sends more than %s allows: rtp_over_limit in "
+          "/v1/sessions says who, natrelay_drop_... in /metrics how much",
+          lines->len ? "\n" : "", names[i]);
+  }
+}
+
+char *
+nat_dataplane_poll_hints (NatDataplane *dp)
+{
+  GString *lines = g_string_new (NULL);
+  guint fresh = 0;
+
+  for (guint i = 0; i < dp->n; i++)
+    fresh |= nat_udpio_findings (dp->workers[i]->io);
+  fresh &= ~dp->told;
+  dp->told |= fresh;
+  if (fresh) {
+    g_autofree char *text = nat_udphint_findings (fresh, nat_udpio_buffer (dp->workers[0]->io));
+
+    g_string_append (lines, text);
+  }
+  hint_limits (dp, lines);
+  return g_string_free (lines, lines->len == 0);
 }
 
 void
@@ -125,6 +192,8 @@ nat_dataplane_free (NatDataplane *dp)
   for (guint i = 0; i < dp->n; i++)
     nat_worker_free (dp->workers[i]);
   nat_mesh_free (dp->mesh);
+  nat_tunnel_free (dp->tunnel);
+  nat_meters_unref (dp->meters);
   if (dp->event_fd >= 0)
     close (dp->event_fd);
   g_free (dp);
@@ -173,6 +242,34 @@ nat_dataplane_stop (NatDataplane *dp, NatReason reason)
     nat_worker_join (dp->workers[i]);
 }
 
+gsize
+nat_dataplane_reserved (NatDataplane *dp)
+{
+  return dp->n * (NAT_LANE_BYTES + NAT_LANE_LETTERS * sizeof (NatLaneLetter)) +
+         (dp->mesh ? nat_mesh_letters (dp->mesh) * nat_exchange_letter_size () : 0);
+}
+
+void
+nat_dataplane_set_memory (NatDataplane *dp, gsize cache_bytes, gboolean is_full)
+{
+  for (guint i = 0; i < dp->n; i++) {
+    atomic_store_explicit (&dp->workers[i]->cache_limit, cache_bytes / dp->n, memory_order_relaxed);
+    atomic_store_explicit (&dp->workers[i]->is_full, is_full != FALSE, memory_order_relaxed);
+  }
+}
+
+void
+nat_dataplane_set_rates (NatDataplane *dp, const NatRate rates[NAT_LIMITS])
+{
+  nat_meters_set_rates (dp->meters, rates);
+}
+
+NatTunnel *
+nat_dataplane_tunnel (NatDataplane *dp)
+{
+  return dp->tunnel;
+}
+
 guint
 nat_dataplane_n_workers (NatDataplane *dp)
 {
@@ -216,8 +313,7 @@ post (NatDataplane *dp, const char *stream, gboolean make, const NatCommand *com
   nat_mesh_lock (dp->mesh);
   owner = found = nat_mesh_owner (dp->mesh, stream);
   if (owner < 0 && make) {
-    owner = (gint)(dp->turn++ % dp->n);
-    nat_mesh_assign (dp->mesh, stream, (guint)owner);
+    owner = (gint)nat_mesh_assign (dp->mesh, stream, dp->turn++ % dp->n);
   }
   if (owner >= 0)
     ok = post_to (dp->workers[owner], command);
@@ -249,16 +345,27 @@ post_to_all (NatDataplane *dp, const NatCommand *command)
 }
 
 gboolean
-nat_dataplane_add_session (NatDataplane *dp, const NatTicket *ticket, NatSessionCounters *counters)
+nat_dataplane_add_subscriber (NatDataplane *dp, const NatTicket *ticket,
+    NatSessionCounters *counters, const NatWishes *wishes)
 {
   NatCommand command = {.type = NAT_COMMAND_ADD};
 
   command.session.ticket = *ticket;
+  command.session.headstart = wishes->headstart;
+  command.session.exclude = wishes->exclude ? nat_room_name_hash (wishes->exclude) : 0;
   command.session.counters = nat_session_counters_ref (counters);
   if (post (dp, ticket->stream, TRUE, &command))
     return TRUE;
   nat_session_counters_unref (counters);
   return FALSE;
+}
+
+gboolean
+nat_dataplane_add_session (NatDataplane *dp, const NatTicket *ticket, NatSessionCounters *counters)
+{
+  static const NatWishes none;
+
+  return nat_dataplane_add_subscriber (dp, ticket, counters, &none);
 }
 
 gboolean
@@ -300,6 +407,20 @@ nat_dataplane_set_description (NatDataplane *dp, const char *stream, const NatTr
     memcpy (command.describe.publisher_id, publisher_id, NAT_SESSION_ID_SIZE);
   }
   return post (dp, stream, TRUE, &command);
+}
+
+gboolean
+nat_dataplane_set_verifier (NatDataplane *dp, const char *stream, NatVerifier *verifier)
+{
+  NatCommand command = {.type = NAT_COMMAND_VERIFY};
+
+  g_return_val_if_fail (strlen (stream) <= NAT_STREAM_NAME_MAX, FALSE);
+  strcpy (command.verify.stream, stream);
+  command.verify.verifier = verifier;
+  if (post (dp, stream, TRUE, &command))
+    return TRUE;
+  nat_verifier_free (verifier);
+  return FALSE;
 }
 
 /* ---- Events ------------------------------------------------------------ */

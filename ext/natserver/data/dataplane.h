@@ -14,6 +14,9 @@
 #include "natproto/negotiation.h"
 #include "natproto/ticket.h"
 #include "natserver/counters.h"
+#include "natserver/data/meter.h"
+#include "natserver/data/tunnel.h"
+#include "natserver/data/verify.h"
 
 G_BEGIN_DECLS
 
@@ -24,8 +27,12 @@ typedef struct _NatDataplane NatDataplane;
 typedef struct {
   NatAddress listen[NAT_LISTEN_MAX]; /* UDP; port 0 = any, see nat_dataplane_local */
   guint n_listen;
-  guint workers;       /* at most 64; 0 = one for each core that we may run on */
-  gsize socket_buffer; /* bytes for SO_RCVBUF and SO_SNDBUF; 0 = 8 MiB */
+  guint workers;     /* at most 64; 0 = one for each core that we may run on */
+  gsize cache_bytes; /* for packets that are kept for repair, all workers together; 0 = none */
+  guint dormant_max; /* sessions that are kept though their clients are gone; 0 = as many as ever */
+  gboolean busy_poll;        /* workers never sleep */
+  NatRate rates[NAT_LIMITS]; /* of what publishers may send */
+  gsize socket_buffer;       /* bytes for SO_RCVBUF and SO_SNDBUF; 0 = 8 MiB */
   guint8 boot_id[NAT_BOOT_ID_SIZE];
   NatSecrets *secrets; /* read by all threads; outlives the data plane */
 } NatDataplaneConfig;
@@ -34,6 +41,9 @@ typedef struct {
  * is taken). Hints for people (a socket buffer that the system capped, with the sysctl) are
  * returned in *hints, one line each, to be logged; may be NULL. */
 NatDataplane *nat_dataplane_new (const NatDataplaneConfig *config, char **hints, GError **error);
+/* Hints of the same kind about what was found out since, each once in the life of the data plane: lines,
+ * allocated, or NULL. */
+char *nat_dataplane_poll_hints (NatDataplane *dp);
 /* The address that listen[index] really got. */
 const NatAddress *nat_dataplane_local (NatDataplane *dp, guint index);
 gboolean nat_dataplane_start (NatDataplane *dp, GError **error);
@@ -42,8 +52,17 @@ gboolean nat_dataplane_start (NatDataplane *dp, GError **error);
 void nat_dataplane_stop (NatDataplane *dp, NatReason reason);
 void nat_dataplane_free (NatDataplane *dp);
 guint nat_dataplane_n_workers (NatDataplane *dp);
+/* For who carries datagrams by another transport; lives as long as the data plane. What workers say when they
+ * stop is to be fetched after nat_dataplane_stop. */
+NatTunnel *nat_dataplane_tunnel (NatDataplane *dp);
 guint nat_dataplane_default_workers (void);
 NatWorkerCounters *const *nat_dataplane_worker_counters (NatDataplane *dp);
+/* What the process may come to touch of rings and queues that are there from the start, in bytes. */
+gsize nat_dataplane_reserved (NatDataplane *dp);
+/* What the cache may have from now on, in bytes; is_full: sessions that only a ticket knows are refused. */
+void nat_dataplane_set_memory (NatDataplane *dp, gsize cache_bytes, gboolean is_full);
+/* From now on, for those that are there as well. */
+void nat_dataplane_set_rates (NatDataplane *dp, const NatRate rates[NAT_LIMITS]);
 
 /* ---- Commands: FALSE if the ring is full (counted; the caller tries again later) -------- */
 
@@ -51,6 +70,14 @@ NatWorkerCounters *const *nat_dataplane_worker_counters (NatDataplane *dp);
  * registers it. Password and key follow from ticket and secrets. counters: a reference is taken. */
 gboolean nat_dataplane_add_session (
     NatDataplane *dp, const NatTicket *ticket, NatSessionCounters *counters);
+/* What a subscriber may wish. */
+typedef struct {
+  gboolean headstart; /* a picture at once (headstart.h) */
+  const char
+      *exclude; /* of a pattern's streams, the one of that name is not sent to it; NULL = all are */
+} NatWishes;
+gboolean nat_dataplane_add_subscriber (NatDataplane *dp, const NatTicket *ticket,
+    NatSessionCounters *counters, const NatWishes *wishes);
 /* New ticket for a session (PUT token): later ends. The old username stays good until its own end. */
 gboolean nat_dataplane_renew_session (NatDataplane *dp, const NatTicket *ticket);
 /* Ends it: mapping forgotten, client told by an indication, and Bindings with its tickets are answered
@@ -63,6 +90,8 @@ gboolean nat_dataplane_end_session (NatDataplane *dp, const guint8 session_id[NA
  * keeps it. */
 gboolean nat_dataplane_set_description (NatDataplane *dp, const char *stream,
     const NatTracks *tracks, guint32 version, const guint8 *publisher_id);
+/* From now on the stream's packets are verified, or not (NULL). verifier is taken, whatever comes of it. */
+gboolean nat_dataplane_set_verifier (NatDataplane *dp, const char *stream, NatVerifier *verifier);
 
 /* ---- Events ---------------------------------------------------------------------------- */
 

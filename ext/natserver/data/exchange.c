@@ -29,6 +29,8 @@
 #define HOPS_MAX 3
 #define CHUNK    128 /* letters that are served before their packets are sent */
 
+#define HOMES_SHARE 20 /* looking for homes takes one part in so many of the time */
+
 typedef enum {
   LETTER_DATAGRAM, /* the sender heard it */
   LETTER_ROUTE,    /* send to the sender what comes from there */
@@ -37,7 +39,8 @@ typedef enum {
 
 typedef struct {
   NatUdpSource source;
-  gint64 time_us;
+  gint64 time_us;  /* ROUTE: when the sender said so */
+  gint64 valid_us; /* ROUTE, FORGET: the address's last good Binding that the sender knew of */
   guint16 type, len;
   guint8 data[NAT_DATAGRAM_MAX];
 } Letter;
@@ -56,6 +59,8 @@ struct _NatExchange {
   NatTable *routes;
   GPtrArray *list; /* the same, for pruning */
   guint64 to_wake; /* a bit for each worker */
+  guint homes;     /* as nat_mesh_homes said when all that is here was where it must be */
+  gint64 homes_us; /* not asked again before */
 };
 
 G_STATIC_ASSERT (NAT_WORKERS_MAX <= 64);
@@ -193,13 +198,13 @@ nat_exchange_forward (
   letter->source.hops++;
   letter->len = (guint16)len;
   memcpy (letter->data, data, len);
+  nat_counter_add (&w->counters->passed_on, 1); /* before anybody can see what comes of it */
   post_letter (x, to);
-  nat_counter_add (&w->counters->passed_on, 1);
 }
 
 /* If it does not fit: the next Binding brings another. */
 static void
-write_note (NatWorker *w, guint to, LetterType type, const NatPathKey *key)
+write_note (NatWorker *w, guint to, LetterType type, const NatPathKey *key, gint64 valid_us)
 {
   NatExchange *x = w->exchange;
   Letter *letter = nat_mailbox_write (nat_mesh_mailbox (x->mesh, x->index, to));
@@ -209,6 +214,7 @@ write_note (NatWorker *w, guint to, LetterType type, const NatPathKey *key)
   letter->type = (guint16)type;
   letter->source.key = *key;
   letter->time_us = w->now_us;
+  letter->valid_us = valid_us;
   post_letter (x, to);
 }
 
@@ -220,16 +226,28 @@ nat_exchange_heard (NatWorker *w, const NatUdpSource *source, NatPath *path)
 
   path->heard = source->worker;
   if (path->heard != x->index)
-    write_note (w, path->heard, LETTER_ROUTE, &path->key);
+    write_note (w, path->heard, LETTER_ROUTE, &path->key, path->valid_us);
   else
     route = find_route (x, &path->key);
   if (!route)
     return;
-  write_note (w, route->owner, LETTER_FORGET, &path->key);
+  write_note (w, route->owner, LETTER_FORGET, &path->key, path->valid_us);
   drop_route (x, route);
 }
 
-/* Who hears an address decides whose it is: the worker that said so last. */
+void
+nat_exchange_forget (NatWorker *w, const NatPathKey *key)
+{
+  Route *route = find_route (w->exchange, key);
+
+  if (!route)
+    return;
+  write_note (w, route->owner, LETTER_FORGET, key, w->now_us + 1);
+  drop_route (w->exchange, route);
+}
+
+/* Who hears an address decides whose it is: the worker that the last Binding came to. A letter may be
+ * older than the stream that came from its sender meanwhile, with that very Binding. */
 static void
 read_route (NatWorker *w, guint from, const Letter *letter)
 {
@@ -237,12 +255,12 @@ read_route (NatWorker *w, guint from, const Letter *letter)
   Route *route = find_route (x, &letter->source.key);
   NatPath *path = nat_roster_find_path (w->roster, &letter->source.key);
 
-  if ((route && route->time_us > letter->time_us) || (path && path->valid_us > letter->time_us))
+  if ((route && route->time_us > letter->time_us) || (path && path->valid_us >= letter->valid_us))
     return;
   if (path)
     nat_roster_drop_path (w->roster, path);
   if (route && route->owner != from)
-    write_note (w, route->owner, LETTER_FORGET, &letter->source.key);
+    write_note (w, route->owner, LETTER_FORGET, &letter->source.key, letter->valid_us);
   set_route (x, &letter->source.key, from, letter->time_us);
 }
 
@@ -251,7 +269,7 @@ read_forget (NatWorker *w, const Letter *letter)
 {
   NatPath *path = nat_roster_find_path (w->roster, &letter->source.key);
 
-  if (path && path->valid_us <= letter->time_us)
+  if (path && path->valid_us < letter->valid_us)
     nat_roster_drop_path (w->roster, path);
 }
 
@@ -294,11 +312,13 @@ nat_exchange_drain (NatWorker *w)
   NatExchange *x = w->exchange;
   guint datagrams = 0;
 
-  nat_exchange_adopt (w);
   for (guint from = 0; from < x->n; from++) {
     NatMailbox *box = nat_mesh_mailbox (x->mesh, from, x->index);
+    guint left = box ? nat_mailbox_waiting (box) : 0;
 
-    for (guint left = box ? nat_mailbox_waiting (box) : 0, n; left > 0; left -= n) {
+    /* After that look: what its old owner sent behind a stream must find the stream here. */
+    nat_exchange_adopt (w);
+    for (guint n; left > 0; left -= n) {
       n = MIN (left, CHUNK);
       datagrams += read_some (w, from, box, n);
     }
@@ -317,6 +337,8 @@ nat_exchange_flush (NatWorker *w)
 {
   NatExchange *x = w->exchange;
 
+  if (w->busy_poll) /* then all do, and nobody sleeps */
+    x->to_wake = 0;
   for (guint i = 0; x->to_wake != 0; i++, x->to_wake >>= 1) {
     if (x->to_wake & 1)
       nat_mesh_wake (x->mesh, i);
@@ -351,11 +373,11 @@ nat_exchange_claim (NatWorker *w, const char *stream)
     return TRUE;
   nat_mesh_lock (x->mesh);
   owner = nat_mesh_owner (x->mesh, stream);
-  if (owner < 0)
-    nat_mesh_assign (x->mesh, stream, x->index);
-  nat_mesh_unlock (x->mesh);
-  if (owner < 0)
+  if (owner < 0 && nat_mesh_assign (x->mesh, stream, x->index) == x->index) {
+    nat_mesh_unlock (x->mesh);
     return TRUE;
+  }
+  nat_mesh_unlock (x->mesh);
   nat_exchange_adopt (w);
   return owner == (gint)x->index && !nat_roster_has_stream (w->roster, stream);
 }
@@ -375,7 +397,7 @@ announce (NatWorker *w, NatDataStream *stream)
       if (route)
         drop_route (x, route);
       if (p->heard != x->index)
-        write_note (w, p->heard, LETTER_ROUTE, &p->key);
+        write_note (w, p->heard, LETTER_ROUTE, &p->key, p->valid_us);
     }
   }
 }
@@ -385,9 +407,15 @@ nat_exchange_adopt (NatWorker *w)
 {
   NatDataStream *stream = nat_mesh_take (w->exchange->mesh, w->exchange->index), *next;
 
+  /* What we say of its addresses is later than all that was said before. */
+  if (stream) {
+    w->now_us = g_get_monotonic_time ();
+    w->exchange->homes = 0; /* a pattern may have come while it was on its way */
+  }
   for (; stream; stream = next) {
     next = stream->next_stale;
     nat_roster_attach (w->roster, stream);
+    w->repair_us = 0; /* it may have gaps */
     announce (w, stream);
   }
 }
@@ -416,6 +444,7 @@ hand_over (NatWorker *w, NatDataStream *stream, guint to)
     nat_roster_detach (w->roster, stream);
     stream->steered_us = 0;
     stream->moved_us = w->now_us;
+    nat_counter_add (&w->counters->streams_moved, 1); /* as in nat_exchange_forward */
     nat_mesh_hand_over (x->mesh, stream, to);
   }
   nat_mesh_unlock (x->mesh);
@@ -423,7 +452,6 @@ hand_over (NatWorker *w, NatDataStream *stream, guint to)
     return;
   nat_mesh_notify (x->mesh, to);
   x->to_wake |= (guint64)1 << to;
-  nat_counter_add (&w->counters->streams_moved, 1);
 }
 
 static gboolean
@@ -434,6 +462,24 @@ is_fresh (const NatDataStream *stream)
       return FALSE;
   }
   return TRUE;
+}
+
+/* Where the stream must be, or -1; asked anew only when that may have changed. */
+static gint
+home_of (NatWorker *w, NatDataStream *stream)
+{
+  NatMesh *m = w->exchange->mesh;
+  guint homes = nat_mesh_homes (m);
+
+  if (homes == 0) /* no pattern ever */
+    return -1;
+  if (stream->homes != homes) {
+    nat_mesh_lock (m);
+    stream->home = nat_mesh_home (m, stream->name);
+    nat_mesh_unlock (m);
+    stream->homes = homes;
+  }
+  return stream->home;
 }
 
 static void
@@ -451,13 +497,60 @@ consider (NatWorker *w, NatDataStream *stream)
     stream->steered_to = path->heard;
   }
   rested = stream->moved_us == 0 || w->now_us - stream->moved_us >= w->times.move_us;
-  if (rested && (is_fresh (stream) || w->now_us - stream->steered_us >= w->times.move_us))
+  if (rested && (is_fresh (stream) || w->now_us - stream->steered_us >= w->times.move_us) &&
+      home_of (w, stream) < 0)
     hand_over (w, stream, path->heard);
+}
+
+/* Who must go, patterns first: what they matched is then nobody's, and goes without having the others' receivers
+ * built anew each time. */
+static GPtrArray *
+find_leaving (NatWorker *w)
+{
+  GPtrArray *leaving = g_ptr_array_new ();
+  GHashTableIter it;
+  gpointer value;
+
+  g_hash_table_iter_init (&it, w->roster->streams);
+  while (g_hash_table_iter_next (&it, NULL, &value)) {
+    NatDataStream *stream = value;
+    gint home = home_of (w, stream);
+
+    if (home >= 0 && home != (gint)w->exchange->index)
+      g_ptr_array_insert (leaving, stream->room ? 0 : -1, stream);
+  }
+  return leaving;
+}
+
+/* A pattern came, or joined two groups: streams that it matches go where it is. Those that cannot go now go at the next
+ * tick. Every pattern is held against every stream, and patterns may come all the time: that has its share of time, and
+ * no more. */
+static void
+go_home (NatWorker *w)
+{
+  NatExchange *x = w->exchange;
+  guint homes = nat_mesh_homes (x->mesh);
+  g_autoptr (GPtrArray) leaving = NULL;
+  gint64 start_us;
+
+  if (homes == x->homes || w->now_us < x->homes_us)
+    return;
+  start_us = g_get_monotonic_time ();
+  leaving = find_leaving (w);
+  for (guint i = 0; i < leaving->len; i++) {
+    NatDataStream *stream = leaving->pdata[i];
+
+    hand_over (w, stream, (guint)stream->home);
+  }
+  if (leaving->len == 0)
+    x->homes = homes;
+  x->homes_us = w->now_us + HOMES_SHARE * (g_get_monotonic_time () - start_us);
 }
 
 void
 nat_exchange_tick (NatWorker *w)
 {
+  go_home (w);
   for (GList *link = w->roster->active.head, *next; link; link = next) {
     next = link->next;
     consider (w, link->data);

@@ -27,6 +27,9 @@ void nat_exchange_forward (
 /* A good Binding came on the path: whoever heard it sends us what comes from there next. */
 void nat_exchange_heard (NatWorker *w, const NatUdpSource *source, NatPath *path);
 
+/* What comes from there is nobody's any more. */
+void nat_exchange_forget (NatWorker *w, const NatPathKey *key);
+
 /* ---- Whose is it? ---- */
 
 /* The worker whose stream that is, perhaps this one; -1: nobody's yet. */

@@ -2,35 +2,53 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* A batch's packets are strung together per stream as they are checked; the flush cuts each string
- * into runs of equal size, and every run goes to every receiver as one message. Nothing is copied:
- * the runs point into the receive buffers, which stay until the next read. */
+/* A batch's packets are strung together, per stream and rank, as they are checked: that is a job. The
+ * flush cuts each string into runs of equal size, and every run goes to every receiver as one message.
+ * Nothing is copied: the runs point into the receive buffers, which stay until the next read.
+ *
+ * Audio's jobs come before video's, and jobs of a rank take turns, so that a burst to a large audience
+ * lets others pass (docs/design/overload.md). Messages of several jobs share a system call. */
 
 #include "natserver/data/forward.h"
 
 #include <string.h>
 
+#include "natserver/data/repair.h"
+
 #define PENDING_MAX (NAT_UDPIO_SLOTS * NAT_UDPIO_SEGMENTS)
 #define SEND_MAX    256
+#define TURN        1024 /* datagrams; about a millisecond */
 
 typedef struct {
-  guint8 *data;
+  const guint8 *data;
   gsize len;
-  gint next; /* of the same stream; -1 = last */
+  gint64 arrived_ns;
+  gint next; /* of the same job; -1 = last */
 } Pending;
+
+typedef struct {
+  NatDataStream *stream;
+  NatRank rank;
+  gint first, last; /* of pending */
+  guint n_packets;
+  guint first_run, n_runs;
+  guint next, left; /* receivers: who is next, how many are to be served */
+} Job;
 
 struct _NatForward {
   Pending pending[PENDING_MAX];
   guint n_pending;
-  NatDataStream *streams[PENDING_MAX]; /* that have pending packets */
-  guint n_streams;
+  Job jobs[PENDING_MAX];
+  guint n_jobs;
 
-  /* Of the stream that is being flushed. */
+  /* Of the flush under way. */
   struct iovec iov[PENDING_MAX];
   NatUdpRun runs[PENDING_MAX];
   guint n_iov, n_runs;
   NatUdpMessage messages[SEND_MAX];
   guint n_messages;
+  const Job *served[PENDING_MAX]; /* all their messages are among these, or sent */
+  guint n_served;
 };
 
 NatForward *
@@ -48,48 +66,97 @@ nat_forward_free (NatForward *f)
 /* ---- Checks ------------------------------------------------------------ */
 
 static void
-count_received (NatDataSession *s, const NatDataStream *stream, gsize len)
+count_received (NatSessionCounters *c, NatDataTrack *track, gsize len)
 {
-  NatSessionCounters *c = s->counters;
-  guint64 lost = 0;
+  guint64 lost = nat_reception_lost (&track->reception);
 
-  for (guint i = 0; i < stream->n_tracks; i++)
-    lost += nat_reception_lost (&stream->tracks[i].reception);
   nat_counter_add (&c->packets_received, 1);
   nat_counter_add (&c->bytes_received, len);
-  atomic_store_explicit (&c->packets_lost, lost, memory_order_relaxed);
+  if (lost == track->lost_counted)
+    return;
+  nat_counter_add (&c->packets_lost, lost - track->lost_counted); /* or less */
+  track->lost_counted = lost;
+}
+
+static Job *
+job_of (NatForward *f, NatDataStream *stream, NatRank rank)
+{
+  gint index = stream->jobs[rank];
+
+  if (index < 0) {
+    index = stream->jobs[rank] = (gint)f->n_jobs++;
+    f->jobs[index] = (Job){.stream = stream, .rank = rank, .first = -1};
+  }
+  return &f->jobs[index];
 }
 
 static void
-keep (NatWorker *w, NatDataStream *stream, guint8 *data, gsize len)
+keep (NatWorker *w, NatDataStream *stream, NatRank rank, const guint8 *data, gsize len)
 {
   NatForward *f = w->forward;
+  Job *job;
   gint index;
 
   if (f->n_pending == PENDING_MAX)
     nat_forward_flush (w);
+  job = job_of (f, stream, rank);
   index = (gint)f->n_pending++;
-  f->pending[index] = (Pending){data, len, -1};
-  if (stream->first_pending < 0) {
-    stream->first_pending = index;
-    f->streams[f->n_streams++] = stream;
-  } else {
-    f->pending[stream->last_pending].next = index;
-  }
-  stream->last_pending = index;
+  f->pending[index] = (Pending){data, len, w->arrived_ns, -1};
+  if (job->first < 0)
+    job->first = index;
+  else
+    f->pending[job->last].next = index;
+  job->last = index;
+  job->n_packets++;
 }
 
 /* Version 0 says that the relay lacks the description: whatever tracks are left are another's. */
 static NatDataTrack *
-check (NatWorker *w, NatDataSession *s, const NatRtpHeader *h, gsize len)
+check (NatDataSession *s, const NatRtpHeader *h)
 {
   NatDataTrack *track = nat_roster_track (s->stream, h->ssrc);
 
-  if (s->stream->publisher == s && s->stream->version != 0 && track &&
-      (!s->rate || nat_limiter_take (s->rate, w->now_us, (gint64)len)))
+  if (s->stream->publisher == s && s->stream->version != 0 && track)
     return track;
   nat_counter_add (&s->counters->rtp_refused, 1);
   return NULL;
+}
+
+static NatCounter *
+drops_of (NatWorkerCounters *c, guint limit)
+{
+  NatCounter *const list[2 * NAT_LIMITS] = {&c->drop_max_kbps_per_stream,
+      &c->drop_max_packets_per_stream, &c->drop_max_kbps_per_subject,
+      &c->drop_max_packets_per_subject, &c->drop_max_kbps_per_address,
+      &c->drop_max_packets_per_address, &c->drop_max_kbps, &c->drop_max_packets};
+
+  return list[limit];
+}
+
+/* Once in a 64th of a second; more often for who sends too much. */
+static gboolean
+ask_for_more (NatWorker *w, NatPath *path, gsize len)
+{
+  NatDataSession *s = path->session;
+  guint limit;
+
+  if (nat_budget_ask (s->budget, &path->key.remote, s->counters, len, w->now_us, &limit))
+    return TRUE;
+  s->stream->over_us = w->now_us;
+  nat_counter_add (&s->counters->rtp_refused, 1);
+  nat_counter_add (&s->counters->rtp_over_limit, 1);
+  nat_counter_add (drops_of (w->counters, limit), 1);
+  return FALSE;
+}
+
+static gboolean
+is_genuine (NatWorker *w, NatDataSession *s, const guint8 *data, gsize len)
+{
+  if (G_LIKELY (!s->stream->verifier) || nat_verifier_check (s->stream->verifier, data, len))
+    return TRUE;
+  nat_counter_add (&s->counters->rtp_refused, 1);
+  nat_counter_add (&w->counters->drop_unverified, 1);
+  return FALSE;
 }
 
 void
@@ -97,6 +164,7 @@ nat_forward_receive (NatWorker *w, NatPath *path, guint8 *data, gsize len)
 {
   NatDataSession *s = path->session;
   NatDataTrack *track;
+  NatReceived arrival;
   NatRtpHeader h;
 
   if (!nat_rtp_parse (&h, data, len)) {
@@ -105,14 +173,27 @@ nat_forward_receive (NatWorker *w, NatPath *path, guint8 *data, gsize len)
     return;
   }
   nat_lifecycle_heard (w, s);
-  track = check (w, s, &h, len);
-  if (!track)
+  track = check (s, &h);
+  /* Limits before the check, so that a repair is not taken for a replay of what was over one; and nothing is used up by what is
+   * forged, since only what is counted is (meter.h). */
+  if (!track || !(G_LIKELY (nat_budget_holds (s->counters, len)) || ask_for_more (w, path, len)) ||
+      !is_genuine (w, s, data, len))
     return;
-  nat_reception_update (&track->reception, &h, w->now_us);
-  count_received (s, s->stream, len);
+  arrival = nat_reception_update (&track->reception, &h, w->now_us);
+  if (track->arrivals && arrival.status != NAT_SEQ_BAD)
+    nat_arrival_note (track->arrivals, h.seq, arrival.status == NAT_SEQ_RESTART, w->now_us);
+  count_received (s->counters, track, len);
   s->stream->rtp_arrived = TRUE;
   nat_roster_activate (w->roster, s->stream);
-  keep (w, s->stream, data, len);
+  keep (w, s->stream, track->rank, data, len);
+  nat_repair_received (w, s->stream, track, &arrival, data, len);
+}
+
+void
+nat_forward_repeat (
+    NatWorker *w, NatDataStream *stream, const NatDataTrack *track, const guint8 *data, gsize len)
+{
+  keep (w, stream, track->rank, data, len);
 }
 
 /* ---- Flush ------------------------------------------------------------- */
@@ -127,14 +208,15 @@ fits (const NatUdpRun *run, gsize len)
 }
 
 static void
-append (NatForward *f, const Pending *p)
+append (NatForward *f, Job *job, const Pending *p)
 {
-  NatUdpRun *run = f->n_runs ? &f->runs[f->n_runs - 1] : NULL;
-  struct iovec *last = f->n_iov ? &f->iov[f->n_iov - 1] : NULL;
+  NatUdpRun *run = job->n_runs ? &f->runs[f->n_runs - 1] : NULL;
+  struct iovec *last = run ? &f->iov[f->n_iov - 1] : NULL;
 
   if (!run || !fits (run, p->len)) {
     run = &f->runs[f->n_runs++];
-    *run = (NatUdpRun){.iov = &f->iov[f->n_iov], .segment = p->len};
+    *run = (NatUdpRun){.iov = &f->iov[f->n_iov], .segment = p->len, .rank = job->rank};
+    job->n_runs++;
     last = NULL;
   }
   run->n_packets++;
@@ -142,9 +224,21 @@ append (NatForward *f, const Pending *p)
   if (last && (guint8 *)last->iov_base + last->iov_len == p->data) {
     last->iov_len += p->len;
   } else {
-    f->iov[f->n_iov++] = (struct iovec){p->data, p->len};
+    f->iov[f->n_iov++] = (struct iovec){(gpointer)p->data, p->len};
     run->n_iov++;
   }
+}
+
+static void
+cut (NatForward *f, Job *job)
+{
+  const NatReceivers *receivers = job->stream->receivers;
+
+  job->left = receivers->n;
+  job->next = receivers->n ? job->stream->turn++ % receivers->n : 0;
+  job->first_run = f->n_runs;
+  for (gint i = job->first; i >= 0 && receivers->n > 0; i = f->pending[i].next)
+    append (f, job, &f->pending[i]);
 }
 
 static void
@@ -160,10 +254,27 @@ account (const NatUdpMessage *m)
   nat_counter_add (&c->packets_unsent, m->run->n_packets - n);
 }
 
+/* Neighbours mostly came in one super-packet and have one stamp. */
+static void
+measure (NatWorker *w, const Job *job, gint64 now_ns)
+{
+  const Pending *pending = w->forward->pending;
+
+  for (gint i = job->first; i >= 0;) {
+    gint64 arrived_ns = pending[i].arrived_ns;
+    guint n = 0;
+
+    for (; i >= 0 && pending[i].arrived_ns == arrived_ns; i = pending[i].next)
+      n++;
+    nat_histogram_add (&w->counters->forward_latency, now_ns - arrived_ns, n);
+  }
+}
+
 static void
 send_messages (NatWorker *w)
 {
   NatForward *f = w->forward;
+  gint64 now_ns;
 
   if (f->n_messages == 0)
     return;
@@ -171,37 +282,57 @@ send_messages (NatWorker *w)
   for (guint i = 0; i < f->n_messages; i++)
     account (&f->messages[i]);
   f->n_messages = 0;
+  now_ns = f->n_served > 0 ? nat_udpio_clock_ns () : 0;
+  for (guint i = 0; i < f->n_served; i++)
+    measure (w, f->served[i], now_ns);
+  f->n_served = 0;
 }
 
 static void
-send_to (NatWorker *w, const NatReceiver *receiver)
+send_to (NatWorker *w, const Job *job, NatReceiver *receiver)
 {
   NatForward *f = w->forward;
 
-  for (guint i = 0; i < f->n_runs; i++) {
+  for (guint i = job->first_run; i < job->first_run + job->n_runs; i++) {
     if (f->n_messages == SEND_MAX)
       send_messages (w);
     f->messages[f->n_messages++] =
-        (NatUdpMessage){&receiver->dest, &f->runs[i], receiver->counters, 0};
+        (NatUdpMessage){.dest = &receiver->dest, .run = &f->runs[i], .user = receiver->counters};
   }
 }
 
+/* One turn; the last of them ends the job. */
 static void
-flush_stream (NatWorker *w, NatDataStream *stream)
+serve (NatWorker *w, Job *job)
+{
+  NatReceivers *receivers = job->stream->receivers;
+
+  for (guint n = 0; n < TURN && job->left > 0; n += job->n_packets) {
+    send_to (w, job, &receivers->list[job->next]);
+    job->next = job->next + 1 < receivers->n ? job->next + 1 : 0;
+    job->left--;
+  }
+  if (job->left == 0)
+    w->forward->served[w->forward->n_served++] = job;
+}
+
+static void
+serve_all (NatWorker *w, NatRank rank)
 {
   NatForward *f = w->forward;
-  const NatReceivers *receivers = stream->receivers;
-  guint turn = receivers->n ? stream->turn++ % receivers->n : 0;
+  gboolean more;
 
-  f->n_iov = f->n_runs = 0;
-  for (gint i = stream->first_pending; i >= 0 && receivers->n > 0; i = f->pending[i].next)
-    append (f, &f->pending[i]);
-  for (guint i = turn; i < receivers->n; i++)
-    send_to (w, &receivers->list[i]);
-  for (guint i = 0; i < turn; i++)
-    send_to (w, &receivers->list[i]);
-  send_messages (w);
-  stream->first_pending = stream->last_pending = -1;
+  do {
+    more = FALSE;
+    for (guint i = 0; i < f->n_jobs; i++) {
+      Job *job = &f->jobs[i];
+
+      if (job->rank == rank && job->left > 0) {
+        serve (w, job);
+        more |= job->left > 0;
+      }
+    }
+  } while (more);
 }
 
 void
@@ -209,8 +340,13 @@ nat_forward_flush (NatWorker *w)
 {
   NatForward *f = w->forward;
 
-  for (guint i = 0; i < f->n_streams; i++)
-    flush_stream (w, f->streams[i]);
-  f->n_streams = 0;
-  f->n_pending = 0;
+  f->n_iov = f->n_runs = 0;
+  for (guint i = 0; i < f->n_jobs; i++) {
+    cut (f, &f->jobs[i]);
+    f->jobs[i].stream->jobs[f->jobs[i].rank] = -1;
+  }
+  serve_all (w, NAT_RANK_AUDIO);
+  serve_all (w, NAT_RANK_VIDEO);
+  send_messages (w);
+  f->n_jobs = f->n_pending = 0;
 }

@@ -38,7 +38,7 @@ nat_lifecycle_revive (NatWorker *w, const NatTicket *ticket)
 
   if (s) {
     nat_roster_wake (w->roster, s);
-    nat_roster_renew (s, ticket, w->now_us);
+    nat_roster_renew (s, ticket);
     event.counters = nat_session_counters_ref (s->counters);
   } else {
     event.counters = nat_session_counters_new ();
@@ -118,6 +118,8 @@ nat_lifecycle_check (NatWorker *w, NatDataSession *s)
   if (s->state != NAT_DATA_REGISTERED)
     return;
   check_paths (w, s);
+  if (s->role == NAT_ROLE_PUBLISHER)
+    nat_budget_check (s->budget, s->counters);
   check_silence (w, s);
   tell_moved (w, s);
   if (w->now_us - s->binding_us > w->times.consent_us && post (w, NAT_EVENT_GONE, s, NULL))

@@ -27,16 +27,32 @@ nat_limiter_init (NatLimiter *l, gint64 rate, gint64 burst, gint64 now_us)
   l->filled_us = now_us;
 }
 
-static inline gboolean
-nat_limiter_take (NatLimiter *l, gint64 now_us, gint64 tokens)
+static inline void
+nat_limiter_fill (NatLimiter *l, gint64 now_us)
 {
   /* A second at most: keeps the product below in 64 bits. */
   gint64 elapsed = CLAMP (now_us - l->filled_us, 0, G_USEC_PER_SEC);
 
-  if (l->rate == 0)
-    return TRUE;
   l->level = MIN (l->level + elapsed * l->rate, l->burst * G_USEC_PER_SEC);
   l->filled_us = now_us;
+}
+
+/* Whole tokens that could be taken now. */
+static inline gint64
+nat_limiter_left (NatLimiter *l, gint64 now_us)
+{
+  if (l->rate == 0)
+    return G_MAXINT64;
+  nat_limiter_fill (l, now_us);
+  return l->level / G_USEC_PER_SEC;
+}
+
+static inline gboolean
+nat_limiter_take (NatLimiter *l, gint64 now_us, gint64 tokens)
+{
+  if (l->rate == 0)
+    return TRUE;
+  nat_limiter_fill (l, now_us);
   if (l->level < tokens * G_USEC_PER_SEC)
     return FALSE;
   l->level -= tokens * G_USEC_PER_SEC;

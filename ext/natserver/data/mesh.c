@@ -6,10 +6,12 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "natproto/crypto.h"
+#include "natproto/streamname.h"
 
 /* All mailboxes that one worker reads have about so many places together. */
 #define LETTERS_OF_WORKER 4096
@@ -24,17 +26,35 @@ typedef struct {
   int fd;
 } Door;
 
+/* Patterns that can match one and the same stream are of one group, which lives at one worker. */
+typedef struct {
+  char *name;
+  guint group, home;
+} Pattern;
+
 struct _NatMesh {
   guint n;
   /* Not a GMutex: a test counts the calls. */
   pthread_mutex_t lock;
   GHashTable *owners; /* stream name -> worker + 1 */
+  GPtrArray *patterns;
+  guint groups;      /* numbers given out */
+  atomic_uint homes; /* of changes */
   gboolean closed;
   Door *doors;
   NatMailbox **mailboxes;
   _Alignas(64) _Atomic gint64 nonce_us;
   NatSsrcFilter ssrcs;
 };
+
+static void
+pattern_free (gpointer data)
+{
+  Pattern *p = data;
+
+  g_free (p->name);
+  g_free (p);
+}
 
 static guint
 capacity (guint n)
@@ -55,6 +75,7 @@ nat_mesh_new (guint n_workers, gsize letter_size)
   m->n = n_workers;
   pthread_mutex_init (&m->lock, NULL);
   m->owners = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+  m->patterns = g_ptr_array_new_with_free_func (pattern_free);
   m->doors = g_aligned_alloc0 (n_workers, sizeof *m->doors, 64);
   m->mailboxes = g_new0 (NatMailbox *, n_workers * n_workers);
   nat_ssrc_filter_init (&m->ssrcs);
@@ -86,6 +107,7 @@ nat_mesh_free (NatMesh *m)
   g_free (m->mailboxes);
   g_aligned_free (m->doors);
   g_hash_table_unref (m->owners);
+  g_ptr_array_unref (m->patterns);
   nat_ssrc_filter_clear (&m->ssrcs);
   pthread_mutex_destroy (&m->lock);
   g_aligned_free (m);
@@ -117,24 +139,140 @@ nat_mesh_owner (NatMesh *m, const char *stream)
   return GPOINTER_TO_INT (g_hash_table_lookup (m->owners, stream)) - 1;
 }
 
-void
-nat_mesh_assign (NatMesh *m, const char *stream, guint worker)
+static void
+set_owner (NatMesh *m, const char *stream, guint worker)
 {
   g_hash_table_replace (m->owners, g_strdup (stream), GUINT_TO_POINTER (worker + 1));
+}
+
+/* ---- Patterns ---------------------------------------------------------- */
+
+static void
+homes_changed (NatMesh *m)
+{
+  atomic_fetch_add_explicit (&m->homes, 1, memory_order_release);
+}
+
+guint
+nat_mesh_homes (NatMesh *m)
+{
+  return atomic_load_explicit (&m->homes, memory_order_acquire);
+}
+
+gint
+nat_mesh_home (NatMesh *m, const char *stream)
+{
+  gboolean is_glob = nat_stream_is_glob (stream);
+
+  for (guint i = 0; i < m->patterns->len; i++) {
+    const Pattern *p = m->patterns->pdata[i];
+
+    if (is_glob ? strcmp (p->name, stream) == 0 : nat_stream_glob_takes (p->name, stream))
+      return (gint)p->home;
+  }
+  return -1;
+}
+
+/* Where most of the streams are that it matches: each that moves leaves its history behind. */
+static guint
+choose_home (NatMesh *m, const char *pattern, guint wanted)
+{
+  guint counts[NAT_WORKERS_MAX] = {0}, home = wanted;
+  GHashTableIter it;
+  gpointer name, owner;
+
+  g_hash_table_iter_init (&it, m->owners);
+  while (g_hash_table_iter_next (&it, &name, &owner)) {
+    guint at = GPOINTER_TO_UINT (owner) - 1;
+
+    if (nat_stream_glob_takes (pattern, name) && ++counts[at] > counts[home])
+      home = at;
+  }
+  return home;
+}
+
+/* The pattern ties groups that had nothing in common before. */
+static void
+join_group (NatMesh *m, guint from, const Pattern *to)
+{
+  for (guint i = 0; i < m->patterns->len; i++) {
+    Pattern *p = m->patterns->pdata[i];
+
+    if (p->group != from)
+      continue;
+    p->group = to->group;
+    p->home = to->home;
+  }
+}
+
+static guint
+add_pattern (NatMesh *m, const char *name, guint wanted)
+{
+  Pattern *new = g_new0 (Pattern, 1);
+  gboolean alone = TRUE;
+
+  new->name = g_strdup (name);
+  for (guint i = 0; i < m->patterns->len; i++) {
+    const Pattern *p = m->patterns->pdata[i];
+
+    if (!nat_stream_globs_meet (p->name, name))
+      continue;
+    if (alone) {
+      new->group = p->group;
+      new->home = p->home;
+      alone = FALSE;
+    } else if (p->group != new->group) {
+      join_group (m, p->group, new);
+    }
+  }
+  if (alone) {
+    new->group = m->groups++;
+    new->home = choose_home (m, name, wanted);
+  }
+  g_ptr_array_add (m->patterns, new);
+  homes_changed (m);
+  return new->home;
+}
+
+static void
+remove_pattern (NatMesh *m, const char *name)
+{
+  for (guint i = 0; i < m->patterns->len; i++) {
+    if (strcmp (((Pattern *)m->patterns->pdata[i])->name, name) != 0)
+      continue;
+    g_ptr_array_remove_index (m->patterns, i);
+    homes_changed (m);
+    return;
+  }
+}
+
+guint
+nat_mesh_assign (NatMesh *m, const char *stream, guint wanted)
+{
+  gint home = nat_mesh_home (m, stream);
+
+  if (home < 0 && nat_stream_is_glob (stream))
+    home = (gint)add_pattern (m, stream, wanted);
+  set_owner (m, stream, home < 0 ? wanted : (guint)home);
+  return home < 0 ? wanted : (guint)home;
 }
 
 void
 nat_mesh_forget (NatMesh *m, const char *stream)
 {
   g_hash_table_remove (m->owners, stream);
+  if (nat_stream_is_glob (stream))
+    remove_pattern (m, stream);
 }
+
+/* ---- Handing over ------------------------------------------------------ */
 
 void
 nat_mesh_hand_over (NatMesh *m, NatDataStream *stream, guint to)
 {
   Door *door = &m->doors[to];
 
-  nat_mesh_assign (m, stream->name, to);
+  set_owner (m, stream->name, to);
   stream->next_stale = door->arrived;
   door->arrived = stream;
   atomic_fetch_add_explicit (&door->arrivals, 1, memory_order_release);
@@ -170,6 +308,12 @@ nat_mesh_take (NatMesh *m, guint worker)
 }
 
 /* ---- Letters ----------------------------------------------------------- */
+
+gsize
+nat_mesh_letters (const NatMesh *m)
+{
+  return (gsize)m->n * (m->n - 1) * capacity (m->n);
+}
 
 NatMailbox *
 nat_mesh_mailbox (NatMesh *m, guint from, guint to)

@@ -26,11 +26,16 @@ void nat_mesh_lock (NatMesh *m);
 void nat_mesh_unlock (NatMesh *m);
 /* Under the lock. */
 gint nat_mesh_owner (NatMesh *m, const char *stream); /* -1: nobody's */
-void nat_mesh_assign (NatMesh *m, const char *stream, guint worker);
+/* Whoever has no owner yet: wanted's, unless it must be elsewhere. Returns whose it is. */
+guint nat_mesh_assign (NatMesh *m, const char *stream, guint wanted);
 void nat_mesh_forget (NatMesh *m, const char *stream);
 /* The stream is to's from now on, in the order of the lock: who sees that in nat_mesh_owner, or reads
  * a command that control posted after it, finds the stream by nat_mesh_take. */
 void nat_mesh_hand_over (NatMesh *m, NatDataStream *stream, guint to);
+/* Where a stream or pattern must be, whoever hears its publisher: with a pattern that it is tied to; -1: anywhere. */
+gint nat_mesh_home (NatMesh *m, const char *stream);
+/* Counts up when some homes may have changed. Any thread, without the lock. */
+guint nat_mesh_homes (NatMesh *m);
 /* No stream changes hands any more. */
 void nat_mesh_close (NatMesh *m);
 gboolean nat_mesh_is_closed (NatMesh *m);
@@ -39,6 +44,7 @@ gboolean nat_mesh_is_closed (NatMesh *m);
  * lock, if there are none. */
 NatDataStream *nat_mesh_take (NatMesh *m, guint worker);
 
+gsize nat_mesh_letters (const NatMesh *m); /* that all mailboxes hold */
 NatMailbox *nat_mesh_mailbox (NatMesh *m, guint from, guint to);
 /* After a letter was posted, or a stream handed over: to finds it when it looks; wake it too if it may
  * sleep. */

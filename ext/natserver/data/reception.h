@@ -34,9 +34,16 @@ typedef struct {
   gint64 sr_us;      /* when it came */
 } NatReception;
 
+/* What one packet is. */
+typedef struct {
+  NatSeqStatus status;
+  guint64 seq; /* extended; not of a BAD one */
+  gboolean duplicate;
+} NatReceived;
+
 /* r must stay where it is: seen points into it. */
 void nat_reception_init (NatReception *r, guint32 ssrc, guint32 clock_rate);
-void nat_reception_update (NatReception *r, const NatRtpHeader *header, gint64 now_us);
+NatReceived nat_reception_update (NatReception *r, const NatRtpHeader *header, gint64 now_us);
 void nat_reception_sender_report (NatReception *r, guint64 ntp, gint64 now_us);
 /* Packets expected and not here (yet). */
 guint64 nat_reception_lost (const NatReception *r);

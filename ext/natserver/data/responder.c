@@ -16,6 +16,7 @@
 #include "natproto/stun.h"
 #include "natproto/stunauth.h"
 #include "natserver/data/exchange.h"
+#include "natserver/data/repair.h"
 #include "natserver/data/rtcpagg.h"
 
 #define ANSWER_MAX 512
@@ -85,7 +86,7 @@ refuse (Request *q)
     nat_counter_add (&q->w->counters->drop_short, 1);
     return;
   }
-  if (!q->authentic && !nat_limiter_take (&q->w->answers, q->w->now_us, 1))
+  if (!q->authentic && !nat_strangers_take (&q->w->answers, &q->source->key.remote, q->w->now_us))
     return;
   if (q->challenges)
     nat_counter_add (&q->w->counters->stun_challenges, 1);
@@ -266,11 +267,12 @@ adopt_credentials (Request *q)
 {
   if (!q->opened)
     return;
-  nat_roster_renew (q->session, &q->ticket, q->w->now_us);
+  nat_roster_renew (q->session, &q->ticket);
   nat_roster_remember (q->session, &q->msg.username, q->expires_s, q->key);
 }
 
-static void
+/* TRUE: the stream goes another way from now on. */
+static gboolean
 adopt_path (Request *q)
 {
   NatDataSession *s = q->session;
@@ -278,36 +280,87 @@ adopt_path (Request *q)
 
   q->path = nat_roster_validate_path (q->w->roster, s, q->source, q->w->io, q->w->now_us);
   if (!q->msg.use_candidate || s->selected == q->path)
-    return;
+    return FALSE;
   moved = s->selected != NULL || s->selection_us != 0;
   s->selection_us = q->issued_us;
   nat_roster_select (q->w->roster, q->path);
   if (moved)
     nat_counter_add (&s->counters->moves, 1);
+  return moved;
+}
+
+/* A nonce's first use follows its challenge at once: enough to begin with, until repairs tell. Observers see the
+ * newest. */
+static void
+learn_round_trip (Request *q)
+{
+  NatDataSession *s = q->session;
+  NatRoundTrip *rt = &s->stream->round_trip;
+  gint64 us = q->w->now_us - q->issued_us;
+
+  if (s->role != NAT_ROLE_PUBLISHER || q->issued_us <= s->nonce_us)
+    return;
+  if (!rt->measured)
+    nat_round_trip_sample (rt, us);
+  if (us > 0 && us <= NAT_ROUND_TRIP_MAX_US)
+    atomic_store_explicit (&s->counters->rtt_us, (guint64)us, memory_order_relaxed);
+}
+
+/* Genuine, but of a stream that another worker owns: the rest is for that one to judge. */
+static gboolean
+pass_on (Request *q)
+{
+  gint owner;
+
+  if (!q->w->exchange || !q->opened)
+    return FALSE;
+  owner = nat_exchange_owner (q->w, q->ticket.stream);
+  if (owner < 0 || owner == q->w->index) {
+    /* It may be another's since a stream came to us. */
+    q->path = nat_roster_find_path (q->w->roster, &q->source->key);
+    return FALSE;
+  }
+  nat_exchange_forward (q->w, (guint)owner, q->source, q->msg.bytes, q->msg.len);
+  return TRUE;
 }
 
 /* All checks held: from here on the request is believed. */
 static void
 accept_request (Request *q)
 {
-  gboolean had_path;
+  gboolean revived = !q->session || q->session->state == NAT_DATA_DORMANT, had_path, moved;
+  gint64 heard_us;
 
-  if (!q->session || q->session->state == NAT_DATA_DORMANT) {
-    if (q->w->exchange && !nat_exchange_claim (q->w, q->ticket.stream))
+  if (!q->session && atomic_load_explicit (&q->w->is_full, memory_order_relaxed)) {
+    nat_counter_add (&q->w->counters->revivals_refused, 1);
+    refuse_forbidden (q, NAT_REASON_EXPIRED); /* whoever negotiates anew hears why not */
+    return;
+  }
+  if (revived) {
+    if (q->w->exchange && !nat_exchange_claim (q->w, q->ticket.stream)) {
+      pass_on (q); /* a room it belongs to is elsewhere */
       return;
+    }
     q->session = nat_lifecycle_revive (q->w, &q->ticket);
   }
   had_path = q->session->selected != NULL;
+  heard_us = q->session->active_us;
   adopt_epoch (q);
   adopt_credentials (q);
-  adopt_path (q);
+  moved = adopt_path (q);
   if (q->w->exchange)
     nat_exchange_heard (q->w, q->source, q->path);
+  learn_round_trip (q);
   q->session->nonce_us = MAX (q->session->nonce_us, q->issued_us);
   nat_lifecycle_bound (q->w, q->path);
+  if (q->source->socket == NAT_UDPIO_TUNNEL)
+    nat_lane_bound (q->w->lane, q->source->scope);
   succeed (q);
   if (!had_path && q->session->selected)
     nat_rtcpagg_joined (q->w, q->session);
+  /* Also one whose connection broke, and which comes back by another. */
+  if (moved && !revived && q->session->role == NAT_ROLE_SUBSCRIBER)
+    nat_repair_moved (q->w, q->session, heard_us);
 }
 
 static void
@@ -329,24 +382,6 @@ serve (Request *q)
   else if (nat_lifecycle_has_room (q->w))
     accept_request (q);
   /* No room for the events: control is behind. Silence makes the client ask again. */
-}
-
-/* Genuine, but of a stream that another worker owns: the rest is for that one to judge. */
-static gboolean
-pass_on (Request *q)
-{
-  gint owner;
-
-  if (!q->w->exchange || !q->opened)
-    return FALSE;
-  owner = nat_exchange_owner (q->w, q->ticket.stream);
-  if (owner < 0 || owner == q->w->index) {
-    /* It may be another's since a stream came to us. */
-    q->path = nat_roster_find_path (q->w->roster, &q->source->key);
-    return FALSE;
-  }
-  nat_exchange_forward (q->w, (guint)owner, q->source, q->msg.bytes, q->msg.len);
-  return TRUE;
 }
 
 static void
@@ -460,7 +495,7 @@ nat_responder_stranger (
   if (w->now_us - w->started_us > w->times.strangers_us &&
       !nat_roster_ssrc_announced (w->roster, ssrc))
     return;
-  if (!nat_limiter_take (&w->hints, w->now_us, 1))
+  if (!nat_strangers_take (&w->hints, &source->key.remote, w->now_us))
     return;
   n = write_indication (buf, sizeof buf, NAT_REASON_REGISTER);
   if (n > len)

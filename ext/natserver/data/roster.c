@@ -7,8 +7,12 @@
 #include <string.h>
 
 #include "natproto/crypto.h"
+#include "natserver/data/room.h"
+#include "natserver/data/tracks.h"
 
-#define STREAM_KEPT_US ((gint64)NAT_TICKET_LIFETIME_S * G_USEC_PER_SEC)
+/* Control keeps a publisher's place for NAT_GRACE_US and speaks of the stream until then; whoever comes
+ * later makes it anew. */
+#define STREAM_KEPT_US (2 * 60 * G_USEC_PER_SEC)
 
 struct _NatDataEnded {
   guint8 id[NAT_SESSION_ID_SIZE]; /* first: it is the hash key */
@@ -47,8 +51,8 @@ id_equal (gconstpointer a, gconstpointer b)
   return memcmp (a, b, NAT_SESSION_ID_SIZE) == 0;
 }
 
-static void
-free_session (NatDataSession *s)
+void
+nat_data_session_free (NatDataSession *s)
 {
   nat_srtcp_free (s->from_client);
   nat_srtcp_free (s->to_client);
@@ -58,7 +62,11 @@ free_session (NatDataSession *s)
     g_free (s->paths);
     s->paths = next;
   }
-  g_free (s->rate);
+  if (s->role == NAT_ROLE_PUBLISHER)
+    nat_budget_free (s->budget);
+  else
+    g_free (s->taste);
+  g_free (s->repairs);
   nat_crypto_wipe (s, sizeof *s);
   g_free (s);
 }
@@ -68,8 +76,12 @@ free_stream (gpointer data)
 {
   NatDataStream *stream = data;
 
+  nat_history_dispose (&stream->history);
   g_free (stream->receivers);
-  g_free (stream->tracks);
+  g_free (stream->audience);
+  nat_room_free (stream);
+  nat_tracks_free (stream);
+  nat_verifier_free (stream->verifier);
   g_free (stream->name);
   g_free (stream);
 }
@@ -85,10 +97,14 @@ nat_roster_new (void)
   nat_crypto_wipe (hash_key, sizeof hash_key);
   r->sessions = g_hash_table_new (id_hash, id_equal);
   r->streams = g_hash_table_new_full (g_str_hash, g_str_equal, NULL, free_stream);
-  r->ended = g_hash_table_new_full (id_hash, id_equal, g_free, NULL);
+  r->ended = nat_ended_set_new ();
   r->forgotten = g_hash_table_new_full (id_hash, id_equal, g_free, NULL);
   r->ssrcs = g_hash_table_new (NULL, NULL);
+  r->patterns = g_ptr_array_new ();
   r->live = g_ptr_array_new ();
+  r->dormant = g_ptr_array_new ();
+  r->dormant_max = NAT_DORMANT_MAX;
+  r->meters = nat_meters_new ();
   g_queue_init (&r->active);
   return r;
 }
@@ -104,81 +120,35 @@ nat_roster_free (NatRoster *r)
   nat_roster_settle (r);
   g_hash_table_iter_init (&it, r->sessions);
   while (g_hash_table_iter_next (&it, NULL, &session))
-    free_session (session);
+    nat_data_session_free (session);
   g_hash_table_unref (r->sessions);
   g_hash_table_unref (r->streams);
-  g_hash_table_unref (r->ended);
+  nat_ended_set_free (r->ended);
   g_hash_table_unref (r->forgotten);
   g_hash_table_unref (r->ssrcs);
+  g_ptr_array_unref (r->patterns);
   g_ptr_array_unref (r->live);
+  g_ptr_array_unref (r->dormant);
   nat_table_free (r->paths);
+  nat_meters_unref (r->meters);
   g_free (r);
 }
 
-/* ---- Receivers --------------------------------------------------------- */
-
-static void
-mark_stale (NatRoster *r, NatDataStream *stream)
-{
-  if (stream->stale)
-    return;
-  stream->stale = TRUE;
-  stream->next_stale = r->stale;
-  r->stale = stream;
-}
-
-static gboolean
-is_receiver (const NatDataSession *s)
-{
-  return s->role == NAT_ROLE_SUBSCRIBER && s->selected != NULL;
-}
-
-/* Grouped by socket: neighbours then share a system call. */
-static NatReceivers *
-build_receivers (const NatDataStream *stream)
-{
-  guint start[NAT_UDPIO_SOCKETS + 1] = {0};
-  NatReceivers *new;
-
-  for (const NatDataSession *s = stream->sessions; s; s = s->next) {
-    if (is_receiver (s))
-      start[s->selected->socket + 1]++;
-  }
-  for (guint i = 0; i < NAT_UDPIO_SOCKETS; i++)
-    start[i + 1] += start[i];
-  new = g_malloc (sizeof *new + start[NAT_UDPIO_SOCKETS] * sizeof new->list[0]);
-  new->n = start[NAT_UDPIO_SOCKETS];
-  for (NatDataSession *s = stream->sessions; s; s = s->next) {
-    if (is_receiver (s)) {
-      NatReceiver *receiver = &new->list[start[s->selected->socket]++];
-      nat_roster_dest (s->selected, &receiver->dest);
-      receiver->session = s;
-      receiver->counters = s->counters;
-    }
-  }
-  return new;
-}
-
 void
-nat_roster_settle (NatRoster *r)
+nat_roster_share_meters (NatRoster *r, NatMeters *meters)
 {
-  for (NatDataStream *stream = r->stale; stream; stream = stream->next_stale) {
-    stream->receivers->next = r->retired_receivers;
-    r->retired_receivers = stream->receivers;
-    stream->receivers = build_receivers (stream);
-    stream->stale = FALSE;
-  }
-  r->stale = NULL;
-  while (r->retired_receivers) {
-    NatReceivers *old = r->retired_receivers;
-    r->retired_receivers = old->next;
-    g_free (old);
-  }
-  while (r->retired_sessions) {
-    NatDataSession *old = r->retired_sessions;
-    r->retired_sessions = old->next;
-    free_session (old);
-  }
+  nat_meters_unref (r->meters);
+  r->meters = nat_meters_ref (meters);
+}
+
+/* A subscriber of a pattern is a receiver of all that it matches. */
+static void
+mark_receivers_stale (NatRoster *r, NatDataSession *s)
+{
+  if (s->stream->room)
+    nat_room_session_changed (r, s);
+  else
+    nat_roster_mark_stale (r, s->stream);
 }
 
 /* ---- Paths ------------------------------------------------------------- */
@@ -198,7 +168,9 @@ nat_roster_drop_path (NatRoster *r, NatPath *path)
   nat_table_remove (r->paths, &path->key);
   if (s->selected == path) {
     s->selected = NULL;
-    mark_stale (r, s->stream);
+    mark_receivers_stale (r, s);
+    if (s->stream->audience)
+      nat_audience_leave (s->stream->audience, &s->member);
   }
   while (*link != path)
     link = &(*link)->next;
@@ -209,9 +181,10 @@ nat_roster_drop_path (NatRoster *r, NatPath *path)
 void
 nat_roster_dest (const NatPath *path, NatUdpDest *dest)
 {
-  NatUdpSource source = {.key = path->key, .socket = path->socket, .interface = path->interface};
+  NatUdpSource source = {.key = path->key, .socket = path->socket, .scope = path->scope};
 
   nat_udpio_dest_fill (dest, &source, path->many_locals);
+  dest->apart = path->apart;
 }
 
 void
@@ -220,7 +193,12 @@ nat_roster_select (NatRoster *r, NatPath *path)
   NatDataSession *s = path->session;
 
   s->selected = path;
-  mark_stale (r, s->stream);
+  mark_receivers_stale (r, s);
+  if (s->role != NAT_ROLE_SUBSCRIBER || s->stream->room)
+    return;
+  if (!s->stream->audience)
+    s->stream->audience = g_new0 (NatAudienceCounts, 1);
+  nat_audience_join (s->stream->audience, &s->member);
 }
 
 /* Makes room for one more: the one goes that was valid longest ago and is not selected. */
@@ -249,7 +227,7 @@ new_path (NatRoster *r, NatDataSession *s, const NatUdpSource *source, const Nat
   path->key = source->key;
   path->session = s;
   path->socket = (guint8)source->socket;
-  path->interface = source->interface;
+  path->scope = source->scope;
   path->many_locals = nat_udpio_has_many_locals (io, source->socket);
   path->next = s->paths;
   s->paths = path;
@@ -270,6 +248,8 @@ nat_roster_validate_path (
   if (!path)
     path = new_path (r, s, source, io);
   path->valid_us = now_us;
+  if (s->role == NAT_ROLE_PUBLISHER)
+    nat_budget_heard_from (s->budget, &source->key.remote, now_us);
   return path;
 }
 
@@ -281,27 +261,40 @@ nat_roster_find (NatRoster *r, const guint8 id[NAT_SESSION_ID_SIZE])
   return g_hash_table_lookup (r->sessions, id);
 }
 
-static void
-join_live (NatRoster *r, NatDataSession *s)
+/* Every session is in one of two arrays, which its state says. */
+static GPtrArray *
+list_of (NatRoster *r, const NatDataSession *s)
 {
-  s->live_index = r->live->len;
-  g_ptr_array_add (r->live, s);
+  return s->state == NAT_DATA_DORMANT ? r->dormant : r->live;
 }
 
 static void
-leave_live (NatRoster *r, NatDataSession *s)
+join_list (NatRoster *r, NatDataSession *s)
 {
-  g_ptr_array_remove_index_fast (r->live, s->live_index);
-  if (s->live_index < r->live->len)
-    ((NatDataSession *)r->live->pdata[s->live_index])->live_index = s->live_index;
+  GPtrArray *list = list_of (r, s);
+
+  s->index = list->len;
+  g_ptr_array_add (list, s);
+}
+
+static void
+leave_list (NatRoster *r, NatDataSession *s)
+{
+  GPtrArray *list = list_of (r, s);
+
+  g_ptr_array_remove_index_fast (list, s->index);
+  if (s->index < list->len)
+    ((NatDataSession *)list->pdata[s->index])->index = s->index;
 }
 
 static void
 enlist (NatRoster *r, NatDataSession *s)
 {
-  join_live (r, s);
-  if (s->stream->has_publisher && id_equal (s->stream->publisher_id, s->id))
-    s->stream->publisher = s;
+  join_list (r, s);
+  if (!s->stream->has_publisher || !id_equal (s->stream->publisher_id, s->id))
+    return;
+  s->stream->publisher = s;
+  nat_room_published (r, s->stream);
 }
 
 /* From here on no packet finds the session and none is sent to it. */
@@ -310,11 +303,11 @@ unlist (NatRoster *r, NatDataSession *s)
 {
   while (s->paths)
     nat_roster_drop_path (r, s->paths);
-  if (s->stream->publisher == s)
+  if (s->stream->publisher == s) {
     s->stream->publisher = NULL;
-  if (s->state == NAT_DATA_DORMANT)
-    return;
-  leave_live (r, s);
+    nat_room_published (r, s->stream);
+  }
+  leave_list (r, s);
 }
 
 NatDataSession *
@@ -331,28 +324,47 @@ nat_roster_add (NatRoster *r, const NatTicket *ticket, NatSessionCounters *count
   if (s->next)
     s->next->prev = s;
   s->stream->sessions = s;
-  nat_roster_renew (s, ticket, now_us);
+  if (s->role == NAT_ROLE_PUBLISHER) {
+    s->stream->subject = nat_room_subject_hash (ticket->subject);
+    s->budget = nat_budget_new (r->meters);
+  } else {
+    nat_room_add_session (s, ticket->subject);
+  }
+  nat_roster_renew (s, ticket);
   g_hash_table_insert (r->sessions, s->id, s);
   enlist (r, s);
   return s;
 }
 
-void
-nat_roster_renew (NatDataSession *s, const NatTicket *ticket, gint64 now_us)
+static void
+limit_rate (NatDataSession *s, const NatTicket *ticket)
 {
-  gint64 rate = (gint64)ticket->max_kbps * 1000 / 8;
+  NatRate claim = {ticket->max_kbps, ticket->max_packets}, before;
 
+  if (s->role != NAT_ROLE_PUBLISHER)
+    return;
+  before = nat_budget_claimed (s->budget);
+  if (!s->has_claim || claim.kbps != before.kbps || claim.packets != before.packets)
+    nat_budget_claim (s->budget, ticket->subject, &claim, s->counters);
+  s->has_claim = TRUE;
+}
+
+void
+nat_roster_renew (NatDataSession *s, const NatTicket *ticket)
+{
   if (ticket->expires_s < s->expires_s)
     return;
   s->expires_s = ticket->expires_s;
-  if (rate == (s->rate ? s->rate->rate : 0))
-    return;
-  g_clear_pointer (&s->rate, g_free);
-  if (rate == 0)
-    return;
-  s->rate = g_new (NatLimiter, 1);
-  /* A second's worth at once: pictures come in bursts. */
-  nat_limiter_init (s->rate, rate, MAX (rate, NAT_DATAGRAM_MAX), now_us);
+  if (!s->governed)
+    limit_rate (s, ticket);
+}
+
+void
+nat_roster_govern (NatDataSession *s, const NatTicket *ticket)
+{
+  s->governed = TRUE;
+  s->expires_s = MAX (s->expires_s, ticket->expires_s);
+  limit_rate (s, ticket);
 }
 
 static void
@@ -369,9 +381,9 @@ nat_roster_sleep (NatRoster *r, NatDataSession *s, gint64 now_us)
 {
   unlist (r, s);
   s->state = NAT_DATA_DORMANT;
-  r->n_dormant++;
+  join_list (r, s);
   memset (&s->told_mapped, 0, sizeof s->told_mapped);
-  if (r->n_dormant <= NAT_DORMANT_MAX)
+  if (r->dormant->len <= r->dormant_max)
     return;
   /* Just forgotten, its SRTCP keys would be used again from their first index. */
   remember_forgotten (r, s);
@@ -381,8 +393,8 @@ nat_roster_sleep (NatRoster *r, NatDataSession *s, gint64 now_us)
 void
 nat_roster_wake (NatRoster *r, NatDataSession *s)
 {
+  leave_list (r, s);
   s->state = NAT_DATA_EXPECTED;
-  r->n_dormant--;
   s->told_silent = FALSE;
   enlist (r, s);
 }
@@ -393,8 +405,6 @@ nat_roster_remove (NatRoster *r, NatDataSession *s, gint64 now_us)
   NatDataStream *stream = s->stream;
 
   unlist (r, s);
-  if (s->state == NAT_DATA_DORMANT)
-    r->n_dormant--;
   g_hash_table_remove (r->sessions, s->id);
   if (s->next)
     s->next->prev = s->prev;
@@ -406,6 +416,7 @@ nat_roster_remove (NatRoster *r, NatDataSession *s, gint64 now_us)
     stream->empty_us = now_us;
   s->next = r->retired_sessions;
   r->retired_sessions = s;
+  r->n_waiting++;
 }
 
 gboolean
@@ -441,88 +452,19 @@ nat_roster_stream (NatRoster *r, const char *name, gint64 now_us)
   stream->name = g_strdup (name);
   stream->empty_us = now_us;
   stream->receivers = g_new0 (NatReceivers, 1);
-  stream->first_pending = stream->last_pending = -1;
+  for (guint i = 0; i < NAT_RANKS; i++)
+    stream->jobs[i] = -1;
   stream->active_link.data = stream;
+  nat_history_set_pool (&stream->history, r->pool);
+  nat_round_trip_init (&stream->round_trip);
   nat_crypto_random (&stream->relay_ssrc, sizeof stream->relay_ssrc);
   nat_crypto_random (random, sizeof random);
   nat_base64url_encode (random, sizeof random, stream->cname);
   g_strlcat (stream->cname, "@" NAT_REALM, sizeof stream->cname);
+  stream->hash = nat_room_name_hash (name);
   g_hash_table_insert (r->streams, stream->name, stream);
+  nat_room_enter (r, stream);
   return stream;
-}
-
-NatDataTrack *
-nat_roster_track (const NatDataStream *stream, guint32 ssrc)
-{
-  /* 0 in a track says that it announces none. */
-  for (guint i = 0; i < stream->n_tracks && ssrc != 0; i++) {
-    if (stream->tracks[i].info.ssrc == ssrc)
-      return &stream->tracks[i];
-  }
-  return NULL;
-}
-
-static guint
-announcements (NatRoster *r, guint32 ssrc)
-{
-  return GPOINTER_TO_UINT (g_hash_table_lookup (r->ssrcs, GUINT_TO_POINTER (ssrc)));
-}
-
-gboolean
-nat_roster_ssrc_announced (NatRoster *r, guint32 ssrc)
-{
-  return r->all_ssrcs ? nat_ssrc_filter_has (r->all_ssrcs, ssrc) : announcements (r, ssrc) > 0;
-}
-
-static void
-announce (NatRoster *r, guint32 ssrc, gint change)
-{
-  guint n;
-
-  if (r->all_ssrcs) {
-    nat_ssrc_filter_change (r->all_ssrcs, ssrc, change);
-    return;
-  }
-  n = announcements (r, ssrc) + (guint)change;
-  if (n > 0)
-    g_hash_table_insert (r->ssrcs, GUINT_TO_POINTER (ssrc), GUINT_TO_POINTER (n));
-  else
-    g_hash_table_remove (r->ssrcs, GUINT_TO_POINTER (ssrc));
-}
-
-/* Counts go on for an SSRC that stays. The reception points into itself, so it is set up anew
- * around the old numbers. */
-static void
-init_track (NatDataTrack *track, const NatTrack *info, const NatDataTrack *old)
-{
-  if (old) {
-    *track = *old;
-    track->reception.seen.words = track->reception.seen_words;
-    track->reception.clock_rate = info->clock_rate;
-  } else {
-    nat_reception_init (&track->reception, info->ssrc, info->clock_rate);
-  }
-  track->info = *info;
-}
-
-void
-nat_roster_describe (NatRoster *r, NatDataStream *stream, const NatTracks *tracks)
-{
-  guint n = MIN (tracks->n_tracks, NAT_TRACKS_MAX);
-  NatDataTrack *list = g_new0 (NatDataTrack, n);
-
-  for (guint i = 0; i < n; i++) {
-    init_track (&list[i], &tracks->tracks[i], nat_roster_track (stream, tracks->tracks[i].ssrc));
-    announce (r, list[i].info.ssrc, 1);
-  }
-  for (guint i = 0; i < stream->n_tracks; i++)
-    announce (r, stream->tracks[i].info.ssrc, -1);
-  g_free (stream->tracks);
-  stream->tracks = list;
-  stream->n_tracks = n;
-  /* Ours must not be one of theirs. */
-  while (nat_roster_track (stream, stream->relay_ssrc))
-    nat_crypto_random (&stream->relay_ssrc, sizeof stream->relay_ssrc);
 }
 
 void
@@ -535,9 +477,12 @@ nat_roster_set_publisher (NatRoster *r, NatDataStream *stream, const guint8 id[N
   stream->has_publisher = TRUE;
   memcpy (stream->publisher_id, id, sizeof stream->publisher_id);
   stream->publisher = s && s->stream == stream && s->state != NAT_DATA_DORMANT ? s : NULL;
-  for (guint i = 0; i < stream->n_tracks; i++)
-    nat_reception_init (&stream->tracks[i].reception, stream->tracks[i].info.ssrc,
-        stream->tracks[i].info.clock_rate);
+  nat_room_leave (r, stream);
+  stream->since_us = g_get_monotonic_time ();
+  nat_room_enter (r, stream);
+  nat_history_clear (&stream->history);
+  nat_round_trip_init (&stream->round_trip);
+  nat_tracks_restart (stream);
 }
 
 void
@@ -598,15 +543,18 @@ attach_forgotten (NatRoster *r, NatDataStream *stream)
 void
 nat_roster_detach (NatRoster *r, NatDataStream *stream)
 {
-  g_assert (!stream->stale && stream->first_pending < 0);
+  for (guint i = 0; i < NAT_RANKS; i++)
+    g_assert (stream->jobs[i] < 0);
+  /* Nobody's receivers are another roster's. */
+  nat_room_leave (r, stream);
+  nat_roster_settle (r);
+  nat_history_clear (&stream->history);
+  nat_history_set_pool (&stream->history, NULL);
   for (NatDataSession *s = stream->sessions; s; s = s->next) {
     for (NatPath *p = s->paths; p; p = p->next)
       nat_table_remove (r->paths, &p->key);
     g_hash_table_remove (r->sessions, s->id);
-    if (s->state == NAT_DATA_DORMANT)
-      r->n_dormant--;
-    else
-      leave_live (r, s);
+    leave_list (r, s);
   }
   detach_forgotten (r, stream);
   if (stream->active)
@@ -631,12 +579,10 @@ attach_path (NatRoster *r, NatPath *path)
 void
 nat_roster_attach (NatRoster *r, NatDataStream *stream)
 {
+  nat_history_set_pool (&stream->history, r->pool);
   for (NatDataSession *s = stream->sessions; s; s = s->next) {
     g_hash_table_insert (r->sessions, s->id, s);
-    if (s->state == NAT_DATA_DORMANT)
-      r->n_dormant++;
-    else
-      join_live (r, s);
+    join_list (r, s);
     for (NatPath *p = s->paths, *next; p; p = next) {
       next = p->next;
       attach_path (r, p);
@@ -646,6 +592,7 @@ nat_roster_attach (NatRoster *r, NatDataStream *stream)
     g_queue_push_tail_link (&r->active, &stream->active_link);
   attach_forgotten (r, stream);
   g_hash_table_insert (r->streams, stream->name, stream);
+  nat_room_enter (r, stream);
 }
 
 /* ---- Ended ids, and what has run out ----------------------------------- */
@@ -654,18 +601,18 @@ void
 nat_roster_end (
     NatRoster *r, const guint8 id[NAT_SESSION_ID_SIZE], NatReason reason, gint64 until_s)
 {
-  NatDataEnded *e = new_ended (id, reason, until_s);
-
-  g_hash_table_replace (r->ended, e, e);
+  nat_ended_set_add (r->ended, id, reason, until_s);
 }
 
 NatReason
 nat_roster_ended (NatRoster *r, const guint8 id[NAT_SESSION_ID_SIZE])
 {
-  const NatDataEnded *e = g_hash_table_lookup (r->ended, id);
+  NatReason reason = nat_ended_set_find (r->ended, id);
+  const NatDataEnded *e;
 
-  if (!e)
-    e = g_hash_table_lookup (r->forgotten, id);
+  if (reason != NAT_REASON_NONE)
+    return reason;
+  e = g_hash_table_lookup (r->forgotten, id);
   return e ? e->reason : NAT_REASON_NONE;
 }
 
@@ -676,21 +623,26 @@ ended_is_over (gpointer key, gpointer value, gpointer now_s)
 }
 
 static void
-prune_sessions (NatRoster *r, gint64 now_us, gint64 now_s)
+prune_list (NatRoster *r, GPtrArray *list, guint *at, guint share, gint64 now_us, gint64 now_s)
 {
-  GHashTableIter it;
-  gpointer value;
+  for (guint n = list->len / share + 1; n > 0 && list->len > 0; n--) {
+    NatDataSession *s;
 
-  g_hash_table_iter_init (&it, r->sessions);
-  while (g_hash_table_iter_next (&it, NULL, &value)) {
-    NatDataSession *s = value;
-
-    if (s->state != NAT_DATA_REGISTERED && s->expires_s <= now_s) {
-      /* Out of the hash first, the way that an iteration allows. */
-      g_hash_table_iter_remove (&it);
-      nat_roster_remove (r, s, now_us);
-    }
+    if (*at >= list->len)
+      *at = 0;
+    s = list->pdata[*at];
+    if (s->state != NAT_DATA_REGISTERED && s->expires_s <= now_s)
+      nat_roster_remove (r, s, now_us); /* and another takes its place */
+    else
+      (*at)++;
   }
+}
+
+void
+nat_roster_prune_sessions (NatRoster *r, guint share, gint64 now_us, gint64 now_s)
+{
+  prune_list (r, r->live, &r->prune_live, share, now_us, now_s);
+  prune_list (r, r->dormant, &r->prune_dormant, share, now_us, now_s);
 }
 
 static void
@@ -709,6 +661,9 @@ prune_streams (NatRoster *r, gint64 now_us)
       continue;
     nat_roster_describe (r, stream, &none);
     nat_roster_deactivate (r, stream);
+    nat_room_leave (r, stream);
+    if (stream->room || stream->rooms)
+      nat_roster_settle (r); /* it is not among the stale */
     g_hash_table_iter_remove (&it);
   }
 }
@@ -716,9 +671,8 @@ prune_streams (NatRoster *r, gint64 now_us)
 void
 nat_roster_prune (NatRoster *r, gint64 now_us, gint64 now_s)
 {
-  g_hash_table_foreach_remove (r->ended, ended_is_over, &now_s);
+  nat_ended_set_prune (r->ended, now_s);
   g_hash_table_foreach_remove (r->forgotten, ended_is_over, &now_s);
-  prune_sessions (r, now_us, now_s);
   nat_roster_settle (r); /* no stream that goes is still in the list of the stale */
   prune_streams (r, now_us);
 }

@@ -12,16 +12,25 @@
  * sessions that left, with it. A lock around a shared list was refused: it would be taken for every
  * packet. */
 
+#include "natproto/missing.h"
 #include "natproto/negotiation.h"
 #include "natproto/srtcp.h"
 #include "natproto/stunauth.h"
 #include "natproto/ticket.h"
 #include "natserver/counters.h"
+#include "natserver/data/arrival.h"
+#include "natserver/data/audience.h"
+#include "natserver/data/history.h"
+#include "natserver/data/endedset.h"
 #include "natserver/data/limiter.h"
+#include "natserver/data/meter.h"
 #include "natserver/data/reception.h"
+#include "natserver/data/roundtrip.h"
+#include "natserver/data/silence.h"
 #include "natserver/data/ssrcfilter.h"
 #include "natserver/data/table.h"
 #include "natserver/data/udpio.h"
+#include "natserver/data/verify.h"
 
 G_BEGIN_DECLS
 
@@ -29,10 +38,15 @@ typedef struct _NatRoster NatRoster;
 typedef struct _NatDataSession NatDataSession;
 typedef struct _NatDataStream NatDataStream;
 typedef struct _NatDataEnded NatDataEnded;
+typedef struct _NatRepairQuota NatRepairQuota;
+typedef struct _NatRoom NatRoom;
+typedef struct _NatTaste NatTaste;
 
 #define NAT_PATHS_MAX 4
+/* Bytes of a compound: a sender report, and a name of 60 characters. */
+#define NAT_TRACK_REPORT_MAX 100
 
-/* Dormant sessions at a time, some 200 MB. They are not control's any more, so its limits do not hold
+/* Dormant sessions at a time, some 200 MB; less where memory is. They are not control's any more, so its limits do not hold
  * them: whoever registers and leaves again and again would fill the memory. */
 #define NAT_DORMANT_MAX 65536
 
@@ -44,10 +58,11 @@ struct _NatPath {
   NatDataSession *session;
   NatPath *next;   /* of the session */
   gint64 valid_us; /* last valid Binding */
-  guint32 interface;
+  guint32 scope;   /* as of NatUdpSource */
   guint8 socket;
   guint8 heard;       /* the worker whose socket hears it */
   guint8 many_locals; /* the socket has many addresses: a message names its own */
+  guint8 apart;       /* the system does not cut messages to there, as was found out */
 };
 
 typedef enum {
@@ -75,14 +90,22 @@ struct _NatDataSession {
   NatSessionCounters *counters; /* a reference */
   guint8 role;                  /* NatRole */
   guint8 state;                 /* NatDataState */
-  gboolean has_epoch : 1;
-  gboolean told_silent : 1; /* like told_mapped */
-  guint16 username_len;     /* 0 = none yet */
+  guint8 has_epoch : 1;
+  guint8 told_silent : 1;     /* like told_mapped */
+  guint8 governed : 1;        /* its limits are control's, not a ticket's */
+  guint8 has_claim : 1;       /* its budget heard of one */
+  guint8 wants_headstart : 1; /* and had none yet */
+  NatAudienceMember member;   /* of the stream's audience */
+  guint16 username_len;       /* 0 = none yet */
   guint32 password_secret;
-  guint live_index; /* in the roster's array; not of dormant ones */
+  guint index; /* in the roster's array of live or of dormant ones */
 
   gint64 expires_s; /* Unix time: end of its newest ticket */
-  NatLimiter *rate; /* bytes of RTP; NULL = no limit */
+  union {
+    NatBudget *budget; /* of a publisher: what it may send */
+    NatTaste *taste;   /* of a pattern's subscriber: room.h's; of others NULL */
+  };
+  NatRepairQuota *repairs; /* made with its first NACK */
 
   /* Credentials that were right last time: saves opening the ticket and deriving the key, which
    * is bound to the whole username. */
@@ -110,9 +133,21 @@ G_STATIC_ASSERT (sizeof (gpointer) != 8 || sizeof (NatPath) <= 72);
 
 typedef struct {
   NatTrack info;
+  NatRank rank;
   NatReception reception;
+  NatArrivals *arrivals;   /* NULL: the publisher did not ask for them */
   gint64 picture_us;       /* when the last PLI for it went to the publisher; 0 = never */
   gboolean picture_wanted; /* asked for, not sent yet */
+  NatMissing missing;      /* its memory is the track's */
+  guint64 given_up;        /* of missing.lost, as counted for the publisher */
+  guint64 lost_counted;    /* of reception, the same */
+  NatSilence silence;
+  NatHistorySource *kept; /* the stream's history owns it */
+  gboolean obeys;         /* its last picture came soon after one was asked for */
+  /* The last sender report, as it went to the subscribers. */
+  gint64 report_us;
+  guint16 report_len; /* 0 = none */
+  guint8 report[NAT_TRACK_REPORT_MAX];
 } NatDataTrack;
 
 typedef struct {
@@ -139,10 +174,22 @@ struct _NatDataStream {
   gboolean has_publisher;
   guint8 publisher_id[NAT_SESSION_ID_SIZE];
   NatDataSession *publisher; /* the session of that id, while there is one and it is not dormant */
+  NatVerifier *verifier;     /* of its packets; NULL: they are not verified */
 
-  NatReceivers *receivers; /* never NULL */
-  guint turn;              /* who is served first: moves on, so that a full buffer hits all alike */
-  gboolean stale;          /* receivers are to be rebuilt */
+  /* room.h's. */
+  NatRoom *room;    /* its name is a pattern; else NULL */
+  GPtrArray *rooms; /* NatDataStream: patterns that match it; NULL = none so far */
+  GHashTable
+      *guests;     /* NatDataSession: receivers that subscribe to a pattern; NULL = none so far */
+  guint64 hash;    /* of its name */
+  guint64 subject; /* of its publisher's token; 0 = unnamed */
+  gint64 since_us; /* when this publisher came; 0 = none so far */
+
+  NatAudienceCounts *audience; /* NULL: nobody came yet */
+  NatReceivers *receivers;     /* never NULL */
+  guint turn;       /* who is served first: moves on, so that a full buffer hits all alike */
+  gboolean stale;   /* receivers are to be rebuilt, */
+  gboolean recount; /* and all guests looked at, not only those that changed */
   NatDataStream *next_stale; /* also in the mesh's list of those that change owners */
 
   guint32 relay_ssrc; /* of what the relay itself says */
@@ -151,49 +198,68 @@ struct _NatDataStream {
   GList active_link;
   gboolean rtp_arrived; /* since the last receiver report */
   gint64 report_us;     /* when that was sent */
+  gint64 ccfb_us;       /* when congestion control feedback was */
+  gint64 over_us;       /* when a packet was beyond a limit; 0 = never */
 
   /* Another worker hears the publisher: which, since when; 0 = the owner hears it. */
   gint64 steered_us;
   guint steered_to;
   gint64 moved_us; /* when it last changed owners; 0 = never */
+  gint home;       /* with several workers: where it must be, -1 = anywhere; */
+  guint homes;     /* as it was when nat_mesh_homes said this */
+
+  NatHistory history;
+  NatRoundTrip round_trip; /* to the publisher and back */
+  guint64 bytes;           /* of RTP since rate_us */
+  gint64 rate_us, rate;    /* when the rate was measured; bytes per second */
 
   NatDataEnded *forgotten; /* while it is between two rosters */
 
-  /* Packets of the batch under way, as indices of forward.c; -1 = none. */
-  gint first_pending, last_pending;
+  /* Jobs of the batch under way, as indices of forward.c; -1 = none. */
+  gint jobs[NAT_RANKS];
 };
 
 struct _NatRoster {
   NatTable *paths;      /* NatPath by NatPathKey */
   GHashTable *sessions; /* NatDataSession by id */
   GHashTable *streams;  /* NatDataStream by name */
-  GHashTable *ended;    /* what ended before its tickets did, by id */
+  NatEndedSet *ended;   /* what ended before its tickets did */
   /* The same, but dormant sessions that were one too many: known to their stream's owner only, and
    * they go with it. */
   GHashTable *forgotten;
-  GHashTable *ssrcs; /* announced SSRC -> number of streams that announce it */
-  GPtrArray *live;   /* NatDataSession, not dormant, in no order */
-  guint n_dormant;
-  GQueue active;            /* NatDataStream */
-  NatSsrcFilter *all_ssrcs; /* of all workers; NULL = this one is alone */
+  GHashTable *ssrcs;   /* announced SSRC -> number of streams that announce it */
+  GPtrArray *patterns; /* NatDataStream, those whose names are */
+  GPtrArray *live;     /* NatDataSession, not dormant, in no order */
+  GPtrArray *dormant;
+  guint dormant_max;
+  guint prune_live, prune_dormant; /* where in them pruning goes on */
+  GQueue active;                   /* NatDataStream */
+  NatHistoryPool *pool;            /* of the streams' histories; NULL = keep none */
+  NatMeters *meters;               /* of what publishers may send; a reference, never NULL */
+  NatSsrcFilter *all_ssrcs;        /* of all workers; NULL = this one is alone */
   /* Asked before a stream that has no sessions is forgotten; NULL = yes. */
   gboolean (*may_forget) (gpointer user, const char *name);
   gpointer user;
-  NatDataStream *stale;
+  NatDataStream *stale, *last_stale; /* who waits longest first */
   NatReceivers *retired_receivers;
   NatDataSession *retired_sessions;
+  guint n_waiting; /* of these, and of rooms' sessions that changed */
 };
 
 NatRoster *nat_roster_new (void);
 void nat_roster_free (NatRoster *r);
+/* Those that it shares with other rosters, in place of its own. Before the first session. */
+void nat_roster_share_meters (NatRoster *r, NatMeters *meters);
 
 /* ---- Sessions ---- */
 NatDataSession *nat_roster_find (NatRoster *r, const guint8 id[NAT_SESSION_ID_SIZE]);
 /* The id must be new. Takes a reference to counters. */
 NatDataSession *nat_roster_add (
     NatRoster *r, const NatTicket *ticket, NatSessionCounters *counters, gint64 now_us);
-/* Adopts limits and a later end. */
-void nat_roster_renew (NatDataSession *s, const NatTicket *ticket, gint64 now_us);
+/* A ticket that the client showed: adopts a later end, and its limits unless control said others. */
+void nat_roster_renew (NatDataSession *s, const NatTicket *ticket);
+/* What control says of a session holds at once, and whatever older tickets say. */
+void nat_roster_govern (NatDataSession *s, const NatTicket *ticket);
 /* Dormant; or ended as expired, so that its client negotiates anew, if too many are. Then it is freed at
  * the next settle. */
 void nat_roster_sleep (NatRoster *r, NatDataSession *s, gint64 now_us);
@@ -226,13 +292,17 @@ void nat_roster_set_publisher (
     NatRoster *r, NatDataStream *stream, const guint8 id[NAT_SESSION_ID_SIZE]);
 gboolean nat_roster_ssrc_announced (NatRoster *r, guint32 ssrc);
 gboolean nat_roster_has_stream (NatRoster *r, const char *name);
-/* Takes the stream out with all that belongs to it, as it is, for another roster. Quiescent. */
+/* Takes the stream out with all that belongs to it, as it is, for another roster; only its history stays
+ * behind, as memory of this one's pool. Quiescent. */
 void nat_roster_detach (NatRoster *r, NatDataStream *stream);
 /* Where two claim one address, the path that was valid last stays. */
 void nat_roster_attach (NatRoster *r, NatDataStream *stream);
 /* Puts the stream into the queue of those that have timers. */
 void nat_roster_activate (NatRoster *r, NatDataStream *stream);
 void nat_roster_deactivate (NatRoster *r, NatDataStream *stream);
+
+/* Its receivers are built anew by the next settle. */
+void nat_roster_mark_stale (NatRoster *r, NatDataStream *stream);
 
 /* ---- Ended ids ---- */
 void nat_roster_end (
@@ -242,8 +312,14 @@ NatReason nat_roster_ended (NatRoster *r, const guint8 id[NAT_SESSION_ID_SIZE]);
 
 /* Quiescent point: no packet is under way. */
 void nat_roster_settle (NatRoster *r);
-/* Forgets what has run out: ended ids, sessions without a client whose ticket is over, and streams that
- * have had no session for an hour (as long as a ticket could bring one back). */
+/* The same, but lists of not many more than so many receivers. TRUE: none is left to be built. */
+#define NAT_SETTLE_SOME 4096
+gboolean nat_roster_settle_some (NatRoster *r);
+void nat_data_session_free (NatDataSession *s); /* in no roster any more */
+/* Forgets sessions without a client whose ticket is over. Looks at one in share of all, and goes on there at
+ * the next call. */
+void nat_roster_prune_sessions (NatRoster *r, guint share, gint64 now_us, gint64 now_s);
+/* Forgets the rest of what has run out: ended ids, and streams that have had no session for two minutes. */
 void nat_roster_prune (NatRoster *r, gint64 now_us, gint64 now_s);
 
 G_END_DECLS

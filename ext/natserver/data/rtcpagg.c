@@ -6,14 +6,16 @@
 
 #include <string.h>
 
+#include "natproto/bytes.h"
 #include "natproto/crypto.h"
 #include "natproto/rtcp.h"
+#include "natserver/data/headstart.h"
+#include "natserver/data/repair.h"
+#include "natserver/data/room.h"
 
-#define COMPOUND_MAX NAT_DATAGRAM_MAX
-#define SR_SIZE      28 /* header, SSRC and sender info */
-
-/* Room for the protection behind the plain compound. */
-typedef guint8 Compound[COMPOUND_MAX + NAT_SRTCP_OVERHEAD];
+#define SR_SIZE  28          /* header, SSRC and sender info */
+#define CCFB_US  (90 * 1000) /* a little less than two ticks */
+#define CCFB_FEW 16          /* packets; fewer wait, at most as long as a receiver report does */
 
 /* The session's context of its epoch in that direction, made at the first use. NULL: no client came yet. */
 static NatSrtcp *
@@ -29,8 +31,8 @@ context (NatWorker *w, NatDataSession *s, NatSrtcpDirection direction)
   return *c;
 }
 
-static gboolean
-send_to_session (NatWorker *w, NatDataSession *s, Compound compound, gsize len)
+gboolean
+nat_rtcpagg_send (NatWorker *w, NatDataSession *s, NatCompound compound, gsize len)
 {
   NatSrtcp *srtcp;
   NatUdpDest dest;
@@ -50,6 +52,15 @@ send_to_session (NatWorker *w, NatDataSession *s, Compound compound, gsize len)
 
 /* ---- To the publisher -------------------------------------------------- */
 
+gsize
+nat_rtcpagg_begin (const NatDataStream *stream, NatCompound compound)
+{
+  gsize len = nat_rtcp_write_rr (compound, NAT_COMPOUND_MAX, stream->relay_ssrc, NULL, 0);
+
+  return len + nat_rtcp_write_sdes_cname (
+                   compound + len, NAT_COMPOUND_MAX - len, stream->relay_ssrc, stream->cname);
+}
+
 static guint
 report_blocks (NatWorker *w, NatDataStream *stream, NatRtcpReportBlock *blocks)
 {
@@ -62,11 +73,43 @@ report_blocks (NatWorker *w, NatDataStream *stream, NatRtcpReportBlock *blocks)
   return n;
 }
 
-static gboolean
-picture_due (const NatWorker *w, const NatDataTrack *track)
+/* In microseconds, of a report block about the track. */
+static guint64
+jitter_of (const NatDataTrack *track, const NatRtcpReportBlock *block)
 {
+  return track->info.clock_rate == 0
+             ? 0
+             : (guint64)block->jitter * G_USEC_PER_SEC / track->info.clock_rate;
+}
+
+static void
+show_jitter (const NatDataStream *stream, const NatRtcpReportBlock *blocks, guint n)
+{
+  guint64 worst = 0;
+
+  for (guint i = 0; i < n; i++)
+    worst = MAX (worst, jitter_of (nat_roster_track (stream, blocks[i].ssrc), &blocks[i]));
+  if (n > 0)
+    atomic_store_explicit (&stream->publisher->counters->jitter_us, worst, memory_order_relaxed);
+}
+
+static gboolean
+picture_due (const NatWorker *w, const NatDataStream *stream, const NatDataTrack *track)
+{
+  gint64 interval_us = MAX (w->times.picture_us, stream->round_trip.smoothed_us);
+
   return track->picture_wanted &&
-         (track->picture_us == 0 || w->now_us - track->picture_us >= w->times.picture_us);
+         (track->picture_us == 0 || w->now_us - track->picture_us >= interval_us);
+}
+
+static gsize
+write_audience (NatDataStream *stream, guint8 *buf, gsize cap)
+{
+  NatAudience audience = {0};
+
+  if (stream->audience)
+    nat_audience_sum (stream->audience, &audience);
+  return nat_rtcp_write_audience (buf, cap, stream->relay_ssrc, &audience);
 }
 
 static gsize
@@ -76,7 +119,7 @@ write_picture_requests (NatWorker *w, NatDataStream *stream, guint8 *buf, gsize 
 
   for (guint i = 0; i < stream->n_tracks; i++) {
     NatDataTrack *track = &stream->tracks[i];
-    if (!picture_due (w, track))
+    if (!picture_due (w, stream, track))
       continue;
     len += nat_rtcp_write_pli (buf + len, cap - len, stream->relay_ssrc, track->info.ssrc);
     track->picture_wanted = FALSE;
@@ -91,16 +134,18 @@ static void
 speak (NatWorker *w, NatDataStream *stream)
 {
   NatRtcpReportBlock blocks[NAT_TRACKS_MAX];
-  Compound buf;
+  NatCompound buf;
   guint n = report_blocks (w, stream, blocks);
-  gsize len = nat_rtcp_write_rr (buf, COMPOUND_MAX, stream->relay_ssrc, blocks, n);
+  gsize len = nat_rtcp_write_rr (buf, NAT_COMPOUND_MAX, stream->relay_ssrc, blocks, n);
 
-  len +=
-      nat_rtcp_write_sdes_cname (buf + len, COMPOUND_MAX - len, stream->relay_ssrc, stream->cname);
-  len += write_picture_requests (w, stream, buf + len, COMPOUND_MAX - len);
+  len += nat_rtcp_write_sdes_cname (
+      buf + len, NAT_COMPOUND_MAX - len, stream->relay_ssrc, stream->cname);
+  len += write_audience (stream, buf + len, NAT_COMPOUND_MAX - len);
+  len += write_picture_requests (w, stream, buf + len, NAT_COMPOUND_MAX - len);
   stream->report_us = w->now_us;
   stream->rtp_arrived = FALSE;
-  send_to_session (w, stream->publisher, buf, len);
+  show_jitter (stream, blocks, n);
+  nat_rtcpagg_send (w, stream->publisher, buf, len);
 }
 
 static gboolean
@@ -113,7 +158,7 @@ static gboolean
 pictures_are_due (const NatWorker *w, const NatDataStream *stream)
 {
   for (guint i = 0; i < stream->n_tracks; i++) {
-    if (picture_due (w, &stream->tracks[i]))
+    if (picture_due (w, stream, &stream->tracks[i]))
       return TRUE;
   }
   return FALSE;
@@ -129,6 +174,46 @@ pictures_are_wanted (const NatDataStream *stream)
   return FALSE;
 }
 
+static guint
+arrivals_waiting (const NatDataStream *stream)
+{
+  guint n = 0;
+
+  for (guint i = 0; i < stream->n_tracks; i++)
+    n += stream->tracks[i].arrivals ? nat_arrival_waiting (stream->tracks[i].arrivals) : 0;
+  return n;
+}
+
+/* Often enough to follow the link, but not dearer than what it tells of: few packets wait for each other. */
+static gboolean
+ccfb_is_due (const NatWorker *w, const NatDataStream *stream)
+{
+  guint n = arrivals_waiting (stream);
+
+  return n > 0 &&
+         w->now_us - stream->ccfb_us >= (n < CCFB_FEW ? w->times.report_us * 3 / 4 : CCFB_US);
+}
+
+/* By itself, as RFC 5506 allows. */
+static void
+send_ccfb (NatWorker *w, NatDataStream *stream)
+{
+  NatCcfbWriter writer;
+  NatCompound buf;
+  gsize len;
+
+  nat_ccfb_writer_init (&writer, buf, NAT_CCFB_MAX, stream->relay_ssrc);
+  for (guint i = 0; i < stream->n_tracks; i++) {
+    NatDataTrack *track = &stream->tracks[i];
+
+    if (track->arrivals)
+      nat_arrival_report (track->arrivals, &writer, track->info.ssrc, w->now_us);
+  }
+  len = nat_ccfb_writer_end (&writer, nat_arrival_timestamp (w->now_us));
+  stream->ccfb_us = w->now_us;
+  nat_rtcpagg_send (w, stream->publisher, buf, len);
+}
+
 /* Reports come a little early rather than late: the tick is coarse. */
 static gboolean
 report_is_due (const NatWorker *w, const NatDataStream *stream)
@@ -139,15 +224,20 @@ report_is_due (const NatWorker *w, const NatDataStream *stream)
 static void
 serve_stream (NatWorker *w, NatDataStream *stream)
 {
+  nat_repair_tick (w, stream);
   if (!can_speak (stream)) {
     /* What is wanted stays wanted; a publisher that comes starts the stream's timers again. */
     stream->rtp_arrived = FALSE;
-    nat_roster_deactivate (w->roster, stream);
+    if (nat_repair_is_idle (stream))
+      nat_roster_deactivate (w->roster, stream);
     return;
   }
   if (report_is_due (w, stream) || pictures_are_due (w, stream))
     speak (w, stream);
-  else if (!stream->rtp_arrived && !pictures_are_wanted (stream))
+  if (ccfb_is_due (w, stream))
+    send_ccfb (w, stream);
+  if (!stream->rtp_arrived && !pictures_are_wanted (stream) && arrivals_waiting (stream) == 0 &&
+      nat_repair_is_idle (stream))
     nat_roster_deactivate (w->roster, stream);
 }
 
@@ -165,7 +255,7 @@ want_picture (NatWorker *w, NatDataStream *stream, NatDataTrack *track)
 {
   track->picture_wanted = TRUE;
   nat_roster_activate (w->roster, stream);
-  if (can_speak (stream) && picture_due (w, track))
+  if (can_speak (stream) && picture_due (w, stream, track))
     speak (w, stream);
 }
 
@@ -176,17 +266,25 @@ is_video (const NatDataTrack *track)
 }
 
 void
+nat_rtcpagg_want_pictures (NatWorker *w, NatDataSession *s, NatDataStream *stream)
+{
+  for (guint i = 0; i < stream->n_tracks; i++) {
+    NatDataTrack *track = &stream->tracks[i];
+    if (is_video (track) && !nat_headstart_serves (w, s, track))
+      want_picture (w, stream, track);
+  }
+}
+
+void
 nat_rtcpagg_joined (NatWorker *w, NatDataSession *s)
 {
-  NatDataStream *stream = s->stream;
+  if (s->role == NAT_ROLE_PUBLISHER)
+    nat_roster_activate (w->roster, s->stream);
+  else if (!nat_headstart_prepare (w, s)) {
+    NatDataStream *stream;
 
-  if (s->role == NAT_ROLE_PUBLISHER) {
-    nat_roster_activate (w->roster, stream);
-    return;
-  }
-  for (guint i = 0; i < stream->n_tracks; i++) {
-    if (is_video (&stream->tracks[i]))
-      want_picture (w, stream, &stream->tracks[i]);
+    for (guint i = 0; (stream = nat_room_stream (s, i)) != NULL; i++)
+      nat_rtcpagg_want_pictures (w, s, stream);
   }
 }
 
@@ -203,26 +301,54 @@ nat_rtcpagg_described (NatWorker *w, NatDataStream *stream)
 
 /* ---- From a subscriber ------------------------------------------------- */
 
+/* By one compound, the worst of what its blocks say. */
+typedef struct {
+  gboolean any;
+  guint8 fraction_lost;
+  guint64 jitter_us;
+} Told;
+
+/* A report without blocks leads another packet, or nothing came: it does not say that nothing was lost. */
 static void
-read_reports (NatWorker *w, NatDataSession *s, const NatRtcpPacket *packet, guint8 *fraction_lost)
+read_report (NatWorker *w, NatDataSession *s, const NatRtcpReportBlock *block, Told *told)
+{
+  NatDataStream *stream;
+  const NatDataTrack *track = nat_room_track (s, block->ssrc, &stream);
+  NatAudienceMember *member = track ? nat_room_member (stream, s) : NULL;
+  gint64 rtt = track ? nat_reception_round_trip (&track->reception, block, w->now_us) : 0;
+
+  if (!track)
+    return;
+  if (rtt > 0 && nat_headstart_is_recent (w, s))
+    rtt = 0;
+  if (rtt > 0 && member)
+    nat_audience_rtt (stream->audience, member, (guint64)rtt);
+  if (rtt > 0)
+    atomic_store_explicit (&s->counters->rtt_us, (guint64)rtt, memory_order_relaxed);
+  told->any = TRUE;
+  told->fraction_lost = MAX (told->fraction_lost, block->fraction_lost);
+  told->jitter_us = MAX (told->jitter_us, jitter_of (track, block));
+  if (member)
+    nat_audience_loss (stream->audience, member, told->fraction_lost);
+}
+
+static void
+read_reports (NatWorker *w, NatDataSession *s, const NatRtcpPacket *packet, Told *told)
 {
   NatRtcpReportBlock block;
 
-  for (guint i = 0; nat_rtcp_report_block (packet, i, &block); i++) {
-    const NatDataTrack *track = nat_roster_track (s->stream, block.ssrc);
-    gint64 rtt = track ? nat_reception_round_trip (&track->reception, &block, w->now_us) : 0;
-
-    if (rtt > 0)
-      atomic_store_explicit (&s->counters->rtt_us, (guint64)rtt, memory_order_relaxed);
-    if (track)
-      *fraction_lost = MAX (*fraction_lost, block.fraction_lost);
-  }
-  atomic_store_explicit (&s->counters->fraction_lost, *fraction_lost, memory_order_relaxed);
+  for (guint i = 0; nat_rtcp_report_block (packet, i, &block); i++)
+    read_report (w, s, &block, told);
+  if (!told->any)
+    return;
+  atomic_store_explicit (&s->counters->fraction_lost, told->fraction_lost, memory_order_relaxed);
+  atomic_store_explicit (&s->counters->jitter_us, told->jitter_us, memory_order_relaxed);
 }
 
 static void
 read_feedback (NatWorker *w, NatDataSession *s, const NatRtcpPacket *packet)
 {
+  NatDataStream *stream;
   NatDataTrack *track;
   guint32 ssrc;
 
@@ -230,26 +356,30 @@ read_feedback (NatWorker *w, NatDataSession *s, const NatRtcpPacket *packet)
     return;
   if (!nat_rtcp_media_ssrc (packet, &ssrc))
     return;
-  track = nat_roster_track (s->stream, ssrc);
+  track = nat_room_track (s, ssrc, &stream);
   if (!track)
     return;
   nat_counter_add (&s->counters->keyframe_requests, 1);
-  want_picture (w, s->stream, track);
+  if (nat_headstart_serves (w, s, track))
+    return;
+  want_picture (w, stream, track);
 }
 
 static void
 receive_from_subscriber (NatWorker *w, NatDataSession *s, NatRtcpIter *it)
 {
-  guint8 fraction_lost = 0;
   NatRtcpPacket packet;
+  Told told = {0};
 
   while (nat_rtcp_iter_next (it, &packet)) {
     if (packet.type == NAT_RTCP_RR || packet.type == NAT_RTCP_SR)
-      read_reports (w, s, &packet, &fraction_lost);
+      read_reports (w, s, &packet, &told);
     else if (packet.type == NAT_RTCP_PSFB)
       read_feedback (w, s, &packet);
-    else if (packet.type == NAT_RTCP_RTPFB && packet.count == NAT_RTCP_FMT_NACK)
+    else if (packet.type == NAT_RTCP_RTPFB && packet.count == NAT_RTCP_FMT_NACK) {
       nat_counter_add (&s->counters->repair_requests, 1);
+      nat_repair_answer (w, s, &packet);
+    }
   }
 }
 
@@ -290,11 +420,11 @@ static void
 pass_on (NatWorker *w, NatDataStream *stream, const guint8 *plain, gsize len)
 {
   const NatReceivers *receivers = stream->receivers;
-  Compound buf;
+  NatCompound buf;
 
   for (guint i = 0; i < receivers->n; i++) {
     memcpy (buf, plain, len);
-    send_to_session (w, receivers->list[i].session, buf, len);
+    nat_rtcpagg_send (w, receivers->list[i].session, buf, len);
   }
 }
 
@@ -302,7 +432,7 @@ pass_on (NatWorker *w, NatDataStream *stream, const guint8 *plain, gsize len)
 static void
 receive_from_publisher (NatWorker *w, NatDataStream *stream, NatRtcpIter *it)
 {
-  guint8 plain[COMPOUND_MAX];
+  guint8 plain[NAT_COMPOUND_MAX];
   NatRtcpPacket packet;
   gsize len = 0;
 
@@ -312,8 +442,10 @@ receive_from_publisher (NatWorker *w, NatDataStream *stream, NatRtcpIter *it)
     else if (packet.type == NAT_RTCP_SDES && len > 0)
       len += copy_description (stream, &packet, plain + len);
   }
-  if (len > 0)
-    pass_on (w, stream, plain, len);
+  if (len == 0)
+    return;
+  nat_headstart_report (w, nat_roster_track (stream, nat_read_u32 (plain + 4)), plain, len);
+  pass_on (w, stream, plain, len);
 }
 
 void

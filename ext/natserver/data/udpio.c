@@ -10,12 +10,17 @@
 #include "natserver/data/udpio.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/udp.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "natproto/error.h"
+#include "natserver/data/lane.h"
+#include "natserver/data/udphint.h"
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
@@ -24,15 +29,27 @@
 #define UDP_GRO 104
 #endif
 
-#define SLOT_SIZE  65536
-#define SEND_BATCH 256
-#define RX_CONTROL 128
-#define TX_CONTROL (CMSG_SPACE (sizeof (struct in6_pktinfo)) + CMSG_SPACE (sizeof (guint16)))
+#ifndef SO_MEMINFO
+#define SO_MEMINFO 55
+#endif
+
+#define SLOT_SIZE     65536
+#define SEND_BATCH    256
+#define RX_CONTROL    128
+#define NO_BUFFERS    8    /* such refusals in a call, then it is given up */
+#define HELD_BACK     (-1) /* among the codes of errno: there is no room for its rank */
+#define MEMINFO_WORDS 9    /* of SO_MEMINFO; the last counts what was dropped */
+#define TX_CONTROL    (CMSG_SPACE (sizeof (struct in6_pktinfo)) + CMSG_SPACE (sizeof (guint16)))
 
 typedef struct {
   int fd;
   NatAddress local;
   gboolean wildcard; /* bound to 0.0.0.0 or [::]: each datagram has its own local address */
+  gboolean joins;    /* UDP_GRO */
+  gboolean cuts;     /* UDP_SEGMENT */
+  gsize send_buffer; /* as the system counts: twice what was asked for */
+  gsize queued; /* of it: no less than there is, for what left since the last look is not known */
+  guint32 overflow; /* as counted so far */
 } Socket;
 
 typedef union {
@@ -47,6 +64,7 @@ struct _NatUdpio {
   guint n_sockets;
   Socket sockets[NAT_UDPIO_SOCKETS];
   NatWorkerCounters *counters;
+  NatLane *lane;
 
   guint8 *buffers;
   struct mmsghdr rx[NAT_UDPIO_SLOTS];
@@ -55,56 +73,23 @@ struct _NatUdpio {
   RxControl rx_control[NAT_UDPIO_SLOTS];
   NatUdpSuper supers[NAT_UDPIO_SLOTS];
 
+  /* Slots of one system call: a message each, or a datagram of one that is sent apart. */
   struct mmsghdr tx[SEND_BATCH];
   TxControl tx_control[SEND_BATCH];
+  struct iovec tx_iov[SEND_BATCH];
+  NatUdpMessage *tx_message[SEND_BATCH];
+  guint tx_packets[SEND_BATCH];
+
+  _Atomic guint findings;
 };
 
 /* ---- Opening ----------------------------------------------------------- */
 
-static void
-bind_error (GError **error, const NatAddress *address, int code)
-{
-  char text[NAT_ADDRESS_TEXT_MAX];
-  char *colon;
-
-  nat_address_to_text (address, text);
-  colon = strrchr (text, ':');
-  if (colon)
-    *colon = '\0';
-  switch (code) {
-  case EADDRINUSE:
-    g_set_error (error, NAT_ERROR, NAT_ERROR_ARGUMENT,
-        "UDP port %u on %s is taken by another program; stop it (\"ss -lunp\" shows which it is) "
-        "or choose another port",
-        address->port, text);
-    break;
-  case EADDRNOTAVAIL:
-    g_set_error (error, NAT_ERROR, NAT_ERROR_ARGUMENT,
-        "this machine has no address %s; listen on one that \"ip address\" shows, or on 0.0.0.0 "
-        "or [::] for all",
-        text);
-    break;
-  case EACCES:
-    g_set_error (error, NAT_ERROR, NAT_ERROR_ARGUMENT,
-        "no permission to open UDP port %u on %s; ports below 1024 need CAP_NET_BIND_SERVICE "
-        "(systemd: AmbientCapabilities=)",
-        address->port, text);
-    break;
-  case EAFNOSUPPORT:
-    g_set_error (error, NAT_ERROR, NAT_ERROR_ARGUMENT,
-        "this machine does not do IPv%u, so %s cannot be listened on", address->family, text);
-    break;
-  default:
-    g_set_error (error, NAT_ERROR, NAT_ERROR_ARGUMENT, "cannot open UDP port %u on %s: %s",
-        address->port, text, g_strerror (code));
-  }
-}
-
-static void
+/* Options that are a gain but no condition: an old kernel does without. */
+static gboolean
 set_int (int fd, int level, int option, int value)
 {
-  /* Options that are a gain but no condition: an old kernel does without. */
-  int ignored G_GNUC_UNUSED = setsockopt (fd, level, option, &value, sizeof value);
+  return setsockopt (fd, level, option, &value, sizeof value) == 0;
 }
 
 /* Asks for as much as the caller wants and tells what it got, in the unit asked. */
@@ -122,23 +107,13 @@ size_buffer (int fd, int force_option, int option, gsize wanted)
 }
 
 static void
-buffer_hint (GString *hints, const char *what, const char *sysctl, gsize got, gsize wanted)
+size_buffers (Socket *s, gsize wanted, GString *hints)
 {
-  if (got >= wanted || strstr (hints->str, sysctl) != NULL)
-    return;
-  g_string_append_printf (hints,
-      "%sthe system limits UDP %s buffers to %" G_GSIZE_FORMAT " KiB (%" G_GSIZE_FORMAT
-      " KiB wanted), so bursts may be lost; allow more with: sysctl -w %s=%" G_GSIZE_FORMAT,
-      hints->len ? "\n" : "", what, got / 1024, wanted / 1024, sysctl, wanted);
-}
+  gsize receive = size_buffer (s->fd, SO_RCVBUFFORCE, SO_RCVBUF, wanted);
+  gsize send = size_buffer (s->fd, SO_SNDBUFFORCE, SO_SNDBUF, wanted);
 
-static void
-size_buffers (int fd, gsize wanted, GString *hints)
-{
-  buffer_hint (hints, "receive", "net.core.rmem_max",
-      size_buffer (fd, SO_RCVBUFFORCE, SO_RCVBUF, wanted), wanted);
-  buffer_hint (hints, "send", "net.core.wmem_max",
-      size_buffer (fd, SO_SNDBUFFORCE, SO_SNDBUF, wanted), wanted);
+  nat_udphint_buffers (hints, receive, send, wanted);
+  s->send_buffer = 2 * send;
 }
 
 static void
@@ -146,7 +121,9 @@ set_options (Socket *s)
 {
   gboolean v4 = s->local.family == 4;
 
-  set_int (s->fd, IPPROTO_UDP, UDP_GRO, 1);
+  s->joins = set_int (s->fd, IPPROTO_UDP, UDP_GRO, 1);
+  s->cuts = set_int (s->fd, IPPROTO_UDP, UDP_SEGMENT, 0);
+  set_int (s->fd, SOL_SOCKET, SO_TIMESTAMPNS, 1);
   if (!v4)
     set_int (s->fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
   if (s->wildcard)
@@ -164,14 +141,14 @@ open_socket (Socket *s, const NatAddress *listen, gboolean sibling, GError **err
   s->wildcard = nat_address_is_any (listen);
   s->fd = socket (name->sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (s->fd < 0) {
-    bind_error (error, listen, errno);
+    nat_udphint_bind_error (error, listen, errno);
     return FALSE;
   }
   set_options (s);
   if (sibling)
     set_int (s->fd, SOL_SOCKET, SO_REUSEPORT, 1);
   if (bind (s->fd, name, len) < 0) {
-    bind_error (error, listen, errno);
+    nat_udphint_bind_error (error, listen, errno);
     return FALSE;
   }
   len = sizeof sa;
@@ -205,7 +182,8 @@ open_all (const NatAddress *listen, guint n_listen, gsize buffer, NatWorkerCount
     io->n_sockets++;
     if (!open_socket (&io->sockets[i], &listen[i], sibling, error))
       return NULL;
-    size_buffers (io->sockets[i].fd, buffer, hints);
+    size_buffers (&io->sockets[i], buffer, hints);
+    nat_udphint_offload (hints, io->sockets[i].joins, io->sockets[i].cuts);
   }
   return g_steal_pointer (&io);
 }
@@ -251,6 +229,12 @@ nat_udpio_free (NatUdpio *io)
   g_free (io);
 }
 
+void
+nat_udpio_set_lane (NatUdpio *io, NatLane *lane)
+{
+  io->lane = lane;
+}
+
 guint
 nat_udpio_n_sockets (const NatUdpio *io)
 {
@@ -272,6 +256,22 @@ nat_udpio_local (const NatUdpio *io, guint socket)
 /* ---- Receiving --------------------------------------------------------- */
 
 static void
+find (NatUdpio *io, guint finding)
+{
+  atomic_store_explicit (&io->findings,
+      atomic_load_explicit (&io->findings, memory_order_relaxed) | finding, memory_order_relaxed);
+}
+
+gint64
+nat_udpio_clock_ns (void)
+{
+  struct timespec t;
+
+  clock_gettime (CLOCK_REALTIME, &t); /* what the system stamps datagrams with */
+  return (gint64)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void
 read_control (struct msghdr *h, NatUdpSuper *super)
 {
   NatAddress *local = &super->source.key.local;
@@ -282,6 +282,10 @@ read_control (struct msghdr *h, NatUdpSuper *super)
       int segment;
       memcpy (&segment, CMSG_DATA (c), sizeof segment);
       super->segment = segment > 0 ? (gsize)segment : super->len;
+    } else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_TIMESTAMPNS) {
+      struct timespec t;
+      memcpy (&t, CMSG_DATA (c), sizeof t);
+      super->source.arrived_ns = (gint64)t.tv_sec * 1000000000 + t.tv_nsec;
     } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
       struct in_pktinfo info;
       memcpy (&info, CMSG_DATA (c), sizeof info);
@@ -308,26 +312,46 @@ read_slot (NatUdpio *io, guint slot, guint socket)
   super->len = super->segment = io->rx[slot].msg_len;
   nat_address_from_sockaddr (&super->source.key.remote, h->msg_name, h->msg_namelen);
   if (name->sin6_family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL (&name->sin6_addr))
-    super->source.interface = name->sin6_scope_id;
+    super->source.scope = name->sin6_scope_id;
   read_control (h, super);
+  if (super->source.arrived_ns == 0)
+    super->source.arrived_ns = nat_udpio_clock_ns ();
   nat_counter_add (&io->counters->datagrams_received,
       super->len > super->segment ? (super->len + super->segment - 1) / super->segment : 1);
 }
 
 guint
-nat_udpio_receive (NatUdpio *io, guint socket, NatUdpSuper **supers)
+nat_udpio_receive (NatUdpio *io, guint socket, guint max, NatUdpSuper **supers)
 {
   int n;
 
-  for (guint i = 0; i < NAT_UDPIO_SLOTS; i++) {
+  for (guint i = 0; i < max; i++) {
     io->rx[i].msg_hdr.msg_namelen = sizeof io->rx_name[i];
     io->rx[i].msg_hdr.msg_controllen = RX_CONTROL;
   }
-  n = recvmmsg (io->sockets[socket].fd, io->rx, NAT_UDPIO_SLOTS, MSG_DONTWAIT, NULL);
+  n = recvmmsg (io->sockets[socket].fd, io->rx, max, MSG_DONTWAIT, NULL);
   for (int i = 0; i < n; i++)
     read_slot (io, (guint)i, socket);
   *supers = io->supers;
   return n > 0 ? (guint)n : 0;
+}
+
+void
+nat_udpio_count_overflow (NatUdpio *io)
+{
+  for (guint i = 0; i < io->n_sockets; i++) {
+    Socket *s = &io->sockets[i];
+    guint32 info[MEMINFO_WORDS] = {0};
+    socklen_t len = sizeof info;
+
+    if (getsockopt (s->fd, SOL_SOCKET, SO_MEMINFO, info, &len) < 0 ||
+        info[MEMINFO_WORDS - 1] == s->overflow)
+      continue;
+    nat_counter_add (
+        &io->counters->receive_overflow, (guint32)(info[MEMINFO_WORDS - 1] - s->overflow));
+    s->overflow = info[MEMINFO_WORDS - 1];
+    find (io, NAT_UDPHINT_OVERFLOW);
+  }
 }
 
 /* ---- Sending ----------------------------------------------------------- */
@@ -347,13 +371,13 @@ set_control (NatUdpDest *dest, int level, int type, gconstpointer data, gsize le
 gboolean
 nat_udpio_has_many_locals (const NatUdpio *io, guint socket)
 {
-  return io->sockets[socket].wildcard;
+  return socket < io->n_sockets && io->sockets[socket].wildcard;
 }
 
 void
 nat_udpio_dest_init (const NatUdpio *io, NatUdpDest *dest, const NatUdpSource *source)
 {
-  nat_udpio_dest_fill (dest, source, io->sockets[source->socket].wildcard);
+  nat_udpio_dest_fill (dest, source, nat_udpio_has_many_locals (io, source->socket));
 }
 
 void
@@ -363,9 +387,13 @@ nat_udpio_dest_fill (NatUdpDest *dest, const NatUdpSource *source, gboolean many
 
   memset (dest, 0, sizeof *dest);
   dest->socket = (guint8)source->socket;
+  if (source->socket == NAT_UDPIO_TUNNEL) {
+    dest->name.connection = source->scope;
+    return;
+  }
   dest->name_len = (guint8)nat_address_to_sockaddr (&source->key.remote, &dest->name.any);
   if (local->family == 6)
-    dest->name.in6.sin6_scope_id = source->interface;
+    dest->name.in6.sin6_scope_id = source->scope;
   if (!many_locals || nat_address_is_any (local))
     return;
   if (local->family == 4) {
@@ -375,7 +403,7 @@ nat_udpio_dest_fill (NatUdpDest *dest, const NatUdpSource *source, gboolean many
   } else {
     struct in6_pktinfo info = {0};
     memcpy (&info.ipi6_addr, local->ip, 16);
-    info.ipi6_ifindex = source->interface;
+    info.ipi6_ifindex = source->scope;
     set_control (dest, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof info);
   }
 }
@@ -407,111 +435,346 @@ add_segment_size (struct msghdr *h, const NatUdpDest *dest, guint16 segment, TxC
   h->msg_controllen = dest->control_len + CMSG_SPACE (sizeof segment);
 }
 
+/* Takes the next slot for packets datagrams of m. */
 static void
-prepare (NatUdpio *io, guint i, const NatUdpMessage *m)
+add_slot (
+    NatUdpio *io, guint slot, NatUdpMessage *m, const struct iovec *iov, guint n_iov, guint packets)
 {
-  struct msghdr *h = &io->tx[i].msg_hdr;
+  struct msghdr *h = &io->tx[slot].msg_hdr;
 
-  fill_header (h, m->dest, m->run->iov, m->run->n_iov);
-  if (m->run->n_packets > 1)
-    add_segment_size (h, m->dest, (guint16)m->run->segment, &io->tx_control[i]);
+  fill_header (h, m->dest, iov, n_iov);
+  if (packets > 1)
+    add_segment_size (h, m->dest, (guint16)m->run->segment, &io->tx_control[slot]);
+  io->tx_message[slot] = m;
+  io->tx_packets[slot] = packets;
+}
+
+/* The system would not cut this message (no offload, a path with a small MTU): it is cut here, where
+ * IP may still fragment what is too long. */
+static guint
+add_apart (NatUdpio *io, guint slots, NatUdpMessage *m)
+{
+  const NatUdpRun *run = m->run;
+  guint k = 0;
+
+  for (guint i = 0; i < run->n_iov; i++) {
+    for (gsize at = 0; at < run->iov[i].iov_len && slots < SEND_BATCH; at += run->segment, k++) {
+      if (k < m->n_done)
+        continue;
+      io->tx_iov[slots] = (struct iovec){
+          (guint8 *)run->iov[i].iov_base + at, MIN (run->segment, run->iov[i].iov_len - at)};
+      add_slot (io, slots, m, &io->tx_iov[slots], 1, 1);
+      slots++;
+    }
+  }
+  return slots;
 }
 
 static gboolean
-buffer_full (int code)
+is_due (const NatUdpMessage *m)
 {
-  return code == EAGAIN || code == EWOULDBLOCK || code == ENOBUFS;
+  return m->n_done < m->run->n_packets && m->refusal == 0;
+}
+
+/* The system charges for whole pages and its own structures, of each datagram: also of those that it cuts
+ * a message into. */
+static gsize
+cost (gsize bytes, guint packets)
+{
+  return 2 * bytes + 768 * (gsize)packets;
+}
+
+static gsize
+cost_of (const NatUdpRun *run)
+{
+  return cost (run->bytes, run->n_packets);
+}
+
+/* What a rank may fill of the send buffer. */
+static gsize
+share (const Socket *s, NatRank rank)
+{
+  switch (rank) {
+  case NAT_RANK_VIDEO: return s->send_buffer / 4 * 3;
+  case NAT_RANK_AUDIO: return s->send_buffer / 16 * 15;
+  default: return G_MAXSIZE;
+  }
+}
+
+static gboolean
+fits_in (const Socket *s, const NatUdpMessage *m)
+{
+  gsize most = share (s, m->run->rank);
+
+  /* Where the buffer is small, the longest message still has its turn. */
+  return s->queued <= most / 2 || s->queued + cost_of (m->run) <= most;
+}
+
+/* While slots are filled. */
+typedef struct {
+  gboolean asked; /* the system, how much is in the buffer */
+  gsize filled;   /* cost of the slots, of which the system does not know yet */
+} Filling;
+
+/* The system is asked only when all that was sent since might be in the buffer still: with 8 MiB, once in
+ * thousands of datagrams. */
+static gboolean
+takes_room (Socket *s, const NatUdpMessage *m, Filling *f)
+{
+  int queued;
+
+  if (!fits_in (s, m) && !f->asked && ioctl (s->fd, SIOCOUTQ, &queued) == 0) {
+    f->asked = TRUE;
+    s->queued = (gsize)queued + f->filled;
+  }
+  if (!fits_in (s, m))
+    return FALSE;
+  s->queued += cost_of (m->run);
+  f->filled += cost_of (m->run);
+  return TRUE;
+}
+
+/* Slots for what is due and has room; returns how many. */
+static guint
+fill (NatUdpio *io, Socket *s, NatUdpMessage *messages, guint n)
+{
+  Filling filling = {0};
+  guint slots = 0;
+
+  for (guint i = 0; i < n && slots < SEND_BATCH; i++) {
+    NatUdpMessage *m = &messages[i];
+
+    if (!is_due (m) || !takes_room (s, m, &filling))
+      continue;
+    if (m->run->n_packets > 1 && (m->dest->apart || !s->cuts))
+      slots = add_apart (io, slots, m);
+    else
+      add_slot (io, slots++, m, m->run->iov, m->run->n_iov, m->run->n_packets);
+  }
+  return slots;
+}
+
+/* ---- Refusals ---------------------------------------------------------- */
+
+/* docs/design/overload.md says what is done about each, and why. */
+
+static NatCounter *
+cause (NatWorkerCounters *c, int code)
+{
+  switch (code) {
+  case HELD_BACK: return &c->send_held_back;
+  case EAGAIN: return &c->send_buffer_full;
+  case ENOBUFS:
+  case ENOMEM: return &c->send_no_buffers;
+  case EPERM:
+  case EACCES: return &c->send_forbidden;
+  case EMSGSIZE: return &c->send_too_long;
+  case ENETUNREACH:
+  case EHOSTUNREACH:
+  case ENETDOWN:
+  case EHOSTDOWN:
+  case ECONNREFUSED: return &c->send_unreachable;
+  default: return &c->send_failed;
+  }
 }
 
 static void
-count_refused (NatUdpio *io, int code, guint packets)
+count_refused (NatUdpio *io, NatRank rank, int code, guint packets)
 {
-  nat_counter_add (
-      buffer_full (code) ? &io->counters->send_again : &io->counters->send_failed, packets);
+  NatWorkerCounters *c = io->counters;
+  NatCounter *const unsent[NAT_RANKS] = {&c->unsent_control, &c->unsent_audio, &c->unsent_video};
+
+  nat_counter_add (cause (c, code), packets);
+  nat_counter_add (unsent[rank], packets);
+  if (code == EAGAIN || code == HELD_BACK)
+    find (io, NAT_UDPHINT_SEND_FULL);
+}
+
+/* ICMP may have brought it, for another datagram than this one: the system hands it to whoever sends next. */
+static gboolean
+may_be_late (int code)
+{
+  return code == ECONNREFUSED || code == EHOSTUNREACH || code == ENETUNREACH || code == EHOSTDOWN ||
+         code == EPROTO || code == ENOPROTOOPT;
 }
 
 gboolean
 nat_udpio_send_one (NatUdpio *io, const NatUdpDest *dest, gconstpointer data, gsize len)
 {
+  Socket *s = &io->sockets[dest->socket];
   struct iovec iov = {(gpointer)data, len};
   struct msghdr h;
+  gssize sent;
 
+  if (dest->socket == NAT_UDPIO_TUNNEL)
+    return nat_lane_send_one (io->lane, dest->name.connection, data, len);
   fill_header (&h, dest, &iov, 1);
-  if (sendmsg (io->sockets[dest->socket].fd, &h, MSG_NOSIGNAL) < 0) {
-    count_refused (io, errno, 1);
+  sent = sendmsg (s->fd, &h, MSG_NOSIGNAL);
+  if (sent < 0 && may_be_late (errno))
+    sent = sendmsg (s->fd, &h, MSG_NOSIGNAL);
+  s->queued += cost (len, 1);
+  if (sent < 0) {
+    count_refused (io, NAT_RANK_CONTROL, errno, 1);
     return FALSE;
   }
   nat_counter_add (&io->counters->datagrams_sent, 1);
   return TRUE;
 }
 
-/* The system would not cut this message (a path with a small MTU, a driver without checksums):
- * cut it here, where IP may still fragment what is too long. */
-static void
-send_apart (NatUdpio *io, NatUdpMessage *m)
+/* ---- Batches ----------------------------------------------------------- */
+
+typedef enum {
+  ON_AGAIN,   /* the same slot */
+  ON_NEXT,    /* what follows */
+  ON_MESSAGE, /* what follows its message */
+  ON_REFILL,  /* the slots are not right any more */
+  ON_FULL,    /* the socket takes no more */
+} On;
+
+typedef struct {
+  gboolean late;    /* one that may be late was there */
+  guint no_buffers; /* so many were refused */
+  int full;         /* why the socket takes no more */
+} Refusals;
+
+/* The system refused this slot, and with it the call. */
+static On
+handle_refusal (NatUdpio *io, guint slot, int code, Refusals *seen)
 {
-  for (guint i = 0; i < m->run->n_iov; i++) {
-    const guint8 *data = m->run->iov[i].iov_base;
-    gsize left = m->run->iov[i].iov_len;
+  NatUdpMessage *m = io->tx_message[slot];
 
-    while (left > 0) {
-      gsize len = MIN (left, m->run->segment);
-
-      m->n_sent += nat_udpio_send_one (io, m->dest, data, len);
-      data += len;
-      left -= len;
-    }
+  if (code == EINTR)
+    return ON_AGAIN;
+  seen->full = code;
+  if (code == EAGAIN)
+    return ON_FULL;
+  if (may_be_late (code) && !seen->late) {
+    seen->late = TRUE;
+    return ON_AGAIN;
   }
+  if (code == ENOBUFS || code == ENOMEM) {
+    find (io, NAT_UDPHINT_NO_MEMORY);
+    m->refusal = code;
+    return ++seen->no_buffers < NO_BUFFERS ? ON_MESSAGE : ON_FULL;
+  }
+  if (io->tx_packets[slot] > 1 && (code == EINVAL || code == EIO || code == EMSGSIZE)) {
+    find (io, code == EMSGSIZE ? NAT_UDPHINT_LONG : NAT_UDPHINT_NO_OFFLOAD);
+    m->dest->apart = TRUE;
+    return ON_REFILL;
+  }
+  count_refused (io, m->run->rank, code, io->tx_packets[slot]);
+  m->n_done += io->tx_packets[slot];
+  return ON_NEXT;
 }
 
-/* The system refused this message, and with it the call. FALSE: the rest has no chance either. */
-static gboolean
-handle_refusal (NatUdpio *io, NatUdpMessage *m, int code)
+static void
+took (NatUdpio *io, guint slot, guint n)
 {
-  if (m->run->n_packets > 1 && (code == EINVAL || code == EIO || code == EMSGSIZE)) {
-    send_apart (io, m);
-    return TRUE;
+  guint packets = 0;
+
+  for (guint i = slot; i < slot + n; i++) {
+    NatUdpMessage *m = io->tx_message[i];
+
+    m->n_sent += io->tx_packets[i];
+    m->n_done += io->tx_packets[i];
+    packets += io->tx_packets[i];
+    if (io->tx_packets[i] < m->run->n_packets)
+      nat_counter_add (&io->counters->send_apart, 1);
   }
-  count_refused (io, code, m->run->n_packets);
-  return code != EAGAIN && code != EWOULDBLOCK;
+  nat_counter_add (&io->counters->datagrams_sent, packets);
 }
 
-/* n messages of one socket, at most SEND_BATCH. */
-static void
-send_batch (NatUdpio *io, NatUdpMessage *messages, guint n)
+static On
+push (NatUdpio *io, const Socket *s, guint slots, int *full)
 {
-  int fd = io->sockets[messages[0].dest->socket].fd;
+  Refusals seen = {0};
 
-  for (guint i = 0; i < n; i++)
-    prepare (io, i, &messages[i]);
-  for (guint i = 0; i < n;) {
-    int done = sendmmsg (fd, io->tx + i, n - i, MSG_NOSIGNAL);
+  for (guint i = 0, first; i < slots;) {
+    int n = sendmmsg (s->fd, io->tx + i, slots - i, MSG_NOSIGNAL);
+    On on = n > 0 ? ON_AGAIN : handle_refusal (io, i, errno, &seen);
 
-    if (done < 0 && errno == EINTR)
-      continue;
-    if (done < 0 && !handle_refusal (io, &messages[i], errno)) {
-      /* The socket's buffer is full: each further try would cost a call and get the same answer. */
-      while (++i < n)
-        count_refused (io, EAGAIN, messages[i].run->n_packets);
-      return;
+    if (n > 0) {
+      took (io, i, (guint)n);
+      i += (guint)n;
+    } else if (on == ON_MESSAGE) {
+      for (first = i; i < slots && io->tx_message[i] == io->tx_message[first];)
+        i++;
+    } else if (on == ON_NEXT) {
+      i++;
+    } else if (on != ON_AGAIN) {
+      *full = seen.full;
+      return on;
     }
-    for (int k = 0; k < done; k++) {
-      messages[i + (guint)k].n_sent = messages[i + (guint)k].run->n_packets;
-      nat_counter_add (&io->counters->datagrams_sent, messages[i + (guint)k].n_sent);
-    }
-    i += done > 0 ? (guint)done : 1;
   }
+  return ON_NEXT;
+}
+
+/* n messages of one socket. Returns how many were refused. */
+static guint
+send_group (NatUdpio *io, NatUdpMessage *messages, guint n)
+{
+  Socket *s = &io->sockets[messages[0].dest->socket];
+  On on = ON_NEXT;
+  int full = 0;
+  guint refused = 0;
+
+  for (guint slots; on != ON_FULL && (slots = fill (io, s, messages, n)) > 0;)
+    on = push (io, s, slots, &full);
+  for (guint i = 0; i < n; i++) {
+    if (is_due (&messages[i]))
+      messages[i].refusal = on == ON_FULL ? full : HELD_BACK;
+    refused += messages[i].refusal != 0;
+  }
+  return refused;
+}
+
+static guint
+send_groups (NatUdpio *io, NatUdpMessage *messages, guint n)
+{
+  guint refused = 0;
+
+  for (guint start = 0, end; start < n; start = end) {
+    for (end = start + 1; end < n && messages[end].dest->socket == messages[start].dest->socket;)
+      end++;
+    if (messages[start].dest->socket == NAT_UDPIO_TUNNEL)
+      nat_lane_send (io->lane, messages + start, end - start);
+    else
+      refused += send_group (io, messages + start, end - start);
+  }
+  return refused;
 }
 
 void
 nat_udpio_send (NatUdpio *io, NatUdpMessage *messages, guint n)
 {
-  for (guint start = 0, end; start < n; start = end) {
-    messages[start].n_sent = 0;
-    for (end = start + 1; end < n && end - start < SEND_BATCH &&
-                          messages[end].dest->socket == messages[start].dest->socket;
-         end++)
-      messages[end].n_sent = 0;
-    send_batch (io, messages + start, end - start);
+  for (guint i = 0; i < n; i++) {
+    messages[i].n_sent = messages[i].n_done = 0;
+    messages[i].refusal = 0;
   }
+  if (send_groups (io, messages, n) == 0)
+    return;
+  for (guint i = 0; i < n; i++) {
+    if (messages[i].refusal != 0)
+      nat_counter_add (
+          &io->counters->send_retried, messages[i].run->n_packets - messages[i].n_done);
+    messages[i].refusal = 0;
+  }
+  send_groups (io, messages, n);
+  for (guint i = 0; i < n; i++) {
+    if (messages[i].refusal != 0)
+      count_refused (io, messages[i].run->rank, messages[i].refusal,
+          messages[i].run->n_packets - messages[i].n_done);
+  }
+}
+
+guint
+nat_udpio_findings (const NatUdpio *io)
+{
+  return atomic_load_explicit ((_Atomic guint *)&io->findings, memory_order_relaxed);
+}
+
+gsize
+nat_udpio_buffer (const NatUdpio *io)
+{
+  return io->sockets[0].send_buffer / 2;
 }

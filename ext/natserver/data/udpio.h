@@ -13,21 +13,27 @@
 
 #include "natserver/counters.h"
 #include "natserver/data/path.h"
+#include "natserver/data/rank.h"
 
 G_BEGIN_DECLS
 
-#define NAT_UDPIO_SOCKETS  8
+#define NAT_UDPIO_SOCKETS 8
+#define NAT_UDPIO_TUNNEL                                                                           \
+  NAT_UDPIO_SOCKETS /* in place of a socket's index: by the tunnel (tunnel.h) */
+#define NAT_UDPIO_OUTLETS  (NAT_UDPIO_SOCKETS + 1)
 #define NAT_UDPIO_SLOTS    16    /* super-packets read at once, 64 KiB each */
 #define NAT_UDPIO_SEGMENTS 64    /* datagrams in one message; Linux's own limit before 6.9 */
 #define NAT_UDPIO_RUN_MAX  65000 /* bytes in one message; an IP packet holds 65,507 */
 
 typedef struct _NatUdpio NatUdpio; /* one thread */
+typedef struct _NatLane NatLane;   /* lane.h */
 
 /* Where a datagram came from. */
 typedef struct {
   NatPathKey key;    /* the sender, and which address of ours it chose */
+  gint64 arrived_ns; /* when the system got it: the clock of nat_udpio_clock_ns */
   guint socket;      /* index */
-  guint32 interface; /* link-local senders only, else 0 */
+  guint32 scope;     /* link-local senders: the interface; the tunnel's: the connection; else 0 */
   guint8 worker;     /* whose socket heard it */
   guint8 hops;       /* how often one worker gave it to another since */
 } NatUdpSource;
@@ -48,10 +54,12 @@ typedef struct {
     struct sockaddr any;
     struct sockaddr_in in;
     struct sockaddr_in6 in6;
+    guint32 connection; /* the tunnel's */
   } name;
   guint8 socket;
   guint8 name_len;
   guint8 control_len; /* 0: the socket has only one address */
+  guint8 apart;       /* nat_udpio_send's: the system does not cut messages to there */
   _Alignas(struct cmsghdr) guint8 control[CMSG_SPACE (sizeof (struct in6_pktinfo))];
 } NatUdpDest;
 
@@ -63,13 +71,16 @@ typedef struct {
   guint n_packets; /* at most NAT_UDPIO_SEGMENTS */
   gsize segment;   /* bytes of each datagram but the last */
   gsize bytes;     /* sum, at most NAT_UDPIO_RUN_MAX if there are several */
+  NatRank rank;
 } NatUdpRun;
 
 typedef struct {
-  const NatUdpDest *dest;
+  NatUdpDest *dest;
   const NatUdpRun *run;
   gpointer user; /* the caller's */
   guint n_sent;  /* out: datagrams that the system took */
+  guint n_done;  /* nat_udpio_send's: sent or given up, from the first on */
+  int refusal;   /* nat_udpio_send's: why it waits for the second try; 0 = it does not */
 } NatUdpMessage;
 
 /* Binds a socket to each address. buffer: bytes for SO_RCVBUF and SO_SNDBUF. hints: lines for a
@@ -81,24 +92,35 @@ NatUdpio *nat_udpio_new (const NatAddress *listen, guint n_listen, gsize buffer,
 NatUdpio *nat_udpio_new_sibling (
     NatUdpio *first, gsize buffer, NatWorkerCounters *counters, GError **error);
 void nat_udpio_free (NatUdpio *io);
+/* Who takes what goes by the tunnel. It outlives the NatUdpio. */
+void nat_udpio_set_lane (NatUdpio *io, NatLane *lane);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatUdpio, nat_udpio_free)
 guint nat_udpio_n_sockets (const NatUdpio *io);
 int nat_udpio_fd (const NatUdpio *io, guint socket); /* for poll only */
 const NatAddress *nat_udpio_local (const NatUdpio *io, guint socket);
 
-/* Reads what is there, NAT_UDPIO_SLOTS at most, and never waits. *supers is valid until the
+/* Reads what is there, max (1 to NAT_UDPIO_SLOTS) at most, and never waits. *supers is valid until the
  * next call. Returns how many. */
-guint nat_udpio_receive (NatUdpio *io, guint socket, NatUdpSuper **supers);
+guint nat_udpio_receive (NatUdpio *io, guint socket, guint max, NatUdpSuper **supers);
 
 void nat_udpio_dest_init (const NatUdpio *io, NatUdpDest *dest, const NatUdpSource *source);
 /* The same without the NatUdpio, for one that is kept: many_locals as below. */
 void nat_udpio_dest_fill (NatUdpDest *dest, const NatUdpSource *source, gboolean many_locals);
 /* Whether the socket is bound to a wildcard. */
 gboolean nat_udpio_has_many_locals (const NatUdpio *io, guint socket);
-/* Sends in order, as few system calls as can be; neighbours with the same socket share one. What the
- * system does not take at once is dropped and counted. */
+/* Sends in order, as few system calls as can be; neighbours with the same socket share one. What a full
+ * buffer refuses is tried once more after the rest; what is refused again is dropped and counted by
+ * its cause. Never waits. */
 void nat_udpio_send (NatUdpio *io, NatUdpMessage *messages, guint n);
-/* One datagram. */
+/* One datagram of control. */
 gboolean nat_udpio_send_one (NatUdpio *io, const NatUdpDest *dest, gconstpointer data, gsize len);
+
+/* Nanoseconds, comparable with arrived_ns. */
+gint64 nat_udpio_clock_ns (void);
+/* Counts what the system threw away because we did not read it in time. Now and then. */
+void nat_udpio_count_overflow (NatUdpio *io);
+/* What was found out while packets flow: of NatUdphintFinding. Any thread. */
+guint nat_udpio_findings (const NatUdpio *io);
+gsize nat_udpio_buffer (const NatUdpio *io); /* bytes that a socket was given for sending */
 
 G_END_DECLS

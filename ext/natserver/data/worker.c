@@ -19,20 +19,28 @@
 #include "natproto/crypto.h"
 #include "natproto/demux.h"
 #include "natproto/error.h"
+#include "natserver/data/batchsize.h"
 #include "natserver/data/exchange.h"
 #include "natserver/data/forward.h"
+#include "natserver/data/headstart.h"
+#include "natserver/data/repair.h"
 #include "natserver/data/responder.h"
+#include "natserver/data/room.h"
 #include "natserver/data/rtcpagg.h"
 
 #define COMMANDS         1024 /* what control may be ahead; powers of two */
 #define EVENTS           4096
 #define SOCKET_BUFFER    (8 * 1024 * 1024)
-#define BATCHES_PER_TURN 4 /* of one socket, before the others and time get their turn */
+#define BATCHES_PER_TURN 4   /* of one socket, before the others and time get their turn */
+#define LETTERS          128 /* of the tunnel that are served before their packets are sent */
 #define TICK_US          (50 * 1000)
 #define SCAN_TICKS       8 /* ticks in which every session is looked at once */
 #define PRUNE_US         (10 * G_USEC_PER_SEC)
+#define PRUNE_TICKS      200   /* PRUNE_US of them: as SCAN_TICKS */
 #define ANSWERS_PER_S    20000 /* to the unauthenticated, all together */
-#define HINTS_PER_S      100   /* to strangers that send media, all together */
+#define ANSWERS_EACH     4     /* one neighbour may have a part in so many */
+#define HINTS_PER_S      2000  /* to strangers that send media, all together */
+#define HINTS_EACH       20
 #define GOODBYE_GAP_US   (20 * 1000)
 #define GOODBYE_LIMIT_US (100 * 1000) /* a first round that took longer has no second */
 #define STRANGERS_US     (30 * G_USEC_PER_SEC)
@@ -52,6 +60,7 @@ default_times (NatDataTimes *t)
   t->silence_us = NAT_TAKEOVER_SILENCE_US;
   t->report_us = NAT_RECEIVER_REPORT_US;
   t->picture_us = NAT_PLI_INTERVAL_US;
+  t->repeat_us = NAT_SILENCE_US;
   t->strangers_us = STRANGERS_US;
   t->move_us = MOVE_US;
 }
@@ -76,11 +85,16 @@ take_place (NatWorker *w, const NatWorkerPlace *place)
   w->index = (guint8)place->index;
   w->cpu = place->cpu;
   w->mesh = place->mesh;
+  if (place->tunnel)
+    w->lane = nat_tunnel_open_lane (place->tunnel, place->index, w->counters);
   w->challenge = nat_challenge_new (place->challenge_key);
+  if (place->meters)
+    nat_roster_share_meters (w->roster, place->meters);
   /* What holds for all strangers together is shared out. */
-  nat_limiter_init (&w->answers, ANSWERS_PER_S / place->n, ANSWERS_PER_S / 4 / place->n, w->now_us);
-  nat_limiter_init (
-      &w->hints, MAX (HINTS_PER_S / place->n, 1), MAX (HINTS_PER_S / 2 / place->n, 1), w->now_us);
+  nat_strangers_init (
+      &w->answers, ANSWERS_PER_S / place->n, ANSWERS_PER_S / ANSWERS_EACH / place->n, w->now_us);
+  nat_strangers_init (&w->hints, HINTS_PER_S / place->n,
+      MIN (HINTS_PER_S / HINTS_EACH, HINTS_PER_S / 4 / place->n), w->now_us);
   if (!w->mesh)
     return;
   w->exchange = nat_exchange_new (w->mesh, place->index);
@@ -99,22 +113,38 @@ nat_worker_new (
   default_times (&w->times);
   memcpy (w->boot_id, config->boot_id, sizeof w->boot_id);
   w->secrets = config->secrets;
+  w->busy_poll = config->busy_poll;
   w->now_us = w->started_us = g_get_monotonic_time ();
   w->counters = g_aligned_alloc0 (1, sizeof *w->counters, 64);
   w->commands = nat_ring_new (sizeof (NatCommand), COMMANDS);
   w->events = nat_ring_new (sizeof (NatEvent), EVENTS);
   w->roster = nat_roster_new ();
+  w->repair_us = w->headstart_us = G_MAXINT64;
+  w->pool_limit = config->cache_bytes / place->n;
+  w->cache_limit = w->pool_limit;
+  if (config->dormant_max > 0)
+    w->roster->dormant_max = MAX (config->dormant_max / place->n, 1);
+  if (config->cache_bytes > 0)
+    w->roster->pool = w->pool = nat_history_pool_new (config->cache_bytes / place->n);
   take_place (w, place);
+  w->batch_size = NAT_UDPIO_SLOTS;
   w->forward = nat_forward_new ();
   if (!w->commands || !w->events)
     g_set_error_literal (error, NAT_ERROR, NAT_ERROR_ARGUMENT,
         "the system gives no more file descriptors; raise the limit (ulimit -n, or LimitNOFILE= "
         "in the unit)");
+  else if (config->cache_bytes > 0 && !w->pool)
+    g_set_error (error, NAT_ERROR, NAT_ERROR_ARGUMENT,
+        "the system does not give %" G_GSIZE_FORMAT
+        " MiB of address space for lost packets; ask for less with --cache-mb",
+        config->cache_bytes / place->n >> 20);
   else if (place->first)
     w->io = nat_udpio_new_sibling (place->first, buffer, w->counters, error);
   else
     w->io = nat_udpio_new (config->listen, config->n_listen, buffer, w->counters, hints, error);
-  if (!w->io)
+  if (w->io)
+    nat_udpio_set_lane (w->io, w->lane);
+  else
     g_clear_pointer (&w, nat_worker_free);
   return w;
 }
@@ -128,6 +158,8 @@ free_unread (NatWorker *w)
   while (w->commands && nat_ring_pop (w->commands, &command)) {
     if (command.type == NAT_COMMAND_ADD)
       nat_session_counters_unref (command.session.counters);
+    else if (command.type == NAT_COMMAND_VERIFY)
+      nat_verifier_free (command.verify.verifier);
   }
   while (w->events && nat_ring_pop (w->events, &event)) {
     if (event.type == NAT_EVENT_REVIVED)
@@ -142,7 +174,9 @@ nat_worker_free (NatWorker *w)
     return;
   free_unread (w);
   nat_udpio_free (w->io);
+  nat_headstart_clear (w);
   nat_roster_free (w->roster);
+  nat_history_pool_free (w->pool);
   nat_challenge_free (w->challenge);
   nat_forward_free (w->forward);
   nat_exchange_free (w->exchange);
@@ -155,15 +189,17 @@ nat_worker_free (NatWorker *w)
 /* ---- Commands ---------------------------------------------------------- */
 
 static void
-apply_add (NatWorker *w, const NatTicket *ticket, NatSessionCounters *counters)
+apply_add (NatWorker *w, const NatCommand *c)
 {
+  const NatTicket *ticket = &c->session.ticket;
   NatDataSession *s = nat_roster_find (w->roster, ticket->session_id);
 
-  if (s)
-    nat_roster_renew (s, ticket, w->now_us);
-  else
-    nat_roster_add (w->roster, ticket, counters, w->now_us);
-  nat_session_counters_unref (counters);
+  if (!s)
+    s = nat_roster_add (w->roster, ticket, c->session.counters, w->now_us);
+  nat_roster_govern (s, ticket);
+  s->wants_headstart = c->session.headstart != FALSE;
+  nat_room_set_exclude (s, c->session.exclude);
+  nat_session_counters_unref (c->session.counters);
 }
 
 static void
@@ -172,7 +208,7 @@ apply_renew (NatWorker *w, const NatTicket *ticket)
   NatDataSession *s = nat_roster_find (w->roster, ticket->session_id);
 
   if (s)
-    nat_roster_renew (s, ticket, w->now_us);
+    nat_roster_govern (s, ticket);
 }
 
 static void
@@ -205,18 +241,28 @@ apply_describe (NatWorker *w, const NatCommand *c)
   nat_rtcpagg_described (w, stream);
 }
 
+static void
+apply_verify (NatWorker *w, const NatCommand *c)
+{
+  NatDataStream *stream = nat_roster_stream (w->roster, c->verify.stream, w->now_us);
+
+  nat_verifier_free (stream->verifier);
+  stream->verifier = c->verify.verifier;
+}
+
 void
 nat_worker_apply (NatWorker *w, const NatCommand *command)
 {
   switch (command->type) {
-  case NAT_COMMAND_ADD: apply_add (w, &command->session.ticket, command->session.counters); break;
+  case NAT_COMMAND_ADD: apply_add (w, command); break;
   case NAT_COMMAND_RENEW: apply_renew (w, &command->session.ticket); break;
   case NAT_COMMAND_END:
     apply_end (w, command->end.id, command->end.reason, command->end.until_s);
     break;
   case NAT_COMMAND_DESCRIBE: apply_describe (w, command); break;
+  case NAT_COMMAND_VERIFY: apply_verify (w, command); break;
   }
-  nat_roster_settle (w->roster);
+  nat_roster_settle_some (w->roster);
 }
 
 void
@@ -282,6 +328,7 @@ nat_worker_serve (NatWorker *w, const NatUdpSource *source, guint8 *data, gsize 
 {
   NatPath *path = nat_roster_find_path (w->roster, &source->key);
 
+  w->arrived_ns = source->arrived_ns;
   /* A Binding's ticket says whose it is, and the route of its address may be of another session. */
   if (path || nat_demux (data, len) == NAT_PACKET_STUN || !pass_on (w, source, data, len))
     receive_datagram (w, source, path, data, len);
@@ -290,8 +337,13 @@ nat_worker_serve (NatWorker *w, const NatUdpSource *source, guint8 *data, gsize 
 void
 nat_worker_flush (NatWorker *w)
 {
+  gboolean settled;
+
   nat_forward_flush (w);
-  nat_roster_settle (w->roster);
+  settled = nat_roster_settle_some (w->roster);
+  /* Not while there is a list in which who came is missing: what comes meanwhile would be lost to it. */
+  if (settled && w->headstarts_prepared > 0)
+    nat_headstart_begin (w);
 }
 
 /* One look-up for a super-packet, but every datagram in it is told apart. */
@@ -303,6 +355,7 @@ receive_super (NatWorker *w, NatUdpSuper *super)
   guint n = 0;
 
   super->source.worker = w->index;
+  w->arrived_ns = super->source.arrived_ns;
   do {
     gsize len = MIN (super->segment, super->len - at);
 
@@ -319,7 +372,7 @@ receive_from (NatWorker *w, guint socket)
 {
   for (guint batch = 0; batch < BATCHES_PER_TURN; batch++) {
     NatUdpSuper *supers;
-    guint n = nat_udpio_receive (w->io, socket, &supers);
+    guint size = w->batch_size, n = nat_udpio_receive (w->io, socket, size, &supers);
 
     if (n == 0)
       return;
@@ -334,8 +387,57 @@ receive_from (NatWorker *w, guint socket)
     nat_worker_flush (w);
     if (w->exchange)
       nat_exchange_flush (w);
-    if (n < NAT_UDPIO_SLOTS)
+    w->batch_size = nat_batch_size_next (size, n, g_get_monotonic_time () - w->now_us);
+    if (n < size)
       return;
+  }
+}
+
+static void
+hang_up (NatWorker *w, const NatPathKey *key)
+{
+  NatPath *path = nat_roster_find_path (w->roster, key);
+
+  if (path)
+    nat_roster_drop_path (w->roster, path);
+  else if (w->exchange)
+    nat_exchange_forget (w, key);
+}
+
+/* Packets are sent from where they lie, so the places are given back after that. */
+static void
+receive_letters (NatWorker *w, guint n)
+{
+  w->now_us = g_get_monotonic_time ();
+  if (nat_ring_waiting (w->commands))
+    nat_worker_drain_commands (w);
+  if (w->exchange && nat_exchange_has_mail (w)) /* as in receive_from */
+    w->nap_datagrams += nat_exchange_drain (w);
+  for (guint i = 0; i < n; i++) {
+    NatLaneLetter *letter = nat_lane_peek (w->lane, i);
+    NatUdpSuper super = {letter->source, letter->data, letter->len, letter->len};
+
+    if (letter->kind == NAT_LANE_HANG_UP) {
+      hang_up (w, &letter->source.key);
+      continue;
+    }
+    nat_counter_add (
+        &w->counters->datagrams_received, 1); /* before anybody sees what comes of it */
+    w->nap_datagrams += receive_super (w, &super);
+  }
+  nat_worker_flush (w);
+  nat_lane_release (w->lane, n);
+}
+
+/* No more than was there at first, so that the sockets have their turn. */
+static void
+receive_from_tunnel (NatWorker *w)
+{
+  guint left = nat_lane_waiting (w->lane);
+
+  for (guint n; left > 0; left -= n) {
+    n = MIN (left, LETTERS);
+    receive_letters (w, n);
   }
 }
 
@@ -360,38 +462,78 @@ scan_sessions (NatWorker *w)
   }
 }
 
+/* Sessions a part at a time, too; where nobody is live, ticks may be rare, and a pause hurts nobody. */
+static void
+prune (NatWorker *w)
+{
+  gboolean live = w->roster->live->len > 0, due = w->now_us - w->prune_us >= PRUNE_US;
+  gint64 now_s = g_get_real_time () / G_USEC_PER_SEC;
+
+  if (live || due)
+    nat_roster_prune_sessions (w->roster, live ? PRUNE_TICKS : 1, w->now_us, now_s);
+  if (!due)
+    return;
+  w->prune_us = w->now_us;
+  nat_roster_prune (w->roster, w->now_us, now_s);
+  if (w->exchange)
+    nat_exchange_prune (w);
+}
+
+static void
+see_to_memory (NatWorker *w)
+{
+  gsize limit = atomic_load_explicit (&w->cache_limit, memory_order_relaxed);
+
+  if (!w->pool)
+    return;
+  if (w->pool_limit != limit)
+    nat_history_pool_set_limit (w->pool, limit);
+  w->pool_limit = limit;
+  nat_history_pool_trim (w->pool);
+  atomic_store_explicit (&w->counters->cache_resident_bytes, nat_history_pool_resident (w->pool),
+      memory_order_relaxed);
+  atomic_store_explicit (
+      &w->counters->cache_bytes, nat_history_pool_used (w->pool), memory_order_relaxed);
+  atomic_store_explicit (
+      &w->counters->cache_evictions, nat_history_pool_evictions (w->pool), memory_order_relaxed);
+}
+
 static void
 tick (NatWorker *w)
 {
   w->now_us = g_get_monotonic_time ();
+  nat_repair_run (w);
+  if (w->roster->stale || w->headstarts_prepared > 0)
+    nat_worker_flush (w);
+  nat_headstart_run (w);
   if (w->now_us - w->tick_us < TICK_US)
     return;
   w->tick_us = w->now_us;
+  nat_udpio_count_overflow (w->io);
   if (w->exchange) {
     nat_roster_settle (w->roster);
     nat_exchange_tick (w);
   }
   nat_rtcpagg_tick (w);
+  see_to_memory (w);
   scan_sessions (w);
-  nat_roster_settle (w->roster);
-  if (w->now_us - w->prune_us >= PRUNE_US) {
-    w->prune_us = w->now_us;
-    nat_roster_prune (w->roster, w->now_us, g_get_real_time () / G_USEC_PER_SEC);
-    if (w->exchange)
-      nat_exchange_prune (w);
-  }
+  prune (w);
+  nat_roster_settle_some (w->roster);
 }
 
-/* Milliseconds to sleep: until the next tick while there are sessions, until the next pruning
+/* Milliseconds to sleep: until the next tick, repair or headstart while there are sessions, until the next pruning
  * while something is remembered, else for ever. */
 static int
 patience (const NatWorker *w)
 {
-  gint64 left = w->tick_us + TICK_US - g_get_monotonic_time ();
+  gint64 next = MIN (w->tick_us + TICK_US, MIN (w->repair_us, w->headstart_us));
+  gint64 left = next - g_get_monotonic_time ();
 
+  if (w->roster->stale)
+    return 0;
   if (w->roster->live->len > 0)
     return (int)CLAMP ((left + 999) / 1000, 0, TICK_US / 1000);
-  if (g_hash_table_size (w->roster->sessions) > 0 || g_hash_table_size (w->roster->ended) > 0 ||
+  if (g_hash_table_size (w->roster->sessions) > 0 || nat_ended_set_size (w->roster->ended) > 0 ||
       (w->exchange && nat_exchange_n_routes (w) > 0))
     return PRUNE_US / 1000;
   return -1;
@@ -451,7 +593,7 @@ turn (NatWorker *w, struct pollfd *fds)
 {
   guint n = nat_udpio_n_sockets (w->io);
 
-  if (poll (fds, n + (w->exchange ? 2 : 1), patience (w)) < 0 && errno != EINTR)
+  if (poll (fds, n + 3, patience (w)) < 0 && errno != EINTR)
     g_error ("poll failed: %s", g_strerror (errno));
   nat_counter_add (&w->counters->wakeups, 1);
   w->now_us = g_get_monotonic_time ();
@@ -459,6 +601,10 @@ turn (NatWorker *w, struct pollfd *fds)
     nat_worker_drain_commands (w);
   if (w->exchange && fds[n + 1].revents)
     see_to_mail (w);
+  if (w->lane && fds[n + 2].revents) {
+    nat_lane_clear (w->lane);
+    receive_from_tunnel (w);
+  }
   for (guint i = 0; i < n; i++) {
     if (fds[i].revents)
       receive_from (w, i);
@@ -469,11 +615,29 @@ turn (NatWorker *w, struct pollfd *fds)
   maybe_nap (w);
 }
 
+void
+nat_worker_spin (NatWorker *w)
+{
+  if (nat_ring_waiting (w->commands)) {
+    w->now_us = g_get_monotonic_time ();
+    nat_worker_drain_commands (w);
+  }
+  if (w->exchange && nat_exchange_has_mail (w))
+    nat_exchange_drain (w);
+  if (w->lane)
+    receive_from_tunnel (w);
+  for (guint i = 0; i < nat_udpio_n_sockets (w->io); i++)
+    receive_from (w, i);
+  tick (w);
+  if (w->exchange)
+    nat_exchange_flush (w);
+}
+
 static void *
 run (void *data)
 {
   NatWorker *w = data;
-  struct pollfd fds[NAT_UDPIO_SOCKETS + 2];
+  struct pollfd fds[NAT_UDPIO_SOCKETS + 3];
   guint n = nat_udpio_n_sockets (w->io);
   gint stop;
 
@@ -481,10 +645,15 @@ run (void *data)
   for (guint i = 0; i < n; i++)
     fds[i] = (struct pollfd){nat_udpio_fd (w->io, i), POLLIN, 0};
   fds[n] = (struct pollfd){nat_ring_fd (w->commands), POLLIN, 0};
-  if (w->exchange)
-    fds[n + 1] = (struct pollfd){nat_exchange_fd (w->exchange), POLLIN, 0};
-  while ((stop = atomic_load_explicit (&w->stop, memory_order_acquire)) == 0)
-    turn (w, fds);
+  /* poll passes over what is not there. */
+  fds[n + 1] = (struct pollfd){w->exchange ? nat_exchange_fd (w->exchange) : -1, POLLIN, 0};
+  fds[n + 2] = (struct pollfd){w->lane ? nat_lane_fd (w->lane) : -1, POLLIN, 0};
+  while ((stop = atomic_load_explicit (&w->stop, memory_order_acquire)) == 0) {
+    if (w->busy_poll)
+      nat_worker_spin (w);
+    else
+      turn (w, fds);
+  }
   nat_worker_drain_commands (w);
   if (w->exchange)
     nat_exchange_adopt (w); /* nobody hands over any more */

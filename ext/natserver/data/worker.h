@@ -12,10 +12,11 @@
 
 #include "natproto/challenge.h"
 #include "natserver/data/dataplane.h"
-#include "natserver/data/limiter.h"
+#include "natserver/data/lane.h"
 #include "natserver/data/mesh.h"
 #include "natserver/data/ring.h"
 #include "natserver/data/roster.h"
+#include "natserver/data/strangers.h"
 #include "natserver/data/udpio.h"
 
 G_BEGIN_DECLS
@@ -27,6 +28,7 @@ typedef struct {
   gint64 report_us;    /* NAT_RECEIVER_REPORT_US */
   gint64 picture_us;   /* NAT_PLI_INTERVAL_US */
   gint64 move_us;      /* another worker hears the publisher since: it gets the stream */
+  gint64 repeat_us;    /* NAT_SILENCE_US; 0 = last packets are not repeated */
   gint64 strangers_us; /* after a start, RTP with any SSRC is told to register */
 } NatDataTimes;
 
@@ -35,6 +37,7 @@ typedef enum {
   NAT_COMMAND_RENEW,
   NAT_COMMAND_END,
   NAT_COMMAND_DESCRIBE,
+  NAT_COMMAND_VERIFY,
 } NatCommandType;
 
 typedef struct {
@@ -42,6 +45,8 @@ typedef struct {
   union {
     struct {
       NatTicket ticket;
+      gboolean headstart;           /* ADD */
+      guint64 exclude;              /* ADD: nat_room_name_hash of a stream; 0 = none */
       NatSessionCounters *counters; /* ADD: a reference, given */
     } session;
     struct {
@@ -56,6 +61,10 @@ typedef struct {
       guint32 version;
       guint8 publisher_id[NAT_SESSION_ID_SIZE];
     } describe;
+    struct {
+      char stream[NAT_STREAM_NAME_MAX + 1];
+      NatVerifier *verifier; /* given; NULL: not verified */
+    } verify;
   };
 } NatCommand;
 
@@ -71,24 +80,36 @@ struct _NatWorker {
   NatWorkerCounters *counters;
   NatRing *commands, *events;
   NatMesh *mesh; /* NULL = it is the only worker */
+  NatLane *lane; /* NULL = there is no tunnel */
   gint cpu;      /* where it runs; -1 = anywhere */
+  gboolean busy_poll;
   pthread_t thread;
   gboolean running; /* the control thread's: the thread is there */
 
-  _Atomic gint stop; /* 0: go on, else a NatReason + 1 */
+  _Atomic gint stop;         /* 0: go on, else a NatReason + 1 */
+  _Atomic gsize cache_limit; /* bytes that the pool may have */
+  atomic_bool is_full;       /* nobody is let in whom the worker does not know */
 
   /* The thread's own. */
   NatUdpio *io;
   NatRoster *roster;
   NatChallenge *challenge;
+  NatHistoryPool *pool; /* NULL: nothing is kept for repair */
+  gsize pool_limit;     /* as it was told */
   NatForward *forward;
   NatExchange *exchange; /* NULL as mesh */
   guint8 index;
   gint64 now_us, started_us; /* monotonic; now is read once for each batch */
+  guint batch_size;          /* messages read at once */
+  gint64 arrived_ns;         /* the datagram that is served; nat_udpio_clock_ns */
   gint64 tick_us, prune_us;  /* when these were done last */
+  gint64 repair_us;          /* when nat_repair_run has something to do */
+  GQueue headstarts;         /* headstart.c's */
+  guint headstarts_prepared; /* of those: not begun */
+  gint64 headstart_us;       /* when nat_headstart_run has something to do */
   guint scan;                /* where in roster->live the next tick goes on */
-  NatLimiter answers;        /* to the unauthenticated */
-  NatLimiter hints;          /* to strangers that send media */
+  NatStrangers answers;      /* to the unauthenticated */
+  NatStrangers hints;        /* to strangers that send media */
   guint nap_wakeups;         /* in the window that began at nap_window_us */
   guint nap_datagrams;
   gint64 nap_window_us;
@@ -100,6 +121,8 @@ typedef struct {
   const guint8 *challenge_key; /* 32 bytes, the same for all */
   NatMesh *mesh;               /* NULL = the only one */
   NatUdpio *first;             /* the first worker's; NULL for that one */
+  NatTunnel *tunnel;           /* NULL = none; it outlives the worker */
+  NatMeters *meters;           /* NULL = its own, without limits */
   guint index, n;
   gint cpu;
 } NatWorkerPlace;
@@ -110,6 +133,9 @@ void nat_worker_free (NatWorker *w);
 gboolean nat_worker_start (NatWorker *w, GError **error);
 void nat_worker_ask_to_stop (NatWorker *w, NatReason reason);
 void nat_worker_join (NatWorker *w);
+/* Everything that is there or due, without ever waiting: the loop of those who have cores to spare, or of
+ * whoever has a clock of his own and turns the worker himself. */
+void nat_worker_spin (NatWorker *w);
 
 /* Applies what control posted. Not while packets are under way. */
 void nat_worker_drain_commands (NatWorker *w);

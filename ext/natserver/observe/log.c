@@ -9,10 +9,18 @@
 #include <unistd.h>
 #include <sys/stat.h>
 
-static gboolean verbose_log;
-static gboolean journal;
+#define FIELD      "NATRELAY_" /* what our fields in the journal begin with */
+#define FIELDS_MAX 8
+
+static gint verbose_log; /* atomic */
+static gint no_audit;    /* atomic */
+static gboolean installed;
+static gboolean journal;    /* standard error leads there ... */
+static gboolean structured; /* ... and it takes messages with fields */
 static NatLogGate gate;
-static GMutex lock; /* of gate, and so that lines stay whole */
+static NatLogGate
+    audit_gate;     /* its own: however many strangers are refused, they hold back nothing else */
+static GMutex lock; /* of the gates, and so that lines stay whole */
 
 gboolean
 nat_log_is_journal (int fd)
@@ -49,8 +57,22 @@ nat_log_gate_allows (NatLogGate *g, const char *text, gint64 now_us, guint *held
   return g->kinds[i].count <= NAT_LOG_BURST;
 }
 
+/* Controls behind ASCII's steer terminals as well, and characters of direction or without width let a line look
+ * like another. */
+static gboolean
+is_hidden (gunichar c)
+{
+  switch (g_unichar_type (c)) {
+  case G_UNICODE_CONTROL:
+  case G_UNICODE_FORMAT:
+  case G_UNICODE_LINE_SEPARATOR:
+  case G_UNICODE_PARAGRAPH_SEPARATOR: return TRUE;
+  default: return FALSE;
+  }
+}
+
 /* A stranger's bytes may stand in a message: nothing may start a line of its own or steer a
- * terminal. Terminals also obey the controls behind ASCII's, as a byte or as UTF-8. */
+ * terminal. */
 static void
 make_printable (char *text)
 {
@@ -58,13 +80,12 @@ make_printable (char *text)
 
   while (!g_utf8_validate (text, -1, &end))
     text[end - text] = '?';
-  for (; *text != '\0'; text++) {
-    gboolean beyond = text[0] == '\xc2' && (guchar)text[1] < 0xa0;
+  while (*text != '\0') {
+    char *next = g_utf8_next_char (text);
 
-    if (g_ascii_iscntrl (*text) || beyond)
-      *text = '?';
-    if (beyond)
-      *++text = '?';
+    if (is_hidden (g_utf8_get_char (text)))
+      memset (text, '?', (gsize)(next - text));
+    text = next;
   }
 }
 
@@ -90,24 +111,69 @@ level_name (int level)
 }
 
 static void
-say (GLogLevelFlags flags, const char *message, gboolean always)
+add_field (GLogField *fields, gsize *n, const char *key, const char *value)
+{
+  fields[(*n)++] = (GLogField){key, value, -1};
+}
+
+/* Our own fields as they came, which are few; a stranger's text among them is made printable. FALSE: the journal does
+ * not take it. */
+static gboolean
+tell_journal (
+    GLogLevelFlags flags, int level, const char *text, const GLogField *given, gsize n_given)
+{
+  GLogField fields[FIELDS_MAX + 3];
+  char *copies[FIELDS_MAX];
+  char priority[2] = {(char)('0' + level), '\0'};
+  gsize n = 0, n_copies = 0;
+  gboolean ok;
+
+  add_field (fields, &n, "MESSAGE", text);
+  add_field (fields, &n, "PRIORITY", priority);
+  add_field (fields, &n, "SYSLOG_IDENTIFIER", "natrelay-server");
+  for (gsize i = 0; i < n_given && n_copies < FIELDS_MAX; i++) {
+    if (!g_str_has_prefix (given[i].key, FIELD) || given[i].length >= 0)
+      continue;
+    copies[n_copies] = g_strdup (given[i].value);
+    make_printable (copies[n_copies]);
+    add_field (fields, &n, given[i].key, copies[n_copies++]);
+  }
+  ok = g_log_writer_journald (flags, fields, n, NULL) == G_LOG_WRITER_HANDLED;
+  while (n_copies > 0)
+    g_free (copies[--n_copies]);
+  return ok;
+}
+
+static void
+write_line (int level, const char *text)
+{
+  if (journal)
+    fprintf (stderr, "<%d>%s\n", level, text);
+  else
+    fprintf (stderr, "natrelay-server: %s%s\n", level_name (level), text);
+}
+
+static void
+say (NatLogGate *budget, GLogLevelFlags flags, const char *message, gboolean always,
+    const GLogField *fields, gsize n)
 {
   g_autofree char *text = g_strdup (message);
   int level = syslog_level (flags);
   guint held = 0;
 
-  if (level == 7 && !verbose_log)
+  if (level == 7 && !g_atomic_int_get (&verbose_log))
     return;
   make_printable (text);
   g_mutex_lock (&lock);
-  if (nat_log_gate_allows (&gate, text, g_get_monotonic_time (), &held) || always) {
-    if (journal)
-      fprintf (stderr, "<%d>%s", level, text);
-    else
-      fprintf (stderr, "natrelay-server: %s%s", level_name (level), text);
-    if (held > 0)
-      fprintf (stderr, " (%u more of this kind were not shown)", held);
-    fputc ('\n', stderr);
+  if (nat_log_gate_allows (budget, text, g_get_monotonic_time (), &held) || always) {
+    if (held > 0) {
+      char *more = g_strdup_printf ("%s (%u more of this kind were not shown)", text, held);
+
+      g_free (text);
+      text = more;
+    }
+    if (!structured || !tell_journal (flags, level, text, fields, n))
+      write_line (level, text);
   }
   g_mutex_unlock (&lock);
 }
@@ -118,22 +184,62 @@ write_log (GLogLevelFlags flags, const GLogField *fields, gsize n_fields, gpoint
 {
   for (gsize i = 0; i < n_fields; i++) {
     if (strcmp (fields[i].key, "MESSAGE") == 0 && fields[i].length < 0)
-      say (flags, fields[i].value, (flags & (G_LOG_FLAG_FATAL | G_LOG_LEVEL_ERROR)) != 0);
+      say (&gate, flags, fields[i].value, (flags & (G_LOG_FLAG_FATAL | G_LOG_LEVEL_ERROR)) != 0,
+          fields, n_fields);
   }
   return G_LOG_WRITER_HANDLED;
 }
 
 void
+nat_log_audit (const char *line, gboolean budgeted)
+{
+  if (installed && !g_atomic_int_get (&no_audit))
+    say (&audit_gate, G_LOG_LEVEL_INFO, line, !budgeted, NULL, 0);
+}
+
+void
+nat_log_set_audit (gboolean on)
+{
+  g_atomic_int_set (&no_audit, !on);
+}
+
+void
 nat_log_error (const char *text)
 {
-  say (G_LOG_LEVEL_CRITICAL, text, TRUE);
+  say (&gate, G_LOG_LEVEL_CRITICAL, text, TRUE, NULL, 0);
+}
+
+void
+nat_log_event (GLogLevelFlags level, const NatLogEvent *event, const char *format, ...)
+{
+  g_autofree char *text = NULL, *session = g_strndup (event->session ? event->session : "", 8);
+  const char *const pairs[][2] = {{FIELD "EVENT", event->event}, {FIELD "STREAM", event->stream},
+      {FIELD "ROLE", event->role}, {FIELD "SUBJECT", event->subject},
+      {FIELD "ADDRESS", event->address}, {FIELD "SESSION", session}};
+  GLogField fields[G_N_ELEMENTS (pairs) + 1];
+  gsize n = 0;
+  va_list args;
+
+  va_start (args, format);
+  text = g_strdup_vprintf (format, args);
+  va_end (args);
+  add_field (fields, &n, "MESSAGE", text);
+  for (gsize i = 0; i < G_N_ELEMENTS (pairs); i++) {
+    if (pairs[i][1] != NULL && *pairs[i][1] != '\0')
+      add_field (fields, &n, pairs[i][0], pairs[i][1]);
+  }
+  g_log_structured_array (level, fields, n);
 }
 
 void
 nat_log_init (gboolean verbose)
 {
-  verbose_log = verbose;
+  g_atomic_int_set (&verbose_log, verbose);
+  if (installed) /* other threads read what follows */
+    return;
+  installed = TRUE;
   journal = nat_log_is_journal (STDERR_FILENO);
+  structured = journal && g_log_writer_is_journald (STDERR_FILENO);
   setvbuf (stderr, NULL, _IOLBF, 0);
   g_log_set_writer_func (write_log, NULL, NULL);
 }

@@ -3,8 +3,8 @@
  */
 #pragma once
 
-/* The relay's log: one line per message on standard error, for a terminal or for the journal (which
- * takes the level from a prefix). Code says what it has to say by GLib's g_warning, g_message and
+/* The relay's log: one line per message. Where standard error is the journal's, it gets the message with its level and
+ * fields (NATRELAY_STREAM and the like), which journalctl can select by; elsewhere it is a line on standard error. Code says what it has to say by GLib's g_warning, g_message and
  * g_debug; this is the handler behind them. Every kind of message has its own small budget, so that no
  * stranger can fill a disk by repeating himself. Never log a token, a key, a password, a username or a
  * whole session id. */
@@ -27,8 +27,20 @@ typedef struct {
 /* TRUE: say it. The kind of a message is its text up to the first digit, colon, quote or parenthesis.
  * *held: how many of this kind were held back in the window before. */
 gboolean nat_log_gate_allows (NatLogGate *gate, const char *text, gint64 now_us, guint *held);
-/* Takes over GLib's log. verbose: debug messages are shown too. */
+/* Takes over GLib's log. verbose: debug messages are shown too. Called again it only changes that. */
 void nat_log_init (gboolean verbose);
+/* A line about who may what (control/audit.h); budgeted: only as many of a kind as of other messages, beside those. Nothing while
+ * the log is not ours, or when it is switched off. */
+void nat_log_audit (const char *line, gboolean budgeted);
+void nat_log_set_audit (gboolean on); /* at first it is on */
+/* What happened, with what it happened to: NATRELAY_EVENT and so on in the journal. NULL = is not about one. */
+typedef struct {
+  const char *event; /* a word that stays, whatever the sentence says */
+  const char *stream, *role, *subject, *address;
+  const char *session; /* its whole id, of which 8 characters are told */
+} NatLogEvent;
+void nat_log_event (GLogLevelFlags level, const NatLogEvent *event, const char *format, ...)
+    G_GNUC_PRINTF (3, 4);
 /* The last words of a program that cannot go on. */
 void nat_log_error (const char *text);
 /* TRUE if the descriptor leads to the systemd journal, where many may read. */

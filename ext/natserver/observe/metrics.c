@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "natserver/observe/process.h"
+
 /* The counters of counters.def as plain numbers, to add up. */
 typedef struct {
 #define NAT_SESSION_COUNTER(name, unit, help) guint64 name;
@@ -52,6 +54,16 @@ single (GString *out, const char *name, const char *type, const char *help, guin
 {
   begin (out, name, type, help);
   g_string_append_printf (out, "natrelay_%s %" G_GUINT64_FORMAT "\n", name, value);
+}
+
+/* Of a counter: the unit stands last, before _total ("bytes_received" is received_bytes_total). Packets and the
+ * like are things that are counted, not units. */
+static char *
+counter_name (const char *name)
+{
+  if (g_str_has_prefix (name, "bytes_"))
+    return g_strconcat (name + strlen ("bytes_"), "_bytes_total", NULL);
+  return g_strconcat (name, "_total", NULL);
 }
 
 /* ---- Sessions and streams ---------------------------------------------- */
@@ -129,7 +141,7 @@ append_sums (GString *out, const NatSnapshot *s)
     /* A late packet fills its gap: this one also falls. */
     gboolean falls = strcmp (name->name, "packets_lost") == 0;
     const char *type = falls ? "gauge" : "counter";
-    g_autofree char *total = g_strconcat (name->name, falls ? "" : "_total", NULL);
+    g_autofree char *total = falls ? g_strdup (name->name) : counter_name (name->name);
     g_autofree char *per_stream = g_strconcat ("stream_", total, NULL);
 
     single (out, total, type, name->help, sum_get (&all, name));
@@ -143,7 +155,7 @@ append_sums (GString *out, const NatSnapshot *s)
   }
 }
 
-/* ---- Workers and the process ------------------------------------------- */
+/* ---- Workers ----------------------------------------------------------- */
 
 static void
 append_workers (GString *out, const NatSnapshot *s)
@@ -157,6 +169,59 @@ append_workers (GString *out, const NatSnapshot *s)
   }
 #include "natserver/counters.def"
 #undef NAT_WORKER_COUNTER
+#define NAT_WORKER_GAUGE(name, unit, help)                                                         \
+  {                                                                                                \
+    guint64 sum = 0;                                                                               \
+    for (guint i = 0; i < s->n_workers; i++)                                                       \
+      sum += nat_counter_get (&s->workers[i]->name);                                               \
+    single (out, #name, "gauge", help, sum);                                                       \
+  }
+#include "natserver/counters.def"
+#undef NAT_WORKER_GAUGE
+}
+
+static void
+append_websockets (GString *out, const NatSnapshot *s)
+{
+  if (s->websockets == NULL)
+    return;
+#define NAT_WEBSOCKET_COUNTER(name, unit, help)                                                    \
+  single (out, #name "_total", "counter", help, nat_counter_get (&s->websockets->name));
+#include "natserver/counters.def"
+#undef NAT_WEBSOCKET_COUNTER
+#define NAT_WEBSOCKET_GAUGE(name, unit, help)                                                      \
+  single (out, #name, "gauge", help, nat_counter_get (&s->websockets->name));
+#include "natserver/counters.def"
+#undef NAT_WEBSOCKET_GAUGE
+}
+
+/* Prometheus wants buckets that hold all below them too. */
+static void
+append_latency (GString *out, const NatSnapshot *s)
+{
+  guint64 below = 0, sum_ns = 0;
+
+  begin (out, "forward_latency_seconds", "histogram",
+      "RTP datagrams by the time from when the system received one until the last receiver's copy "
+      "was "
+      "given to the system");
+  for (guint k = 0; k <= NAT_HISTOGRAM_BUCKETS; k++) {
+    for (guint i = 0; i < s->n_workers; i++)
+      below += nat_counter_get (&s->workers[i]->forward_latency.bucket[k]);
+    if (k < NAT_HISTOGRAM_BUCKETS)
+      g_string_append_printf (out,
+          "natrelay_forward_latency_seconds_bucket{le=\"%.6f\"} %" G_GUINT64_FORMAT "\n",
+          (double)nat_histogram_bound (k) / 1e9, below);
+    else
+      g_string_append_printf (out,
+          "natrelay_forward_latency_seconds_bucket{le=\"+Inf\"} %" G_GUINT64_FORMAT "\n", below);
+  }
+  for (guint i = 0; i < s->n_workers; i++)
+    sum_ns += nat_counter_get (&s->workers[i]->forward_latency.sum_ns);
+  g_string_append_printf (out,
+      "natrelay_forward_latency_seconds_sum %.9f\n"
+      "natrelay_forward_latency_seconds_count %" G_GUINT64_FORMAT "\n",
+      (double)sum_ns / 1e9, below);
 }
 
 char *
@@ -173,9 +238,19 @@ nat_metrics_to_text (const NatSnapshot *s)
   single (out, "https_requests_total", "counter", "HTTPS requests answered", s->https_requests);
   single (out, "https_refused_total", "counter",
       "HTTPS connections closed at once or pushed out, for a limit", s->https_refused);
+  single (out, "memory_bound_bytes", "gauge", "memory that the relay may have (max-memory-mb)",
+      s->memory_bound);
+  single (out, "memory_resident_bytes", "gauge", "memory that it had when it was looked last",
+      s->memory_resident);
+  single (out, "memory_refused_total", "counter",
+      "sessions, descriptions, connections and long requests refused, for memory was full",
+      s->memory_refused);
   append_session_counts (out, s);
   append_stream_counts (out, s);
   append_sums (out, s);
   append_workers (out, s);
+  append_websockets (out, s);
+  append_latency (out, s);
+  nat_process_append_metrics (out, s->started_s);
   return g_string_free (out, FALSE);
 }

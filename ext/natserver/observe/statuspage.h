@@ -3,15 +3,20 @@
  */
 #pragma once
 
-/* The relay at a glance: one HTML page, complete in itself, without scripts. */
+/* The relay at a glance: a page whose script asks for /v1/streams and /v1/sessions. Its files stand in page/ as a
+ * browser reads them, and go into the program as they are. */
 
-#include "natserver/counters.h"
+#include <glib.h>
 
 G_BEGIN_DECLS
 
-#define NAT_STATUSPAGE_ROWS 200 /* per table; the page says how many there are besides */
+typedef struct {
+  const char *name; /* in the address; "" = the page itself */
+  const char *content_type;
+  const char *text;
+} NatPageFile;
 
-/* now_s: Unix time. addresses FALSE: clients' addresses and subjects are left out. */
-char *nat_statuspage_to_html (const NatSnapshot *snapshot, gint64 now_s, gboolean addresses);
+/* NULL: there is none. */
+const NatPageFile *nat_statuspage_file (const char *name);
 
 G_END_DECLS

@@ -3,7 +3,7 @@
  */
 #pragma once
 
-/* Who counts as one stranger when connections and requests are limited: an IPv4 address, or the
+/* Who counts as one when connections, requests and media are limited: an IPv4 address, or the
  * /64 of an IPv6 address, since a provider gives every customer at least that much. */
 
 #include <glib.h>

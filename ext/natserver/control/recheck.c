@@ -1,0 +1,166 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "natserver/control/recheck.h"
+
+#include "natserver/control/audit.h"
+#include "natserver/control/registry-private.h"
+
+#define ROUND    4096 /* sessions that a look at all of them finds; the others have the next round */
+#define RETRY_US (5 * G_USEC_PER_SEC)
+
+struct _NatRecheck {
+  NatRegistry *registry;
+  NatCallback *callback;
+  guint grace_s;
+  GArray *due;         /* ids, the last is next */
+  GHashTable *awaited; /* decision that is pending -> id of the session that it is about */
+};
+
+typedef struct {
+  guint8 bytes[NAT_SESSION_ID_SIZE];
+} Id;
+
+NatRecheck *
+nat_recheck_new (NatRegistry *registry, NatCallback *callback)
+{
+  NatRecheck *c = g_new0 (NatRecheck, 1);
+
+  c->registry = registry;
+  c->callback = callback;
+  c->due = g_array_new (FALSE, FALSE, sizeof (Id));
+  c->awaited = g_hash_table_new_full (NULL, NULL, NULL, g_free);
+  return c;
+}
+
+void
+nat_recheck_free (NatRecheck *c)
+{
+  g_array_unref (c->due);
+  g_hash_table_unref (c->awaited);
+  g_free (c);
+}
+
+/* ---- What becomes of a session ------------------------------------------ */
+
+static void
+put_out (NatRecheck *c, NatTime now, NatRegistered *session, const char *said)
+{
+  g_autofree char *why = g_strdup_printf (
+      "the access callback does not allow it any more%s%s", said ? ": " : "", said ? said : "");
+
+  nat_registry_put_out (c->registry, now, session, NAT_REASON_REVOKED, why);
+}
+
+static void
+no_answer (NatRecheck *c, NatTime now, NatRegistered *session)
+{
+  gint64 left_us;
+
+  if (session->unanswered_us == 0)
+    session->unanswered_us = now.us;
+  left_us = session->unanswered_us + (gint64)c->grace_s * G_USEC_PER_SEC - now.us;
+  session->recheck_us = now.us + MIN (left_us, RETRY_US);
+  /* EXPIRED: the client asks anew by itself, and is let in when there is somebody again who may say so. */
+  if (left_us <= 0)
+    nat_registry_put_out (
+        c->registry, now, session, NAT_REASON_EXPIRED, "the access callback does not answer");
+}
+
+static void
+await (NatRecheck *c, NatRegistered *session, gconstpointer what)
+{
+  session->recheck_us = G_MAXINT64; /* until the answer comes */
+  g_hash_table_replace (
+      c->awaited, (gpointer)what, g_memdup2 (session->ticket.session_id, sizeof (Id)));
+}
+
+static void
+heed (NatRecheck *c, NatTime now, NatRegistered *session, const NatDecision *d)
+{
+  switch (d->kind) {
+  case NAT_DECISION_PENDING: await (c, session, d); break;
+  case NAT_DECISION_ALLOWED:
+    session->recheck_us = d->until_us;
+    session->unanswered_us = 0;
+    break;
+  case NAT_DECISION_DENIED: put_out (c, now, session, d->why); break;
+  default: no_answer (c, now, session); break;
+  }
+}
+
+static void
+recheck (NatRecheck *c, NatTime now, NatRegistered *session)
+{
+  NatQuestion question = {.action = nat_audit_action (session->ticket.role),
+      .stream = session->ticket.stream,
+      .from = session->registered ? &session->mapped : NULL,
+      .ticket = &session->ticket};
+
+  if (!nat_callback_is_set (c->callback)) {
+    session->recheck_us = 0; /* at once, should there be one again */
+    return;
+  }
+  heed (c, now, session, nat_callback_ask (c->callback, &question, now.us));
+}
+
+/* ---- Whose turn it is -------------------------------------------------- */
+
+static void
+find_due (NatRecheck *c, NatTime now)
+{
+  GHashTableIter iter;
+  gpointer value;
+
+  g_hash_table_iter_init (&iter, c->registry->sessions);
+  while (c->due->len < ROUND && g_hash_table_iter_next (&iter, NULL, &value)) {
+    NatRegistered *session = value;
+
+    if (session->recheck_us <= now.us)
+      g_array_append_vals (c->due, session->ticket.session_id, 1);
+  }
+}
+
+/* As many as there may be under way; requests have room beside them. */
+static void
+ask_due (NatRecheck *c, NatTime now)
+{
+  while (c->due->len > 0 && nat_callback_has_room (c->callback)) {
+    Id id = g_array_index (c->due, Id, c->due->len - 1);
+    NatRegistered *session = nat_registry_find (c->registry, id.bytes);
+
+    g_array_set_size (c->due, c->due->len - 1);
+    if (session != NULL)
+      recheck (c, now, session);
+  }
+}
+
+void
+nat_recheck_tick (NatRecheck *c, NatTime now, guint grace_s)
+{
+  c->grace_s = grace_s;
+  if (!nat_callback_is_set (c->callback))
+    return;
+  if (c->due->len == 0)
+    find_due (c, now);
+  ask_due (c, now);
+}
+
+void
+nat_recheck_answered (NatRecheck *c, NatTime now, gconstpointer what)
+{
+  const NatDecision *d = what; /* if it is one of ours */
+  g_autofree Id *id = NULL;
+  NatRegistered *session;
+
+  if (!g_hash_table_steal_extended (c->awaited, what, NULL, (gpointer *)&id))
+    return;
+  session = nat_registry_find (c->registry, id->bytes);
+  /* Asked anew, the question could be another: whoever always has a new address would never hear the no. */
+  if (session != NULL && d->kind != NAT_DECISION_PENDING)
+    heed (c, now, session, d);
+  else if (session != NULL)
+    recheck (c, now, session);
+  ask_due (c, now);
+}

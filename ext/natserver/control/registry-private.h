@@ -1,0 +1,141 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#pragma once
+
+/* The inside of the registry, for its files: registry.c (streams, publishers, sessions), rooms.c (what
+ * streams have to do with each other), revocation.c (who may no longer), registrymeasure.c (what passes) and
+ * registrysnapshot.c (for observers). */
+
+#include "natserver/control/registry.h"
+#include "natserver/observe/trend.h"
+
+G_BEGIN_DECLS
+
+/* Sums of counters at one moment: bytes and packets, in: from publishers, out: to subscribers. */
+typedef struct {
+  guint64 bytes_in, bytes_out, in, out;
+  guint64 lost;   /* of publishers' packets, missing now */
+  guint64 missed; /* the same and those that were repaired */
+  guint64 asked;  /* packets that subscribers asked for again */
+  guint64 again;  /* those that they got again, part of out */
+} NatMeasured;
+
+typedef struct {
+  char *name;
+  gboolean is_pattern; /* no stream: all that its name matches */
+  guint32 version;
+  NatPublisherState state;
+  NatRegistered *publisher;                 /* NULL unless live */
+  guint8 publisher_id[NAT_SESSION_ID_SIZE]; /* whose the description is */
+  char subject[NAT_SUBJECT_MAX + 1];        /* his */
+  guint64 since; /* counts publishers of all streams: when this one came */
+  NatDescription description;
+  NatTracks tracks;
+  gboolean described; /* description and tracks are set */
+  gboolean
+      unknown; /* came back by tickets: clients know more than we do; version 0 in the data plane */
+  gboolean untold; /* the data plane's ring was full: tell it again */
+  gboolean over;   /* in grace: the publisher left with "ended" */
+  gboolean left;   /* in grace: he said so himself, he was not just lost */
+  gint64 grace_until_us;
+  guint sessions, subscribers;
+  gint64 since_s;      /* Unix time: when its publisher came */
+  guint meets;         /* of a pattern: others that can match what it matches */
+  GHashTable *members; /* of a pattern: NatStream that it matches, a set; else NULL */
+  NatSessionCounters *past;
+  NatMeasured measured,
+      live; /* all its sessions, at the last measure; those that live, while one is made */
+  guint64 loss_ppm,
+      served; /* while one is made: the sum of receivers' losses, and how many there are */
+  NatFlow flow;
+  NatTrend *trend; /* NULL: none is kept */
+} NatStream;
+
+struct _NatRegistered {
+  NatTicket ticket;
+  NatStream *stream;
+  char *exclude; /* of a pattern: the stream that it does not want; NULL = none */
+  NatSessionCounters *counters;
+  NatAddress peer, mapped;
+  gboolean has_peer; /* came by POST: counted for its address */
+  gboolean registered;
+  gint64 recheck_us;    /* when the access callback is asked again, if there is one */
+  gint64 unanswered_us; /* since when it does not answer; 0 = it did */
+  gint64 created_us, created_s;
+  NatMeasured measured; /* at the last measure */
+  NatFlow flow;
+};
+
+struct _NatRegistry {
+  NatRegistryConfig config;
+  char boot_id[2 * NAT_BOOT_ID_SIZE + 1];
+  GHashTable *streams;  /* name -> NatStream */
+  GPtrArray *patterns;  /* those of them that are */
+  GHashTable *ssrcs;    /* announced SSRC -> NatStream */
+  guint64 publishers;   /* that there were */
+  GHashTable *sessions; /* id -> NatRegistered */
+  GArray *unsaid;       /* NatEnded that found the ring full */
+  guint said;           /* of these, from the first on */
+  guint32
+      version_floor; /* versions of streams that are forgotten: never used again in this start */
+  NatSessionCounters *past;
+  gint64 measured_us; /* when; 0 = never */
+  gint64 measure_us;  /* how long before that the last one was */
+  guint64 trend_tick; /* counts measures */
+  guint n_trends;
+};
+
+/* registry.c. Gives the stream's document a new version. */
+void nat_registry_changed (NatRegistry *r, NatStream *stream);
+/* The data plane, and the state directory, shall know that this session is over. */
+void nat_registry_say_ended (
+    NatRegistry *r, NatTime now, const guint8 id[NAT_SESSION_ID_SIZE], NatReason reason);
+
+/* revocation.c */
+
+/* Ends it for a reason that was not its client's, with a line in the log. */
+void nat_registry_put_out (
+    NatRegistry *r, NatTime now, NatRegistered *session, NatReason reason, const char *why);
+/* Whether a session that comes back by its ticket still may; its end is brought forward if need be. If not, all that
+ * should know it is told. */
+gboolean nat_registry_may_return (NatRegistry *r, NatTime now, NatTicket *ticket);
+
+/* registrymeasure.c */
+
+/* A session begins with what its counters say: it may have come back. */
+void nat_registry_measure_from (NatRegistered *session);
+/* Often enough; it looks itself whether it is time. */
+void nat_registry_measure (NatRegistry *r, NatTime now);
+
+/* registrylimits.c */
+
+#define NAT_SESSION_BYTES 4096 /* that a session takes at once, about */
+#define NAT_TRACK_LATER                                                                            \
+  (20 * 1024) /* and a track later: the list of what is missing of it, most of all */
+/* What the session may come to take beyond that. */
+gint64 nat_registry_later (const NatRegistered *session);
+guint64 nat_registry_bytes (const NatAsk *ask, NatRole role); /* all that a new one may */
+/* Returns problem, and tells who asked the limit's name. */
+NatProblemKind nat_registry_refuse (const NatAsk *ask, const char *limit, NatProblemKind problem);
+/* One subscriber more of that stream, or one pattern more. */
+NatProblemKind nat_registry_check_stream (NatRegistry *r, const NatAsk *ask);
+
+/* rooms.c */
+
+/* What the stream's document says is another, or it is gone: so are those of the patterns that match it. */
+void nat_rooms_changed (NatRegistry *r, const NatStream *stream);
+/* The stream or pattern is new, and goes. */
+void nat_rooms_enter (NatRegistry *r, NatStream *stream);
+void nat_rooms_leave (NatRegistry *r, NatStream *stream);
+/* The name of the limit that one more pattern would break; NULL: none. */
+const char *nat_rooms_limit (NatRegistry *r, const char *pattern, NatProblemKind *problem);
+/* Into the document of a pattern's session. */
+void nat_rooms_fill (const NatRegistered *session, NatSessionDocument *out);
+/* Another stream announces one of these SSRCs. */
+gboolean nat_rooms_ssrc_in_use (NatRegistry *r, const char *stream, const NatTracks *tracks);
+/* The stream announces its tracks' SSRCs, or does so no more. */
+void nat_rooms_claim (NatRegistry *r, NatStream *stream);
+void nat_rooms_release (NatRegistry *r, NatStream *stream);
+
+G_END_DECLS

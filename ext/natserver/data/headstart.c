@@ -1,0 +1,389 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* A record names its session by id, and its stream by name, and looks them up each time: so whoever ends, sleeps or
+ * moves a session need not know of it. A subscriber of a room has one for each stream. */
+
+#include "natserver/data/headstart.h"
+
+#include <string.h>
+
+#include "natproto/bytes.h"
+#include "natproto/rtcpapp.h"
+#include "natserver/data/room.h"
+#include "natserver/data/rtcpagg.h"
+
+#define RATE_MIN     (20 * 1000 * 1000 / 8) /* bytes per second */
+#define SPEED        4                      /* times the stream's rate, if that is more */
+#define SPACING_US   2000
+#define AT_ONCE      (16 * 1024)  /* bytes to one receiver without a pause */
+#define TURN_MAX     (256 * 1024) /* bytes to all of them */
+#define SESSIONS_MAX 1024
+/* Longer would not be told from the live packets behind it, nor be opened (SFrame's replay window). */
+#define PACKETS_MAX 16000
+/* An older picture is worth a new one, if the encoder makes one when it is asked. */
+#define STALE_US       (2 * G_USEC_PER_SEC)
+#define OBEYS_US       (1 * G_USEC_PER_SEC)
+#define LINGER_US      (2 * G_USEC_PER_SEC)
+#define REPORT_LIFE_US (1 * G_USEC_PER_SEC) /* receivers take no older one */
+
+typedef struct {
+  guint32 ssrc;
+  gint64 picture_us; /* when it came */
+  NatHistoryReader reader;
+  gboolean over;
+} Source;
+
+typedef struct _NatHeadstart NatHeadstart;
+struct _NatHeadstart {
+  guint8 id[NAT_SESSION_ID_SIZE];
+  char stream[NAT_STREAM_NAME_MAX + 1];
+  gint64 rate_min; /* its share of RATE_MIN */
+  gboolean begun;
+  guint n_sources, n_over;
+  Source sources[NAT_TRACKS_MAX];
+  NatLiveEdge edges[NAT_TRACKS_MAX];
+  guint n_edges;
+  gboolean told_again;
+  gint64 begun_us, over_us;
+  NatLimiter pace;
+};
+
+/* What is sent in one message: packets of one size. */
+typedef struct {
+  NatWorker *w;
+  NatDataSession *s;
+  NatDataStream *stream;
+  NatUdpDest dest;
+  struct iovec iov[NAT_UDPIO_SEGMENTS];
+  NatUdpRun run;
+  gsize bytes; /* so far, of all messages */
+} Message;
+
+/* ---- Records ----------------------------------------------------------- */
+
+static gboolean
+is_of (const NatHeadstart *h, const NatDataSession *s)
+{
+  return memcmp (h->id, s->id, sizeof h->id) == 0;
+}
+
+static void
+prepare (NatWorker *w, const NatDataSession *s, const NatDataStream *stream, guint n)
+{
+  NatHeadstart *h = g_new0 (NatHeadstart, 1);
+
+  memcpy (h->id, s->id, sizeof h->id);
+  g_strlcpy (h->stream, stream->name, sizeof h->stream);
+  h->rate_min = RATE_MIN / n;
+  g_queue_push_tail (&w->headstarts, h);
+  w->headstart_us = w->now_us;
+  w->headstarts_prepared++;
+}
+
+gboolean
+nat_headstart_prepare (NatWorker *w, NatDataSession *s)
+{
+  guint n = 0;
+
+  if (!s->wants_headstart)
+    return FALSE;
+  s->wants_headstart = FALSE;
+  while (nat_room_stream (s, n))
+    n++;
+  if (n == 0 || w->headstarts.length + n > SESSIONS_MAX)
+    return FALSE;
+  for (guint i = 0; i < n; i++)
+    prepare (w, s, nat_room_stream (s, i), n);
+  return TRUE;
+}
+
+void
+nat_headstart_clear (NatWorker *w)
+{
+  g_queue_clear_full (&w->headstarts, g_free);
+}
+
+/* The session, if it can be sent to. */
+static NatDataSession *
+session_of (NatWorker *w, const NatHeadstart *h)
+{
+  NatDataSession *s = nat_roster_find (w->roster, h->id);
+
+  return s && s->state == NAT_DATA_REGISTERED && s->selected ? s : NULL;
+}
+
+static NatDataStream *
+stream_of (NatWorker *w, const NatHeadstart *h)
+{
+  return g_hash_table_lookup (w->roster->streams, h->stream);
+}
+
+/* ---- The beginning ----------------------------------------------------- */
+
+/* What the track has to give; FALSE: nothing came of it yet. */
+static gboolean
+measure (NatDataStream *stream, NatDataTrack *track, NatLiveEdge *edge, Source *source)
+{
+  guint64 highest = track->reception.seq.highest;
+  NatHistoryPacket last;
+
+  if (!track->reception.seq.started ||
+      !nat_history_find (&stream->history, track->kept, highest, &last) || last.len < 12)
+    return FALSE;
+  *edge = (NatLiveEdge){
+      .ssrc = track->info.ssrc, .timestamp = nat_read_u32 (last.data + 4), .seq = (guint16)highest};
+  *source = (Source){.ssrc = track->info.ssrc, .picture_us = track->kept->start_us};
+  if (strcmp (track->info.media, "video") == 0 &&
+      nat_history_read_picture (&stream->history, track->kept, &source->reader) &&
+      highest - source->reader.from < PACKETS_MAX)
+    edge->behind = (guint16)(highest - source->reader.from + 1);
+  return TRUE;
+}
+
+static void
+measure_all (NatHeadstart *h, NatDataStream *stream)
+{
+  for (guint i = 0; i < stream->n_tracks; i++) {
+    Source source;
+
+    if (!measure (stream, &stream->tracks[i], &h->edges[h->n_edges], &source))
+      continue;
+    if (h->edges[h->n_edges++].behind > 0)
+      h->sources[h->n_sources++] = source;
+  }
+}
+
+static gsize
+copy_reports (NatWorker *w, const NatDataStream *stream, guint8 *buf, gsize cap)
+{
+  gsize len = 0;
+
+  for (guint i = 0; i < stream->n_tracks; i++) {
+    const NatDataTrack *track = &stream->tracks[i];
+
+    if (track->report_len == 0 || w->now_us - track->report_us > REPORT_LIFE_US ||
+        len + track->report_len > cap)
+      continue;
+    memcpy (buf + len, track->report, track->report_len);
+    len += track->report_len;
+  }
+  return len;
+}
+
+static void
+tell_edges (NatWorker *w, NatHeadstart *h, NatDataSession *s, const NatDataStream *stream)
+{
+  NatCompound buf;
+  gsize len = nat_rtcpagg_begin (stream, buf);
+
+  len += copy_reports (w, stream, buf + len, NAT_COMPOUND_MAX / 2);
+  len += nat_rtcp_write_edges (
+      buf + len, NAT_COMPOUND_MAX - len, stream->relay_ssrc, h->edges, h->n_edges);
+  nat_rtcpagg_send (w, s, buf, len);
+}
+
+/* The edges come before all else. */
+static void
+begin (NatWorker *w, NatHeadstart *h, NatDataSession *s, NatDataStream *stream)
+{
+  gint64 rate = MAX (SPEED * stream->rate, h->rate_min);
+
+  h->begun = TRUE;
+  h->begun_us = h->over_us = w->now_us;
+  nat_limiter_init (
+      &h->pace, rate, MAX (AT_ONCE, rate * SPACING_US / G_USEC_PER_SEC * 2), w->now_us);
+  measure_all (h, stream);
+  if (h->n_edges > 0)
+    tell_edges (w, h, s, stream);
+  nat_rtcpagg_want_pictures (w, s, stream);
+  nat_counter_add (&w->counters->headstarts, h->n_sources > 0);
+}
+
+void
+nat_headstart_begin (NatWorker *w)
+{
+  for (GList *link = w->headstarts.head; link && w->headstarts_prepared > 0; link = link->next) {
+    NatHeadstart *h = link->data;
+    NatDataSession *s = h->begun ? NULL : session_of (w, h);
+    NatDataStream *stream = s ? stream_of (w, h) : NULL;
+
+    if (stream)
+      begin (w, h, s, stream);
+  }
+  w->headstarts_prepared = 0;
+  nat_headstart_run (w);
+}
+
+/* ---- Packets ----------------------------------------------------------- */
+
+static void
+flush_message (Message *m)
+{
+  NatUdpMessage message = {&m->dest, &m->run, NULL, 0};
+  NatSessionCounters *c = m->s->counters;
+
+  if (m->run.n_packets == 0)
+    return;
+  nat_udpio_send (m->w->io, &message, 1);
+  nat_counter_add (&c->packets_sent, message.n_sent);
+  nat_counter_add (&c->bytes_sent, message.n_sent * m->run.segment);
+  nat_counter_add (&c->packets_unsent, m->run.n_packets - message.n_sent);
+  nat_counter_add (&m->w->counters->headstart_packets, message.n_sent);
+  m->run = (NatUdpRun){.iov = m->iov};
+}
+
+static void
+add_packet (Message *m, const NatHistoryPacket *packet)
+{
+  NatUdpRun *run = &m->run;
+
+  if (run->n_packets > 0 && (run->segment != packet->len || run->n_packets == NAT_UDPIO_SEGMENTS ||
+                                run->bytes + packet->len > NAT_UDPIO_RUN_MAX))
+    flush_message (m);
+  m->iov[run->n_iov++] = (struct iovec){(gpointer)packet->data, packet->len};
+  run->segment = packet->len;
+  run->bytes += packet->len;
+  run->n_packets++;
+  m->bytes += packet->len;
+}
+
+/* What came after the beginning went to the session as to everybody. */
+static gboolean
+read_next (NatHeadstart *h, NatDataStream *stream, Source *source, NatHistoryPacket *packet)
+{
+  const NatDataTrack *track = nat_roster_track (stream, source->ssrc);
+
+  return track && track->kept == source->reader.source &&
+         nat_history_read (&stream->history, &source->reader, packet) == NAT_HISTORY_PACKET &&
+         packet->arrived_us <= h->begun_us;
+}
+
+static gboolean
+may_send (const NatHeadstart *h)
+{
+  return h->pace.level >= (gint64)NAT_DATAGRAM_MAX * G_USEC_PER_SEC;
+}
+
+/* Until the pace or the turn says stop. */
+static void
+send_source (NatHeadstart *h, Source *source, Message *m)
+{
+  NatHistoryPacket packet;
+
+  while (may_send (h) && m->bytes < TURN_MAX) {
+    if (!read_next (h, m->stream, source, &packet)) {
+      source->over = TRUE;
+      h->n_over++;
+      return;
+    }
+    nat_limiter_take (&h->pace, m->w->now_us, (gint64)packet.len);
+    add_packet (m, &packet);
+  }
+}
+
+/* FALSE: the record is of no use any more. */
+static gboolean
+serve (NatWorker *w, NatHeadstart *h, gsize *bytes)
+{
+  NatDataSession *s = session_of (w, h);
+  NatDataStream *stream = stream_of (w, h);
+  Message m = {.w = w, .s = s, .stream = stream, .bytes = *bytes};
+
+  if (!s || !stream)
+    return FALSE;
+  if (h->n_over == h->n_sources)
+    return w->now_us - h->over_us < LINGER_US;
+  /* One that is lost would cost the picture. */
+  if (!h->told_again && w->now_us > h->begun_us)
+    tell_edges (w, h, s, stream);
+  h->told_again |= w->now_us > h->begun_us;
+  m.run.iov = m.iov;
+  nat_roster_dest (s->selected, &m.dest);
+  nat_limiter_take (&h->pace, w->now_us, 0);
+  for (guint i = 0; i < h->n_sources; i++) {
+    if (!h->sources[i].over)
+      send_source (h, &h->sources[i], &m);
+  }
+  flush_message (&m);
+  for (guint i = 0; i < h->n_sources; i++) {
+    if (!h->sources[i].over)
+      nat_history_pin (&stream->history, &h->sources[i].reader, w->now_us);
+  }
+  h->over_us = w->now_us;
+  *bytes = m.bytes;
+  return TRUE;
+}
+
+void
+nat_headstart_run (NatWorker *w)
+{
+  guint n_sending = 0;
+  gsize bytes = 0;
+
+  /* Those that are prepared begin when all receivers are known (nat_worker_flush). */
+  if (w->headstarts.length == 0 || w->now_us < w->headstart_us || w->headstarts_prepared > 0)
+    return;
+  /* Whoever was served is last next time. */
+  for (guint n = w->headstarts.length; n > 0 && bytes < TURN_MAX; n--) {
+    NatHeadstart *h = g_queue_pop_head (&w->headstarts);
+
+    if (!h->begun || !serve (w, h, &bytes)) {
+      g_free (h);
+      continue;
+    }
+    n_sending += h->n_over < h->n_sources;
+    g_queue_push_tail (&w->headstarts, h);
+  }
+  if (w->headstarts.length == 0)
+    w->headstart_us = G_MAXINT64;
+  else
+    w->headstart_us = w->now_us + (n_sending > 0 || bytes >= TURN_MAX ? SPACING_US : LINGER_US / 8);
+}
+
+/* ---- Is a picture worth asking for? ------------------------------------ */
+
+static gboolean
+gives (const NatHeadstart *h, const NatDataTrack *track)
+{
+  for (guint i = 0; i < h->n_sources; i++) {
+    if (h->sources[i].ssrc == track->info.ssrc)
+      return !track->obeys || h->begun_us - h->sources[i].picture_us <= STALE_US;
+  }
+  return FALSE;
+}
+
+gboolean
+nat_headstart_serves (const NatWorker *w, const NatDataSession *s, const NatDataTrack *track)
+{
+  for (GList *link = w->headstarts.head; link; link = link->next) {
+    if (is_of (link->data, s) && gives (link->data, track))
+      return TRUE;
+  }
+  return FALSE;
+}
+
+gboolean
+nat_headstart_is_recent (const NatWorker *w, const NatDataSession *s)
+{
+  for (GList *link = w->headstarts.head; link; link = link->next) {
+    if (is_of (link->data, s))
+      return TRUE;
+  }
+  return FALSE;
+}
+
+void
+nat_headstart_picture (NatWorker *w, NatDataTrack *track)
+{
+  track->obeys = track->picture_us > 0 && w->now_us - track->picture_us < OBEYS_US;
+}
+
+void
+nat_headstart_report (NatWorker *w, NatDataTrack *track, const guint8 *compound, gsize len)
+{
+  track->report_len = (guint16)(len <= sizeof track->report ? len : 0);
+  memcpy (track->report, compound, track->report_len);
+  track->report_us = w->now_us;
+}

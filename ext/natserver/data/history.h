@@ -1,0 +1,140 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#pragma once
+
+/* The packets of one stream as they came, for repair and for whoever joins. They lie in blocks of a
+ * worker's pool, in the order of arrival, and each source (SSRC) has an index from sequence
+ * number to packet. What is kept, and for how long, is said in docs/design/repair.md; a stream's oldest
+ * block goes first, and when the pool is used up, the oldest of the stream that has most.
+ *
+ * One thread. Nothing here allocates but the making of pools and sources: the pool's address space is
+ * reserved at the start, and becomes memory when it is first used. Times are monotonic microseconds,
+ * sequence numbers the extended ones of seqnum.h. */
+
+#include <glib.h>
+
+#include "natproto/messages.h"
+
+G_BEGIN_DECLS
+
+#define NAT_HISTORY_BLOCK      16384 /* bytes */
+#define NAT_HISTORY_SPAN       4096  /* packets of a source that can be found, at first */
+#define NAT_HISTORY_SPAN_MAX   16384 /* ... where so many are worth it */
+#define NAT_HISTORY_KEEP_US    (2 * G_USEC_PER_SEC)  /* as long, if they are no more than that */
+#define NAT_HISTORY_PICTURE_US (30 * G_USEC_PER_SEC) /* since the start of a picture at most */
+#define NAT_HISTORY_STREAM_MAX (32 * 1024 * 1024)    /* bytes of one stream */
+
+typedef struct _NatHistoryPool NatHistoryPool;
+typedef struct _NatHistory NatHistory;
+typedef struct _NatHistorySource NatHistorySource;
+
+/* Of bytes, rounded down to blocks. NULL: the system does not give that much address space. */
+NatHistoryPool *nat_history_pool_new (gsize bytes);
+/* After all its histories were cleared. */
+void nat_history_pool_free (NatHistoryPool *pool);
+gsize nat_history_pool_used (const NatHistoryPool *pool); /* bytes */
+/* Bytes that the system gave for it so far, and were not given back. */
+gsize nat_history_pool_resident (const NatHistoryPool *pool);
+/* No more than so many bytes from now on. What is beyond that goes, and back to the system, a little with each trim. */
+void nat_history_pool_set_limit (NatHistoryPool *pool, gsize bytes);
+void nat_history_pool_trim (NatHistoryPool *pool);
+/* Blocks that a stream had to give up early, since others needed room. */
+guint64 nat_history_pool_evictions (const NatHistoryPool *pool);
+
+/* A place in a history that stays right while packets come and go. */
+typedef struct {
+  guint64 serial; /* of the block when the place was taken */
+  guint32 block, offset;
+} NatHistoryPlace;
+
+struct _NatHistorySource {
+  NatHistorySource *next;
+  guint32 ssrc;
+  guint32 index[NAT_HISTORY_SPAN_MAX / NAT_HISTORY_SPAN]; /* blocks */
+  guint32 span;         /* packets that they are for, a power of two; 0 = no packet yet */
+  guint64 highest;      /* valid if there is an index */
+  guint64 measured_seq; /* highest, when it was measured how fast it grows */
+  gint64 measured_us;   /* 0 = not yet */
+  /* The last packet with which a picture can start, and where to begin reading from it on. */
+  gboolean has_start;
+  guint64 start_seq;
+  gint64 start_us;
+  NatHistoryPlace start;
+};
+
+/* A part of the stream; its fields are history.c's. */
+struct _NatHistory {
+  NatHistoryPool *pool; /* NULL: nothing is kept */
+  NatHistorySource *sources;
+  NatHistory *next, *prev; /* those of the pool with as many blocks */
+  guint32 oldest, newest;  /* blocks with packets; 0 = none */
+  guint n_packet_blocks;
+  guint n_blocks;    /* with those of the indices */
+  guint32 span;      /* the longest of the sources'; 0 as NAT_HISTORY_SPAN */
+  guint64 n_packets; /* that ever came */
+  guint64 pinned;    /* serial of a block that is read, and since when that is known */
+  gint64 pinned_us;
+};
+
+typedef struct {
+  const guint8 *data; /* as it came; valid until the next packet is kept */
+  gsize len;
+  guint32 ssrc;
+  guint64 seq;
+  gint64 arrived_us;
+  gboolean starts_picture;
+} NatHistoryPacket;
+
+/* h is zeroed memory, or cleared; it stays where it is. pool: NULL = keep nothing. */
+void nat_history_set_pool (NatHistory *h, NatHistoryPool *pool);
+/* Gives back all memory; sources stay, and know nothing. */
+void nat_history_clear (NatHistory *h);
+/* The same, and frees the sources. */
+void nat_history_dispose (NatHistory *h);
+gsize nat_history_bytes (const NatHistory *h);
+
+/* The source of that SSRC, made if there is none. Owned by h. */
+NatHistorySource *nat_history_add_source (NatHistory *h, guint32 ssrc);
+/* Its packets stay until their time, but cannot be found any more. */
+void nat_history_remove_source (NatHistory *h, guint32 ssrc);
+
+/* Copies one packet of at most NAT_DATAGRAM_MAX bytes. FALSE: there is no room, or seq is too far behind.
+ * seq must not be there yet. */
+gboolean nat_history_append (NatHistory *h, NatHistorySource *source, guint64 seq,
+    const guint8 *data, gsize len, gboolean starts_picture, gint64 now_us);
+/* O(1). */
+gboolean nat_history_find (
+    const NatHistory *h, const NatHistorySource *source, guint64 seq, NatHistoryPacket *packet);
+/* Lets more packets be found of sources of which more are kept than that: those since a picture that may still be wanted, or of
+ * NAT_HISTORY_KEEP_US at the rate at which they come. Now and then, off the packets' way: it takes some 20 us when there is something to do. */
+void nat_history_grow (NatHistory *h, gint64 now_us);
+/* Lets go what is too old, also when no packets come. Now and then. */
+void nat_history_expire (NatHistory *h, gint64 now_us);
+
+/* ---- From the last start of a picture to the live edge, in the order of arrival ---- */
+
+typedef enum {
+  NAT_HISTORY_PACKET, /* one more */
+  NAT_HISTORY_EDGE,   /* all were read; more may come */
+  NAT_HISTORY_GONE,   /* the memory was needed otherwise: what came between is not known */
+} NatHistoryStep;
+
+typedef struct {
+  const NatHistorySource *source;
+  guint64 from; /* packets before it came late and are of no use */
+  NatHistoryPlace place;
+} NatHistoryReader;
+
+/* FALSE: no picture starts in what is kept. source must outlive the reader. */
+gboolean nat_history_read_picture (
+    const NatHistory *h, const NatHistorySource *source, NatHistoryReader *reader);
+/* The source's next packet; a reader may go on after packets were kept and let go. */
+NatHistoryStep nat_history_read (
+    const NatHistory *h, NatHistoryReader *reader, NatHistoryPacket *packet);
+
+/* What the reader did not read yet stays for a while, though a later picture starts meanwhile; so at each of its turns, at
+ * least ten in a second. All of a history's readers at the same time. */
+void nat_history_pin (NatHistory *h, const NatHistoryReader *reader, gint64 now_us);
+
+G_END_DECLS

@@ -1,0 +1,279 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "camera.h"
+
+#include <stdio.h>
+
+#define LOOK_S 1 /* between two looks whether packets came */
+
+struct _Camera {
+  const CameraConfig *config;
+  void (*over) (gpointer user);
+  gpointer user;
+
+  GstElement *pipeline, *sink; /* NULL between two tries */
+  guint bus_watch, look, retry;
+  guint wait_s;        /* before the next try */
+  guint silent_s;      /* since the last packet, in looks */
+  gint packets;        /* atomic: since the last look; streaming threads add */
+  gboolean has_played; /* in this try */
+};
+
+static void try_later (Camera *camera, const char *cause);
+static void take_down (Camera *camera);
+
+/* ---- Tracks ------------------------------------------------------------ */
+
+static GstPadProbeReturn
+count_packet (GstPad *pad, GstPadProbeInfo *info, gpointer user)
+{
+  Camera *camera = user;
+
+  g_atomic_int_inc (&camera->packets);
+  return GST_PAD_PROBE_OK;
+}
+
+/* The first packet of a track brings its pad, in any order. The sink's are asked for before, so that it describes all
+ * tracks at once, as the camera numbers them. ONVIF's metadata and the like are not asked for at all. */
+static gboolean
+select_stream (GstElement *source, guint number, GstCaps *caps, Camera *camera)
+{
+  const char *media = gst_structure_get_string (gst_caps_get_structure (caps, 0), "media");
+  g_autofree char *name = g_strdup_printf ("sink_%u", number);
+  GstElement *sink;
+  GstPad *pad;
+
+  if (g_strcmp0 (media, "video") != 0 && g_strcmp0 (media, "audio") != 0)
+    return FALSE;
+  sink = gst_bin_get_by_name (GST_BIN (GST_OBJECT_PARENT (source)), "relay");
+  pad = gst_element_request_pad_simple (sink, name);
+  gst_object_unref (sink);
+  if (!pad)
+    return FALSE;
+  gst_object_unref (pad);
+  return TRUE;
+}
+
+/* "stream_1" (without a session manager), "recv_rtp_src_1_..." -> "sink_1" */
+static GstPad *
+end_of (GstElement *sink, GstPad *pad)
+{
+  g_autofree char *name = gst_pad_get_name (pad);
+  g_autofree char *wanted = NULL;
+  guint number;
+
+  if (sscanf (name, "stream_%u", &number) != 1 && sscanf (name, "recv_rtp_src_%u_", &number) != 1)
+    return NULL;
+  wanted = g_strdup_printf ("sink_%u", number);
+  return gst_element_get_static_pad (sink, wanted);
+}
+
+/* On the source's own thread. */
+static void
+add_track (GstElement *source, GstPad *pad, Camera *camera)
+{
+  GstElement *sink = gst_bin_get_by_name (GST_BIN (GST_OBJECT_PARENT (source)), "relay");
+  GstPad *end = end_of (sink, pad);
+
+  gst_pad_add_probe (
+      pad, GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_BUFFER_LIST, count_packet, camera, NULL);
+  if (!end || gst_pad_link (pad, end) != GST_PAD_LINK_OK)
+    g_warning ("%s: a track of the camera (%s) cannot be sent%s", camera->config->name,
+        GST_PAD_NAME (pad), end ? "" : ": it was not announced");
+  gst_clear_object (&end);
+  gst_object_unref (sink);
+}
+
+/* ---- Saying what happens ----------------------------------------------- */
+
+static void
+say_playing (Camera *camera)
+{
+  GString *tracks = g_string_new (NULL);
+
+  GST_OBJECT_LOCK (camera->sink);
+  for (GList *link = camera->sink->sinkpads; link; link = link->next) {
+    GstCaps *caps = gst_pad_get_current_caps (link->data);
+    const char *name =
+        caps ? gst_structure_get_string (gst_caps_get_structure (caps, 0), "encoding-name") : NULL;
+
+    if (name)
+      g_string_append_printf (tracks, "%s%s", tracks->len ? " and " : "", name);
+    gst_clear_caps (&caps);
+  }
+  GST_OBJECT_UNLOCK (camera->sink);
+  g_message ("%s: the camera plays %s", camera->config->name, tracks->str);
+  g_string_free (tracks, TRUE);
+}
+
+/* The relay's side, in the words of natrelaysink. */
+static void
+say_progress (Camera *camera, GstMessage *message)
+{
+  GstProgressType type;
+  g_autofree char *code = NULL;
+  g_autofree char *text = NULL;
+
+  gst_message_parse_progress (message, &type, &code, &text);
+  if (GST_MESSAGE_SRC (message) == GST_OBJECT (camera->sink))
+    g_message ("%s: %s", camera->config->name, text);
+}
+
+/* ---- The pipeline ------------------------------------------------------ */
+
+static gboolean
+is_superseded (GstMessage *message)
+{
+  const GstStructure *details = NULL;
+  const char *cause;
+
+  gst_message_parse_error_details (message, &details);
+  cause = details ? gst_structure_get_string (details, "cause") : NULL;
+  return g_strcmp0 (cause, "superseded") == 0;
+}
+
+/* What rtspsrc says where nobody answers names neither whom it asked nor what to do. */
+static gboolean
+is_unreachable (Camera *camera, GstMessage *message, const GError *error)
+{
+  return GST_MESSAGE_SRC (message) != GST_OBJECT (camera->sink) &&
+         g_error_matches (error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_OPEN_READ_WRITE);
+}
+
+static void
+take_error (Camera *camera, GstMessage *message)
+{
+  g_autoptr (GError) error = NULL;
+  gboolean over = camera->over && GST_MESSAGE_SRC (message) == GST_OBJECT (camera->sink) &&
+                  is_superseded (message);
+
+  gst_message_parse_error (message, &error, NULL);
+  if (!over) {
+    try_later (camera, is_unreachable (camera, message, error)
+                           ? "The camera does not answer: check that it is on, and its address"
+                           : error->message);
+    return;
+  }
+  g_warning ("%s: %s; given up", camera->config->name, error->message);
+  take_down (camera);
+  camera->over (camera->user);
+}
+
+static gboolean
+on_message (GstBus *bus, GstMessage *message, gpointer user)
+{
+  Camera *camera = user;
+
+  switch (GST_MESSAGE_TYPE (message)) {
+  case GST_MESSAGE_ERROR: take_error (camera, message); return G_SOURCE_REMOVE;
+  case GST_MESSAGE_EOS: try_later (camera, "the camera ended the stream"); return G_SOURCE_REMOVE;
+  case GST_MESSAGE_PROGRESS: say_progress (camera, message); break;
+  case GST_MESSAGE_LATENCY: gst_bin_recalculate_latency (GST_BIN (camera->pipeline)); break;
+  default: break;
+  }
+  return G_SOURCE_CONTINUE;
+}
+
+static gboolean
+look (gpointer user)
+{
+  Camera *camera = user;
+  gboolean heard = g_atomic_int_and ((guint *)&camera->packets, 0) > 0;
+
+  camera->silent_s = heard ? 0 : camera->silent_s + LOOK_S;
+  if (heard && !camera->has_played) {
+    camera->has_played = TRUE;
+    camera->wait_s = CAMERA_RETRY_S;
+    say_playing (camera);
+  }
+  if (camera->silent_s < CAMERA_SILENCE_S)
+    return G_SOURCE_CONTINUE;
+  camera->look = 0;
+  try_later (camera, "the camera sends nothing");
+  return G_SOURCE_REMOVE;
+}
+
+static void
+build (Camera *camera)
+{
+  const CameraConfig *config = camera->config;
+  GstElement *source = gst_element_factory_make ("rtspsrc", "camera");
+  GstBus *bus;
+
+  camera->sink = gst_element_factory_make ("natrelaysink", "relay");
+  camera->pipeline = gst_pipeline_new (config->name);
+  gst_bin_add_many (GST_BIN (camera->pipeline), source, camera->sink, NULL);
+  g_object_set (source, "location", config->location, "protocols", config->transports, "latency",
+      config->latency_ms, "teardown-timeout", GST_SECOND / 4, NULL);
+  g_object_set (camera->sink, "uri", config->relay, NULL);
+  if (config->token)
+    g_object_set (camera->sink, "auth-token", config->token, NULL);
+  g_signal_connect (source, "select-stream", G_CALLBACK (select_stream), camera);
+  g_signal_connect (source, "pad-added", G_CALLBACK (add_track), camera);
+  bus = gst_element_get_bus (camera->pipeline);
+  camera->bus_watch = gst_bus_add_watch (bus, on_message, camera);
+  gst_object_unref (bus);
+}
+
+/* Up to the tear-down's time out; then nothing of it calls us any more. */
+static void
+take_down (Camera *camera)
+{
+  g_clear_handle_id (&camera->look, g_source_remove);
+  g_clear_handle_id (&camera->bus_watch, g_source_remove);
+  if (!camera->pipeline)
+    return;
+  gst_element_set_state (camera->pipeline, GST_STATE_NULL);
+  camera->sink = NULL;
+  g_clear_pointer (&camera->pipeline, gst_object_unref);
+}
+
+static gboolean
+try (gpointer user)
+{
+  Camera *camera = user;
+
+  camera->retry = 0;
+  camera->has_played = FALSE;
+  camera->silent_s = 0;
+  g_atomic_int_set (&camera->packets, 0);
+  build (camera);
+  camera->look = g_timeout_add_seconds (LOOK_S, look, camera);
+  gst_element_set_state (camera->pipeline, GST_STATE_PLAYING);
+  return G_SOURCE_REMOVE;
+}
+
+/* Also from the pipeline's own watch, which then must remove itself. */
+static void
+try_later (Camera *camera, const char *cause)
+{
+  g_warning ("%s: %s; next try in %u s", camera->config->name, cause, camera->wait_s);
+  take_down (camera);
+  camera->retry = g_timeout_add_seconds (camera->wait_s, try, camera);
+  camera->wait_s = MIN (2 * camera->wait_s, CAMERA_RETRY_MAX_S);
+}
+
+Camera *
+camera_new (const CameraConfig *config, void (*over) (gpointer user), gpointer user)
+{
+  Camera *camera = g_new0 (Camera, 1);
+  g_autofree char *location = camera_config_describe (config);
+
+  camera->config = config;
+  camera->over = over;
+  camera->user = user;
+  camera->wait_s = CAMERA_RETRY_S;
+  g_message ("%s: asking %s", config->name, location);
+  try (camera);
+  return camera;
+}
+
+void
+camera_free (Camera *camera)
+{
+  g_clear_handle_id (&camera->retry, g_source_remove);
+  take_down (camera);
+  g_free (camera);
+}

@@ -1,0 +1,31 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#pragma once
+
+/* One RTSP camera, pushed to a relay as it is: no transcoding, no depayloading.
+ *
+ *     rtspsrc ! natrelaysink
+ *
+ * natrelaysink sees to the relay's side by itself. Here is what the camera's side needs: whatever ends the pipeline (a
+ * camera that went away, one that says nothing any more) takes it down, and after a while it is built anew, for
+ * ever. All functions are for the thread of the default GMainContext. */
+
+#include "cameraconfig.h"
+
+G_BEGIN_DECLS
+
+#define CAMERA_SILENCE_S 10 /* without a packet, then the camera is lost */
+#define CAMERA_RETRY_S                                                                             \
+  1 /* before the first further try; doubled with each that brought nothing ... */
+#define CAMERA_RETRY_MAX_S 30 /* ... up to this */
+
+typedef struct _Camera Camera;
+
+/* over: called when there is no use in further tries (another publisher took the stream); may be NULL. config is
+ * borrowed. */
+Camera *camera_new (const CameraConfig *config, void (*over) (gpointer user), gpointer user);
+/* Ends it, within a second or two, and frees it. */
+void camera_free (Camera *camera);
+
+G_END_DECLS

@@ -1,0 +1,359 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "gstnatrelayheadstart.h"
+#include "natproto/rtcpapp.h"
+
+#define MS(n) ((n) * (gint64)G_TIME_SPAN_MILLISECOND)
+
+/* More would not be told from the live ones after them, nor be opened (SFrame's replay window). */
+#define PACKETS_MAX 16000
+/* Without a packet: the relay is gone, or what is missing does not come. Live media waits no longer. */
+#define PATIENCE_US MS (500)
+/* What comes so late after the end is a repeat: the RTP session would take it for a jump backwards. */
+#define AFTERMATH_US (5 * G_TIME_SPAN_SECOND)
+/* Packets that change places on the way are not missing; nor is the rest while it comes. */
+#define REORDER_US  MS (10)
+#define TAIL_US     MS (60)
+#define ASK_MIN_US  MS (30)
+#define ASK_AT_ONCE 128
+
+typedef enum {
+  LIVE,   /* without a past, or before it is known of */
+  COMING, /* announced */
+  OVER,
+} State;
+
+typedef struct {
+  guint32 ssrc;
+  State state;
+  gboolean begun; /* a live packet came to its pad */
+  guint16 first_seq;
+  guint n;             /* packets; 0 = none was announced */
+  GstBuffer **packets; /* n places while COMING */
+  guint next;          /* to be taken */
+  guint top;           /* behind the last one that came */
+  gint64 progress_us;  /* the last one came */
+  gint64 asked_us;     /* 0 = never */
+  gint64 over_us;
+} Past;
+
+struct _GstNatRelayHeadstart {
+  const GstNatRelayHeadstartHooks *hooks;
+  gpointer user;
+
+  GMutex lock; /* guards all below */
+  GCond cond;
+  gboolean started;
+  guint32 own_ssrc;
+  Past pasts[NAT_TRACKS_MAX];
+  guint n_pasts;
+  GstNatRelayHeadstartStats stats;
+};
+
+/* called with lock */
+static Past *
+find_past (GstNatRelayHeadstart *self, guint32 ssrc)
+{
+  for (guint i = 0; i < self->n_pasts; i++) {
+    if (self->pasts[i].ssrc == ssrc)
+      return &self->pasts[i];
+  }
+  return NULL;
+}
+
+/* called with lock; NULL: so many tracks there cannot be */
+static Past *
+need_past (GstNatRelayHeadstart *self, guint32 ssrc)
+{
+  Past *past = find_past (self, ssrc);
+
+  if (past == NULL && self->n_pasts < NAT_TRACKS_MAX) {
+    past = &self->pasts[self->n_pasts++];
+    *past = (Past){.ssrc = ssrc};
+  }
+  return past;
+}
+
+/* called with lock */
+static void
+end_past (GstNatRelayHeadstart *self, Past *past, gint64 now_us)
+{
+  if (past->state != COMING)
+    return;
+  for (guint i = past->next; i < past->n; i++)
+    gst_clear_buffer (&past->packets[i]);
+  g_clear_pointer (&past->packets, g_free);
+  self->stats.given_up += past->next < past->n;
+  past->state = OVER;
+  past->over_us = now_us;
+  g_cond_broadcast (&self->cond);
+}
+
+/* ---- what comes ---------------------------------------------------------- */
+
+/* called with lock. An EDGE comes twice, in case that one is lost. A track that plays already (the client had to join
+ * again) has no use for the past, but must be kept from it all the same. */
+static void
+take_edge (GstNatRelayHeadstart *self, const NatLiveEdge *edge, gint64 now_us)
+{
+  guint16 first_seq = (guint16)(edge->seq - edge->behind + 1);
+  Past *past = need_past (self, edge->ssrc);
+
+  if (past == NULL || edge->behind == 0 || edge->behind > PACKETS_MAX ||
+      (past->n == edge->behind && past->first_seq == first_seq))
+    return;
+  end_past (self, past, now_us);
+  past->first_seq = first_seq;
+  past->n = edge->behind;
+  past->next = past->top = 0;
+  past->progress_us = now_us;
+  past->asked_us = 0;
+  past->state = past->begun ? OVER : COMING;
+  past->over_us = now_us;
+  if (past->state == COMING)
+    past->packets = g_new0 (GstBuffer *, past->n);
+}
+
+void
+gst_nat_relay_headstart_take_rtcp (GstNatRelayHeadstart *self, const guint8 *data, gsize len)
+{
+  gint64 now_us = g_get_monotonic_time ();
+  NatLiveEdge edges[NAT_TRACKS_MAX];
+  NatRtcpPacket packet;
+  NatRtcpIter it;
+
+  if (!nat_rtcp_iter_init (&it, data, len))
+    return;
+  while (nat_rtcp_iter_next (&it, &packet)) {
+    guint n = nat_rtcp_edges (&packet, edges);
+
+    g_mutex_lock (&self->lock);
+    for (guint i = 0; i < n && self->started; i++)
+      take_edge (self, &edges[i], now_us);
+    g_mutex_unlock (&self->lock);
+  }
+}
+
+/* called with lock */
+static void
+keep_packet (GstNatRelayHeadstart *self, Past *past, guint index, GstBuffer *packet, gint64 now_us)
+{
+  if (index < past->next || past->packets[index] != NULL)
+    return;
+  past->packets[index] = gst_buffer_ref (packet);
+  past->top = MAX (past->top, index + 1);
+  past->progress_us = now_us;
+  self->stats.packets++;
+  if (index == past->next)
+    g_cond_broadcast (&self->cond);
+}
+
+gboolean
+gst_nat_relay_headstart_take_packet (
+    GstNatRelayHeadstart *self, guint32 ssrc, guint16 seq, GstBuffer *packet)
+{
+  gint64 now_us = g_get_monotonic_time ();
+  gboolean taken = FALSE;
+  Past *past;
+  guint index;
+
+  g_mutex_lock (&self->lock);
+  past = find_past (self, ssrc);
+  if (past != NULL && past->state != LIVE) {
+    index = (guint16)(seq - past->first_seq);
+    taken = index < past->n && (past->state == COMING || now_us - past->over_us < AFTERMATH_US);
+    if (taken && past->state == COMING)
+      keep_packet (self, past, index, packet, now_us);
+  }
+  g_mutex_unlock (&self->lock);
+  return taken;
+}
+
+/* ---- what is missing ----------------------------------------------------- */
+
+/* called with lock. Feedback may go without a report (RFC 5506). */
+static void
+send_nack (GstNatRelayHeadstart *self, Past *past, guint16 *seqs, guint n)
+{
+  guint8 compound[NAT_DATAGRAM_MAX];
+  gsize len = nat_rtcp_write_nack (compound, sizeof compound, self->own_ssrc, past->ssrc, seqs, &n);
+
+  self->hooks->send (self->user, compound, len);
+  self->stats.nacks++;
+}
+
+/* called with lock; the next packet is not there. Returns when to look again. */
+static gint64
+ask_for_missing (GstNatRelayHeadstart *self, Past *past, gint64 waiting_us, gint64 now_us)
+{
+  gint64 interval = MAX ((gint64)self->hooks->rtt_us (self->user) * 3 / 2, ASK_MIN_US);
+  gint64 due = MAX (waiting_us + REORDER_US, past->asked_us + interval);
+  guint to = now_us - past->progress_us >= TAIL_US ? past->n : past->top;
+  guint16 seqs[ASK_AT_ONCE];
+  guint n = 0;
+
+  if (now_us < due)
+    return due;
+  for (guint i = past->next; i < to && n < ASK_AT_ONCE; i++) {
+    if (past->packets[i] == NULL)
+      seqs[n++] = (guint16)(past->first_seq + i);
+  }
+  if (n == 0)
+    return past->progress_us + TAIL_US;
+  send_nack (self, past, seqs, n);
+  past->asked_us = now_us;
+  return now_us + interval;
+}
+
+/* ---- what is taken ------------------------------------------------------- */
+
+gboolean
+gst_nat_relay_headstart_begin (GstNatRelayHeadstart *self, guint32 ssrc)
+{
+  gboolean coming = FALSE;
+  Past *past;
+
+  g_mutex_lock (&self->lock);
+  past = self->started ? need_past (self, ssrc) : NULL;
+  if (past != NULL) {
+    past->begun = TRUE;
+    coming = past->state == COMING;
+  }
+  g_mutex_unlock (&self->lock);
+  return coming;
+}
+
+/* called with lock, which is let go meanwhile. FALSE: it does not come. */
+static gboolean
+wait_for_next (GstNatRelayHeadstart *self, guint32 ssrc)
+{
+  gint64 waiting_us = g_get_monotonic_time ();
+  Past *past;
+
+  while ((past = find_past (self, ssrc)) != NULL && past->state == COMING && self->started) {
+    gint64 now_us = g_get_monotonic_time (), until;
+
+    if (past->next == past->n)
+      return FALSE;
+    if (past->packets[past->next] != NULL)
+      return TRUE;
+    if (now_us - past->progress_us >= PATIENCE_US)
+      return FALSE;
+    until = ask_for_missing (self, past, waiting_us, now_us);
+    g_cond_wait_until (&self->cond, &self->lock, MIN (until, past->progress_us + PATIENCE_US));
+  }
+  return FALSE;
+}
+
+GstBuffer *
+gst_nat_relay_headstart_next (GstNatRelayHeadstart *self, guint32 ssrc, gboolean *complete)
+{
+  GstBuffer *packet = NULL;
+  Past *past;
+
+  g_mutex_lock (&self->lock);
+  if (wait_for_next (self, ssrc)) {
+    past = find_past (self, ssrc);
+    packet = g_steal_pointer (&past->packets[past->next]);
+    past->next++;
+  } else {
+    past = find_past (self, ssrc);
+    *complete = past != NULL && past->n > 0 && past->next == past->n;
+    if (past != NULL)
+      end_past (self, past, g_get_monotonic_time ());
+  }
+  g_mutex_unlock (&self->lock);
+  return packet;
+}
+
+void
+gst_nat_relay_headstart_end (GstNatRelayHeadstart *self, guint32 ssrc)
+{
+  Past *past;
+
+  g_mutex_lock (&self->lock);
+  past = find_past (self, ssrc);
+  if (past != NULL)
+    end_past (self, past, g_get_monotonic_time ());
+  g_mutex_unlock (&self->lock);
+}
+
+/* ---- the whole ----------------------------------------------------------- */
+
+/* called with lock */
+static void
+forget_all (GstNatRelayHeadstart *self)
+{
+  for (guint i = 0; i < self->n_pasts; i++)
+    end_past (self, &self->pasts[i], 0);
+  self->n_pasts = 0;
+  g_cond_broadcast (&self->cond);
+}
+
+void
+gst_nat_relay_headstart_forget (GstNatRelayHeadstart *self, guint32 ssrc)
+{
+  Past *past;
+
+  g_mutex_lock (&self->lock);
+  past = find_past (self, ssrc);
+  if (past != NULL) {
+    end_past (self, past, 0);
+    *past = self->pasts[--self->n_pasts];
+  }
+  g_mutex_unlock (&self->lock);
+}
+
+void
+gst_nat_relay_headstart_start (GstNatRelayHeadstart *self, guint32 own_ssrc)
+{
+  g_mutex_lock (&self->lock);
+  forget_all (self);
+  self->stats = (GstNatRelayHeadstartStats){0};
+  self->own_ssrc = own_ssrc;
+  self->started = TRUE;
+  g_mutex_unlock (&self->lock);
+}
+
+void
+gst_nat_relay_headstart_stop (GstNatRelayHeadstart *self)
+{
+  g_mutex_lock (&self->lock);
+  self->started = FALSE;
+  forget_all (self);
+  g_mutex_unlock (&self->lock);
+}
+
+void
+gst_nat_relay_headstart_get_stats (GstNatRelayHeadstart *self, GstNatRelayHeadstartStats *stats)
+{
+  g_mutex_lock (&self->lock);
+  *stats = self->stats;
+  g_mutex_unlock (&self->lock);
+}
+
+GstNatRelayHeadstart *
+gst_nat_relay_headstart_new (const GstNatRelayHeadstartHooks *hooks, gpointer user)
+{
+  GstNatRelayHeadstart *self = g_new0 (GstNatRelayHeadstart, 1);
+
+  g_mutex_init (&self->lock);
+  g_cond_init (&self->cond);
+  self->hooks = hooks;
+  self->user = user;
+  return self;
+}
+
+void
+gst_nat_relay_headstart_free (GstNatRelayHeadstart *self)
+{
+  gst_nat_relay_headstart_stop (self);
+  g_mutex_clear (&self->lock);
+  g_cond_clear (&self->cond);
+  g_free (self);
+}
