@@ -34,7 +34,8 @@ def count_meson(total, part, entry):
     """One program of Meson's: TAP and check say how many tests it held, others are one."""
     name = "%s: %s" % (part, entry["name"].split(" / ")[-1])
     stdout = entry.get("stdout") or ""
-    log = stdout + (entry.get("stderr") or "")
+    # The verdicts are in stdout: the end of the log is to show them, not what GStreamer said besides.
+    log = (entry.get("stderr") or "") + stdout
     result = entry["result"]
     failures = len(total.failures)
     if result == "SKIP":

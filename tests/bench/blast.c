@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 #include "phase.h"
 #include "registration.h"
@@ -17,8 +16,8 @@
 static struct {
   int publishers, subscribers, size, burst, cpu, relay_cpu;
   double rate, seconds, warm, probe_seconds, latency_limit_ms;
-  gboolean no_segment, sink_gro, verify, turn;
-  char *from, *sink, *label, *negotiate, *stream, *search, *pids, *kernel_pids;
+  gboolean no_segment, sink_gro, verify, turn, negotiate, beside;
+  char *from, *sink, *label, *stream, *search, *pids, *kernel_pids;
   char **to;
 } opt = {
     .publishers = 1,
@@ -53,8 +52,12 @@ static const GOptionEntry entries[] = {
         "ADDRESS:PORT"},
     {"sink", 0, 0, G_OPTION_ARG_STRING, &opt.sink, "of the first subscriber; others count up",
         "ADDRESS:PORT"},
-    {"negotiate", 0, 0, G_OPTION_ARG_STRING, &opt.negotiate,
-        "register with natrelay at --to; run with: ROLE STREAM N", "COMMAND"},
+    {"negotiate", 0, 0, G_OPTION_ARG_NONE, &opt.negotiate,
+        "--to is natrelay: negotiate there over HTTPS, and register", NULL},
+    {"beside", 0, 0, G_OPTION_ARG_NONE, &opt.beside,
+        "something else uses this core: sleep between packets, take arrivals from the kernel's "
+        "stamps",
+        NULL},
     {"stream", 0, 0, G_OPTION_ARG_STRING, &opt.stream, "name before the publisher's number",
         "NAME"},
     {"turn", 0, 0, G_OPTION_ARG_NONE, &opt.turn, "--to is a TURN server: bind channels", NULL},
@@ -143,7 +146,8 @@ make_subscribers (void)
 
     s->fd = open_socket (opt.sink, i);
     s->publisher = i / field.fan;
-    if (opt.sink_gro && !bench_enable_gro (s->fd, &error))
+    if ((opt.sink_gro && !bench_enable_gro (s->fd, &error)) ||
+        (opt.beside && !bench_enable_stamps (s->fd, &error)))
       die (error);
   }
 }
@@ -157,7 +161,7 @@ make_publishers (void)
     NatAddress to = relay_of (i);
 
     bench_publisher_init (&field.publishers[i], open_socket (opt.from, i), i, &to, (gsize)opt.size,
-        opt.turn ? BENCH_TURN_CHANNEL : 0);
+        (guint)opt.burst, opt.turn ? BENCH_TURN_CHANNEL : 0);
   }
 }
 
@@ -174,22 +178,32 @@ bind_channels (void)
   }
 }
 
+/* A publisher and its subscribers. */
+static void
+negotiate_stream (BenchHttps *relay, guint publisher)
+{
+  g_autofree char *stream = g_strdup_printf ("%s/%u", opt.stream ? opt.stream : "bench", publisher);
+  BenchCredential *subscribers = credentials + field.n_publishers + publisher * field.fan;
+  GError *error = NULL;
+
+  if (!bench_negotiate (relay, NAT_ROLE_PUBLISHER, stream, field.publishers[publisher].ssrc,
+          &credentials[publisher], &error))
+    die (error);
+  for (guint i = 0; i < field.fan; i++)
+    if (!bench_negotiate (relay, NAT_ROLE_SUBSCRIBER, stream, 0, &subscribers[i], &error))
+      die (error);
+}
+
 static void
 negotiate (void)
 {
-  GError *error = NULL;
+  NatAddress to = relay_of (0);
+  BenchHttps *relay = bench_https_new (&to, (BenchHttpsReuse){TRUE, TRUE});
 
   credentials = g_new0 (BenchCredential, field.n_publishers + field.n_subscribers);
-  for (guint i = 0; i < field.n_publishers; i++) {
-    g_autofree char *stream = g_strdup_printf ("%s/%u", opt.stream ? opt.stream : "bench", i);
-    BenchCredential *subscribers = credentials + field.n_publishers + i * field.fan;
-
-    if (!bench_negotiate (opt.negotiate, NAT_ROLE_PUBLISHER, stream, field.publishers[i].ssrc, 1,
-            &credentials[i], &error) ||
-        !bench_negotiate (
-            opt.negotiate, NAT_ROLE_SUBSCRIBER, stream, 0, field.fan, subscribers, &error))
-      die (error);
-  }
+  for (guint i = 0; i < field.n_publishers; i++)
+    negotiate_stream (relay, i);
+  bench_https_free (relay);
 }
 
 /* A mapping lives 30 s without it, longer than one measurement. */
@@ -236,7 +250,8 @@ print_result (const char *kind, const char *limit, const BenchResult *r)
           "\"foreign_share\": %.3f, \"softirq_apart\": %s, \"receive_buffer\": %d}\n",
       r->p50_us, r->p99_us, r->max_us, bench_result_cpu_us (r), r->usage.process_s * 1e6 / packets,
       r->usage.kernel_s * 1e6 / packets, r->usage.softirq_s * 1e6 / packets,
-      r->usage.foreign_s / r->wall_s, bench_meter_softirq_is_apart (field.meter) ? "true" : "false",
+      r->wall_s > 0 ? r->usage.foreign_s / r->wall_s : 0,
+      bench_meter_softirq_is_apart (field.meter) ? "true" : "false",
       bench_receive_buffer (field.subscribers[0].fd));
   fflush (stdout);
 }
@@ -316,7 +331,7 @@ take_core (void)
 {
   cpu_set_t set;
 
-  prctl (PR_SET_TIMERSLACK, 1000);
+  bench_come_first ();
   if (opt.cpu < 0)
     return;
   CPU_ZERO (&set);
@@ -331,9 +346,12 @@ main (int argc, char **argv)
   parse (argc, argv);
   alarm (300); /* never left behind, whatever the relay does */
   take_core ();
+  bench_many_descriptors ();
   make_subscribers ();
   make_publishers ();
-  field.receiver = bench_receiver_new ((gsize)opt.size, opt.verify, opt.sink_gro);
+  field.receiver = bench_receiver_new (
+      (gsize)opt.size, (BenchReceiverMode){opt.verify, opt.sink_gro, opt.beside});
+  field.nap = opt.beside;
   field.meter = make_meter ();
   if (opt.turn)
     bind_channels ();

@@ -9,6 +9,7 @@
 #define DRAIN_NS       (1500 * G_GINT64_CONSTANT (1000000)) /* longest wait for stragglers */
 #define BURSTS_AT_ONCE 8 /* then the subscribers have their turn */
 #define READS_AT_ONCE  16
+#define NAP_US         100
 
 typedef struct {
   BenchField *f;
@@ -44,12 +45,16 @@ send_due (Run *r, gint64 now)
   }
 }
 
-static void
+/* A subscriber that may have more is read again first. */
+static gboolean
 read_some (Run *r)
 {
+  guint64 before = bench_receiver_unique (r->f->receiver);
+
   for (guint i = 0; i < MIN (READS_AT_ONCE, r->f->n_subscribers); i++)
     if (!bench_receiver_read (r->f->receiver, &r->f->subscribers[r->next_subscriber]))
       r->next_subscriber = (r->next_subscriber + 1) % r->f->n_subscribers;
+  return bench_receiver_unique (r->f->receiver) != before;
 }
 
 static void
@@ -57,7 +62,8 @@ send_and_read (Run *r)
 {
   for (gint64 now = bench_now_ns (); now < r->end; now = bench_now_ns ()) {
     send_due (r, now);
-    read_some (r);
+    if (!read_some (r) && r->f->nap)
+      g_usleep (NAP_US);
   }
 }
 
@@ -74,7 +80,8 @@ read_rest (Run *r)
       quiet = QUIET_NS / 6;
     if (now - last > quiet)
       return;
-    read_some (r);
+    if (!read_some (r) && r->f->nap)
+      g_usleep (NAP_US);
   }
 }
 

@@ -19,6 +19,7 @@ typedef struct {
   guint fan;                    /* copies of each packet that must arrive */
   BenchReceiver *receiver;
   BenchMeter *meter;
+  gboolean nap;  /* sleep a moment when there is nothing to do, and leave the core to others */
   guint32 phase; /* counts up */
 } BenchField;
 

@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 guint8
 bench_filler (gsize offset)
@@ -15,20 +16,22 @@ bench_filler (gsize offset)
 }
 
 void
-bench_publisher_init (
-    BenchPublisher *p, int fd, guint32 index, const NatAddress *to, gsize size, guint16 channel)
+bench_publisher_init (BenchPublisher *p, int fd, guint32 index, const NatAddress *to, gsize size,
+    guint burst, guint16 channel)
 {
   gsize prefix = channel ? 4 : 0;
 
   memset (p, 0, sizeof *p);
   p->fd = fd;
   p->index = index;
-  p->ssrc = 0x4e410000 + index;
+  /* Unique at a relay, where another generator's may not be forgotten yet. */
+  p->ssrc = (guint32)getpid () << 16 | (index & 0xffff);
   p->to = bench_sockaddr (to);
   p->size = size;
   p->frame = size + prefix;
-  p->frames = g_malloc0 (BENCH_BURST_MAX * p->frame);
-  for (guint i = 0; i < BENCH_BURST_MAX; i++) {
+  p->burst = MIN (burst, BENCH_BURST_MAX);
+  p->frames = g_malloc0 (p->burst * p->frame);
+  for (guint i = 0; i < p->burst; i++) {
     guint8 *b = p->frames + i * p->frame;
     guint32 ssrc = g_htonl (p->ssrc);
     guint16 head[2] = {g_htons (channel), g_htons ((guint16)size)};
@@ -111,7 +114,7 @@ bench_publisher_send (BenchPublisher *p, guint n, guint32 phase, gboolean segmen
 {
   guint taken;
 
-  n = MIN (n, BENCH_BURST_MAX);
+  n = MIN (n, p->burst);
   stamp (p, n, phase);
   taken = segment && n > 1 ? send_segmented (p, n) : send_each (p, n);
   if (taken == 0 && errno != EAGAIN && errno != ENOBUFS && errno != ECONNREFUSED) {

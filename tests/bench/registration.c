@@ -3,14 +3,11 @@
  */
 #include "registration.h"
 
-#include <gio/gio.h>
 #include <string.h>
 #include "natproto/crypto.h"
 #include "natproto/error.h"
 #include "natproto/negotiation.h"
 #include "traffic.h"
-
-#define RECORD_END "\x1e"
 
 static char *
 body_for (NatRole role, guint32 ssrc)
@@ -29,26 +26,6 @@ body_for (NatRole role, guint32 ssrc)
   return body;
 }
 
-static char *
-run_command (const char *command, NatRole role, const char *stream, guint n, const char *body,
-    GError **error)
-{
-  const char *name = role == NAT_ROLE_PUBLISHER ? "publishers" : "subscribers";
-  g_autofree char *line = g_strdup_printf ("%s %s %s %u", command, name, stream, n);
-  g_autoptr (GSubprocess) process = NULL;
-  char *out = NULL;
-
-  process = g_subprocess_new (G_SUBPROCESS_FLAGS_STDIN_PIPE | G_SUBPROCESS_FLAGS_STDOUT_PIPE, error,
-      "/bin/sh", "-c", line, NULL);
-  if (!process || !g_subprocess_communicate_utf8 (process, body, NULL, &out, NULL, error))
-    return NULL;
-  if (!g_subprocess_get_successful (process)) {
-    g_set_error (error, NAT_ERROR, NAT_ERROR_PROTOCOL, "\"%s\" failed and said: %s", line, out);
-    g_clear_pointer (&out, g_free);
-  }
-  return out;
-}
-
 static gboolean
 take_document (const char *json, BenchCredential *c, GError **error)
 {
@@ -64,25 +41,15 @@ take_document (const char *json, BenchCredential *c, GError **error)
 }
 
 gboolean
-bench_negotiate (const char *command, NatRole role, const char *stream, guint32 ssrc, guint n,
-    BenchCredential *credentials, GError **error)
+bench_negotiate (BenchHttps *relay, NatRole role, const char *stream, guint32 ssrc,
+    BenchCredential *credential, GError **error)
 {
+  const char *name = role == NAT_ROLE_PUBLISHER ? "publishers" : "subscribers";
+  g_autofree char *path = g_strdup_printf ("/v1/streams/%s/%s", stream, name);
   g_autofree char *body = body_for (role, ssrc);
-  g_autofree char *out = run_command (command, role, stream, n, body, error);
-  g_auto (GStrv) documents = NULL;
+  const char *document = bench_https_post (relay, path, body, error);
 
-  if (!out)
-    return FALSE;
-  documents = g_strsplit (out, RECORD_END, -1);
-  if (g_strv_length (documents) < n + 1) {
-    g_set_error (error, NAT_ERROR, NAT_ERROR_PROTOCOL,
-        "%u session documents were asked for and %u came", n, g_strv_length (documents) - 1);
-    return FALSE;
-  }
-  for (guint i = 0; i < n; i++)
-    if (!take_document (documents[i], &credentials[i], error))
-      return FALSE;
-  return TRUE;
+  return document && take_document (document, credential, error);
 }
 
 void

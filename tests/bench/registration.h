@@ -3,10 +3,11 @@
  */
 #pragma once
 
-/* How a socket becomes a mapping: of natrelay (negotiation by a command, then the STUN challenge),
- * or of a TURN server without authentication. */
+/* How a socket becomes a mapping: of natrelay (negotiation over HTTPS, then the STUN challenge), or of a
+ * TURN server without authentication. */
 
 #include <glib.h>
+#include "https.h"
 #include "natproto/address.h"
 #include "natproto/messages.h"
 #include "natproto/stunauth.h"
@@ -19,10 +20,9 @@ typedef struct {
   guint8 epoch[NAT_EPOCH_SIZE];
 } BenchCredential;
 
-/* Runs `command ROLE STREAM N` with the description in its standard input; it must print N session
- * documents, each followed by the byte 0x1e. ssrc: of the publisher, 0 for subscribers. */
-gboolean bench_negotiate (const char *command, NatRole role, const char *stream, guint32 ssrc,
-    guint n, BenchCredential *credentials, GError **error);
+/* ssrc: of the publisher, 0 for a subscriber. */
+gboolean bench_negotiate (BenchHttps *relay, NatRole role, const char *stream, guint32 ssrc,
+    BenchCredential *credential, GError **error);
 void bench_credential_clear (BenchCredential *c);
 /* Answers the relay's challenge over fd. Also what keeps the mapping open. */
 gboolean bench_register (int fd, const NatAddress *relay, const BenchCredential *c, GError **error);

@@ -12,10 +12,14 @@ import tempfile
 import lab
 import ngcontrol
 
-PUBLISHER_PORT, SINK_PORT = 20000, 21000
+PUBLISHER_PORT, SINK_PORT = 20000, 24000
 LISTEN_PORT, CONTROL_PORT = 5000, 5001
 SOCKET_BUFFER = 8 << 20
-UNLIMITED = "max-posts-per-second=0\nmax-sessions-per-address=0\nmax-sessions-per-subject=0\n"
+# What one address may ask of a relay in a second and at a time. Media does not know of it; more than so many
+# sessions from this one machine do not come about otherwise.
+UNLIMITED = ("max-posts-per-second=0\nmax-sessions-per-address=0\nmax-sessions-per-subject=0\n"
+             "max-sessions=200000\n")
+LIMITED = 400
 
 
 class Running:
@@ -103,7 +107,7 @@ class Loop(Relay):
 
 
 class NatrelayServer(Relay):
-    name, what, bar = "natrelay", "natrelay-server, one worker", "natrelay"
+    name, what, bar = "natrelay", "natrelay-server, default settings", "natrelay"
 
     def missing(self):
         return None if self._program().exists() else "natrelay-server is not built"
@@ -116,15 +120,14 @@ class NatrelayServer(Relay):
 
     def start_server(self, net, directory, unlimited=False):
         """(process, "ADDRESS:PORT"). unlimited: one address may negotiate as much as it likes."""
-        state = tempfile.mkdtemp(prefix="state-", dir=directory)
+        self.state = state = tempfile.mkdtemp(prefix="state-", dir=directory)
         is_open = "--open" if net.relay_ip.startswith("127.") else "--open=anyone"
         settings = pathlib.Path(state) / "bench.conf"
         settings.write_text("[server]\n" + (UNLIMITED if unlimited else ""), encoding="utf-8")
         log = _log(directory, "natrelay")
         with log:
             process = net.start([self._program(), "--config", settings, is_open,
-                                 "--listen", f"{net.relay_ip}:0", "--workers", "1",
-                                 "--state-dir", state],
+                                 "--listen", f"{net.relay_ip}:0", "--state-dir", state],
                                 stdout=subprocess.PIPE, stderr=log)
         try:
             listening = _lines_until_ready(process, "natrelay-server")["listening"]
@@ -134,9 +137,9 @@ class NatrelayServer(Relay):
         return process, re.search(r"[\d.]+:\d+", listening).group(0)
 
     def start(self, net, case, directory):
-        process, address = self.start_server(net, directory)
-        hook = f"{lab.HERE / 'negotiate'} https://{address}"
-        return Running(process, ["--to", address, "--negotiate", hook])
+        sessions = case.publishers * (1 + case.fan)
+        process, address = self.start_server(net, directory, unlimited=sessions > LIMITED)
+        return Running(process, ["--to", address, "--negotiate"])
 
 
 class Coturn(Relay):

@@ -3,22 +3,32 @@
 """Proves that every part of the bench works: each driver moves packets, each fault is counted,
 the search ends, the report says what was measured. No time is judged; it takes under a minute."""
 
+import dataclasses
+import json
+import math
 import pathlib
 import tempfile
 import traceback
 import xml.etree.ElementTree
 
 import lab
+import live
+import measure
+import promises
 import relays
 import report
 from cases import Case
 
-LOAD = ["--rate", "400", "--seconds", "0.3", "--warm", "0.1", "--verify"]
+LOAD = ["--rate", "400", "--seconds", "0.3", "--verify"]
 SLOW = ["--rate", "20", *LOAD[2:]]
 ONE = Case("short-1to1", "one to one", 1, 1, 4, 400, "", ("loopback", "wire"))
 MANY = Case("short-2to3", "two to three each", 2, 3, 4, 400, "", ("loopback", "wire"))
 FEW = Case("short-1to3", "one to three", 1, 3, 4, 400, "", ("loopback", "wire"))
 SMOOTH = Case("short-smooth", "single packets", 1, 1, 1, 400, "", ("loopback",))
+
+
+SOME_PROMISES = [p for p in promises.PROMISES if p.network == "loopback"
+                 and (p.other.startswith("raw") and not p.half_of or p.half_of == "coturn")]
 
 
 class Failure(Exception):
@@ -106,31 +116,115 @@ def _dead(bench, net):
 def _micro(bench):
     def check():
         found = bench.micro(0.1)
+        memory = found.pop("mapping-memory")
         wanted = [name for name, _text, _unit in report.MICRO]
         if relays.NatrelayServer(bench.build).missing():
             wanted.remove("https-negotiation")
         expect(sorted(found) == sorted(wanted), f"measured only {sorted(found)}")
         expect(all(f["ns"] > 0 for f in found.values()), "a cost is zero")
+        expect(memory["bytes"] >= 0 and memory["counters_bytes"] > 0, "no memory was measured")
+        return {**found, "mapping-memory": memory}
     return "small measurements: all are there", check
 
 
-def _report(bench, results):
+def _keepalives(bench):
     def check():
-        versions = [(relay, "1") for relay, _r in results]
-        records = [{"network": "loopback", "case": report.CASES[0].name, "relay": relay.name,
-                    "kind": "fixed", "round": 0, "failures": 0, "notes": [], "result": r} for relay, r in results]
-        facts = report.Facts("short", lab.describe_machine(), records, {}, [("x", "absent")], versions)
-        with tempfile.TemporaryDirectory() as directory:
-            report.write(pathlib.Path(directory), facts)
-            text = (pathlib.Path(directory) / "results.md").read_text(encoding="utf-8")
-            svg = pathlib.Path(directory) / "cpu-loopback.svg"
-            root = xml.etree.ElementTree.parse(svg).getroot()
-            drawn = {t.text for t in root.iter("{http://www.w3.org/2000/svg}text")}
+        r = live.keepalives(bench, mappings=200, interval=0.5, cycles=4)
+        expect(r["registered"]["registered"] == 200, "not all were registered")
+        expect(r["result"]["answered"] > 0, "no keepalive was answered")
+        expect(r["streams"]["received"] > 0, "no stream ran beside the keepalives")
+        expect(sum(r["alone"].values()) > 0, "they cost nothing")
+        return r
+    return "keepalives: mappings are registered and kept, streams run beside them", check
+
+
+def _newcomers(bench):
+    def check():
+        r = live.newcomers(bench, rate=20, seconds=1)
+        for what in ("result", "limit", "again"):
+            expect(r[what]["done"] > 0 and not r[what]["failed"], f"{what}: {r[what]}")
+        expect(r["limit"]["connections"] == r["limit"]["done"], "connections were not counted")
+        expect(r["streams"]["received"] > 0, "no stream ran beside the newcomers")
+        return r
+    return "newcomers: they negotiate and register, streams run beside them", check
+
+
+def _pairs(bench):
+    """A round of promises with small loads, whose records the report then takes: each measure, against raw
+    loops, and at half of a rate that was looked for."""
+    def check():
+        contenders = [r for r in relays.all_relays(bench.build) if not r.missing()]
+        pairs = promises.Pairs(bench, contenders, 0.2, SOME_PROMISES, 0.02, "100:200")
+        records = list(pairs.round(0, {"loopback": lab.Loopback}))
+        expect(len(records) == sum(p.other in pairs.relays for p in SOME_PROMISES),
+               "a pair is missing")
+        for r in records:
+            expect("result" in r["ours"], f"natrelay, {r['measure']}: {r['ours']}")
+        return records
+    return "promises: every pair is measured", check
+
+
+def _bounds():
+    """A bound that is worked out by hand: ratios 1 and e, n = 2, t = 6.314."""
+    def check():
+        upper, lower = (promises.bound_of([1, math.e], up) for up in (True, False))
+        expect(abs(math.log(upper) - (0.5 + 6.314 / 2)) < 1e-3, f"the upper bound is {upper}")
+        expect(abs(math.log(lower) - (0.5 - 6.314 / 2)) < 1e-3, f"the lower bound is {lower}")
+        expect(promises.bound_of([2, 2, 2], True) == 2 == promises.bound_of([2, 2, 2], False),
+               "equal ratios have a bound elsewhere")
+    return "promises: bounds are right", check
+
+
+def _verdicts():
+    """The same good figures again and again, as many times and with what limit as said."""
+    promise = next(p for p in promises.PROMISES if p.wants_more())
+
+    def met(pairs, limit="loses"):
+        def side(rate, why):
+            return {"result": {"rate_out": rate, "limit": why, "foreign_share": 0}, "failures": 1}
+        record = {"part": "promises", **dataclasses.asdict(promise),
+                  "ours": side(10 * promise.bar, "generator"), "theirs": side(1, limit)}
+        verdict, told = promises.judge(promise, [record] * pairs), promises.restarts([record])
+        expect(told == {"natrelay": 1, promise.other: 1}, f"restarts: {told}")
+        return verdict.met
+
+    def check():
+        expect(met(10), "ten good pairs meet nothing")
+        expect(not met(9), "nine pairs were enough")
+        expect(not met(10, "generator"), "a rate that nobody knows was beaten")
+    return "promises: few pairs and unknown rates meet nothing", check
+
+
+def _report(results, others):
+    def check():
+        records = [{"part": "facts", "command": "short", "machine": lab.describe_machine(),
+                    "absent": [("x", "absent")],
+                    "relays": [(relay.name, relay.what, relay.bar) for relay, _r in results]}]
+        records += [{"part": "tables", "network": "loopback", "case": report.CASES[0].name,
+                     "relay": relay.name, "kind": "fixed", "round": 0, "failures": 0, "notes": [],
+                     "result": r} for relay, r in results]
+        records += [{"part": "fans", "case": case.name, "relay": relay.name, "result": r}
+                    for relay, r in results for case in report.FANS[:1]]
+        records += others
+        with tempfile.TemporaryDirectory() as name:
+            directory = pathlib.Path(name)
+            (directory / "records").write_text("".join(json.dumps(r) + "\n" for r in records) + "{")
+            report.write(directory, report.read(directory / "records"))
+            text = (directory / "results.md").read_text(encoding="utf-8")
+            numbers = json.loads((directory / "results.json").read_text(encoding="utf-8"))
+            drawn = {t.text for svg in ("cpu-loopback.svg", "promises.svg", "fans.svg")
+                     for t in xml.etree.ElementTree.parse(directory / svg).getroot().iter(
+                         "{http://www.w3.org/2000/svg}text")}
         for relay, r in results:
             row = f"| {relay.name} | {r['cpu_us']:.2f} |" if r["cpu_us"] else f"| {relay.name} | – |"
             expect(row in text.replace(" †", ""), f"results.md lacks \"{row}\"")
             expect(relay.name in drawn or not r["cpu_us"], f"the plot lacks {relay.name}")
-    return "report: results.md and the plot hold every relay", check
+        for heading in ("What natrelay promises", "mappings kept alive", "newcomers a second",
+                        "Small measurements", "Many receivers"):
+            expect(heading in text, f"results.md lacks \"{heading}\"")
+        expect(len(numbers["promises"]) == sum(r["part"] == "promises" and r["round"] == 0 for r in others),
+               "results.json lacks promises")
+    return "report: results.md, results.json and the plots hold everything", check
 
 
 class Tally:
@@ -166,7 +260,8 @@ def _networks():
         yield lab.Wire
 
 
-def prove(bench, _options):
+def prove(build, directory):
+    bench = measure.Bench(build, directory, ("--warm", "0.1"))
     tally, results = Tally(), []
     for make in _networks():
         net = make()
@@ -184,8 +279,13 @@ def prove(bench, _options):
                     tally.run(name, check)
         finally:
             net.close()
-    tally.run(*_micro(bench))
-    tally.run(*_report(bench, results))
+    tally.run(*_bounds())
+    tally.run(*_verdicts())
+    pairs = tally.run(*_pairs(bench)) or []
+    others = pairs + [{**r, "round": 1} for r in pairs]         # a bound wants two
+    others.append({"part": "micro", "found": tally.run(*_micro(bench))})
+    others += [r for part in (_keepalives, _newcomers) if (r := tally.run(*part(bench)))]
+    tally.run(*_report(results, others))
     if not lab.is_private():
         print("skipped wire: this kernel gives us no network namespaces")
     print(f"bench: {tally.passed} passed, {tally.failed} failed")

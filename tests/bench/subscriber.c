@@ -5,6 +5,7 @@
 
 #include <netinet/in.h>
 #include <string.h>
+#include <time.h>
 
 #define MESSAGES     64 /* read at once */
 #define MESSAGES_GRO 8
@@ -12,7 +13,7 @@
 
 struct _BenchReceiver {
   gsize size;
-  gboolean verify, gro;
+  BenchReceiverMode mode;
   guint n_messages;
   gsize capacity;
   guint8 *buffers;
@@ -27,21 +28,20 @@ struct _BenchReceiver {
 };
 
 BenchReceiver *
-bench_receiver_new (gsize size, gboolean verify, gboolean gro)
+bench_receiver_new (gsize size, BenchReceiverMode mode)
 {
   BenchReceiver *r = g_new0 (BenchReceiver, 1);
 
   r->size = size;
-  r->verify = verify;
-  r->gro = gro;
-  r->n_messages = gro ? MESSAGES_GRO : MESSAGES;
-  r->capacity = gro ? 65536 : verify ? 2048 : PEEK;
+  r->mode = mode;
+  r->n_messages = mode.gro ? MESSAGES_GRO : MESSAGES;
+  r->capacity = mode.gro ? 65536 : mode.verify ? 2048 : PEEK;
   r->buffers = g_malloc0 (r->n_messages * r->capacity);
   for (guint i = 0; i < r->n_messages; i++) {
     r->iov[i] = (struct iovec){r->buffers + i * r->capacity, r->capacity};
     r->messages[i].msg_hdr.msg_iov = &r->iov[i];
     r->messages[i].msg_hdr.msg_iovlen = 1;
-    r->messages[i].msg_hdr.msg_control = gro ? r->control[i] : NULL;
+    r->messages[i].msg_hdr.msg_control = mode.gro || mode.stamps ? r->control[i] : NULL;
   }
   return r;
 }
@@ -159,7 +159,7 @@ judge (BenchReceiver *r, BenchSubscriber *s, const guint8 *data, gsize len, gint
     memcpy (&probe, data + BENCH_RTP_HEADER, sizeof probe);
   if (probe.magic != BENCH_PROBE_MAGIC)
     r->strays.other++;
-  else if (len != r->size || (r->verify && !intact (r, data)))
+  else if (len != r->size || (r->mode.verify && !intact (r, data)))
     r->strays.damaged++;
   else if (probe.phase != r->phase)
     r->strays.stale++;
@@ -186,13 +186,37 @@ segment_of (struct msghdr *m, gsize len)
   return len;
 }
 
+/* Monotonic, like our own: real is CLOCK_REALTIME's at the time now. */
+static gint64
+arrival_of (struct msghdr *m, gint64 now, gint64 real)
+{
+  for (struct cmsghdr *c = CMSG_FIRSTHDR (m); c; c = CMSG_NXTHDR (m, c)) {
+    struct timespec t;
+
+    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_TIMESTAMPNS)
+      continue;
+    memcpy (&t, CMSG_DATA (c), sizeof t);
+    return now - (real - ((gint64)t.tv_sec * 1000000000 + t.tv_nsec));
+  }
+  return now;
+}
+
+static gint64
+real_now_ns (void)
+{
+  struct timespec t;
+
+  clock_gettime (CLOCK_REALTIME, &t);
+  return (gint64)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
 static void
 judge_message (BenchReceiver *r, BenchSubscriber *s, guint i, gint64 now)
 {
   const guint8 *data = r->iov[i].iov_base;
   gsize len = r->messages[i].msg_len, segment = len;
 
-  if (r->gro)
+  if (r->mode.gro)
     segment = segment_of (&r->messages[i].msg_hdr, len);
   for (gsize at = 0; at < len; at += segment)
     judge (r, s, data + at, MIN (segment, len - at), now);
@@ -203,17 +227,19 @@ judge_message (BenchReceiver *r, BenchSubscriber *s, guint i, gint64 now)
 gboolean
 bench_receiver_read (BenchReceiver *r, BenchSubscriber *s)
 {
-  gint64 now;
+  gint64 now, real;
   int n;
 
-  for (guint i = 0; r->gro && i < r->n_messages; i++)
+  for (guint i = 0; (r->mode.gro || r->mode.stamps) && i < r->n_messages; i++)
     r->messages[i].msg_hdr.msg_controllen = sizeof r->control[i];
   n = recvmmsg (s->fd, r->messages, r->n_messages, MSG_DONTWAIT | MSG_TRUNC, NULL);
   if (n <= 0)
     return FALSE;
   now = bench_now_ns ();
+  real = r->mode.stamps ? real_now_ns () : 0;
   for (int i = 0; i < n; i++)
-    judge_message (r, s, (guint)i, now);
+    judge_message (
+        r, s, (guint)i, r->mode.stamps ? arrival_of (&r->messages[i].msg_hdr, now, real) : now);
   return n == (int)r->n_messages;
 }
 

@@ -36,16 +36,17 @@ typedef struct {
   BenchSockaddr to;
   gsize size;     /* of an RTP packet */
   gsize frame;    /* of a datagram: the same, or 4 more in a TURN channel */
-  guint8 *frames; /* BENCH_BURST_MAX datagrams, one behind the other */
+  guint burst;    /* packets that are sent at once, at most */
+  guint8 *frames; /* as many datagrams, one behind the other */
   guint16 rtp_sequence;
   guint32 sequence; /* of the phase */
 } BenchPublisher;
 
-/* channel: TURN channel number, 0 = plain. */
-void bench_publisher_init (
-    BenchPublisher *p, int fd, guint32 index, const NatAddress *to, gsize size, guint16 channel);
+/* burst: at most BENCH_BURST_MAX. channel: TURN channel number, 0 = plain. */
+void bench_publisher_init (BenchPublisher *p, int fd, guint32 index, const NatAddress *to,
+    gsize size, guint burst, guint16 channel);
 void bench_publisher_clear (BenchPublisher *p);
-/* Sends n (at most BENCH_BURST_MAX) packets at once, as one UDP_SEGMENT message if segment.
+/* Sends n (at most burst) packets at once, as one UDP_SEGMENT message if segment.
  * Returns how many the system took. */
 guint bench_publisher_send (BenchPublisher *p, guint n, guint32 phase, gboolean segment);
 /* The byte that any packet carries at offset (behind the probe). */
@@ -70,8 +71,16 @@ typedef struct {
 
 typedef struct _BenchReceiver BenchReceiver;
 
-/* size: of an RTP packet. verify: compare every byte. gro: sockets have UDP_GRO. */
-BenchReceiver *bench_receiver_new (gsize size, gboolean verify, gboolean gro);
+typedef struct {
+  gboolean verify; /* compare every byte */
+  gboolean gro;    /* sockets have UDP_GRO */
+  /* A packet has arrived when the kernel stamped it (sockets have SO_TIMESTAMPNS), not when it was read: for
+   * a receiver that sleeps, or shares its core. */
+  gboolean stamps;
+} BenchReceiverMode;
+
+/* size: of an RTP packet. */
+BenchReceiver *bench_receiver_new (gsize size, BenchReceiverMode mode);
 void bench_receiver_free (BenchReceiver *r);
 void bench_receiver_begin (BenchReceiver *r, guint32 phase);
 /* Reads what waits on one socket, never blocks; TRUE if there may be more. */

@@ -9,6 +9,8 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 #include "natproto/stun.h"
@@ -76,16 +78,47 @@ bench_socket_local (int fd)
   return a;
 }
 
-gboolean
-bench_enable_gro (int fd, GError **error)
+static gboolean
+enable (int fd, int level, int option, const char *name, GError **error)
 {
   int on = 1;
 
-  if (setsockopt (fd, SOL_UDP, UDP_GRO, &on, sizeof on) == 0)
+  if (setsockopt (fd, level, option, &on, sizeof on) == 0)
     return TRUE;
   g_set_error (
-      error, G_IO_ERROR, g_io_error_from_errno (errno), "no UDP_GRO: %s", g_strerror (errno));
+      error, G_IO_ERROR, g_io_error_from_errno (errno), "no %s: %s", name, g_strerror (errno));
   return FALSE;
+}
+
+gboolean
+bench_enable_gro (int fd, GError **error)
+{
+  return enable (fd, SOL_UDP, UDP_GRO, "UDP_GRO", error);
+}
+
+gboolean
+bench_enable_stamps (int fd, GError **error)
+{
+  return enable (fd, SOL_SOCKET, SO_TIMESTAMPNS, "SO_TIMESTAMPNS", error);
+}
+
+void
+bench_come_first (void)
+{
+  if (setpriority (PRIO_PROCESS, 0, -20) < 0)
+    g_debug ("no priority: %s", g_strerror (errno));
+  prctl (PR_SET_TIMERSLACK, 1000);
+}
+
+void
+bench_many_descriptors (void)
+{
+  struct rlimit limit;
+
+  if (getrlimit (RLIMIT_NOFILE, &limit) == 0) {
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit (RLIMIT_NOFILE, &limit);
+  }
 }
 
 int

@@ -35,6 +35,12 @@ NatAddress bench_address (const char *text, guint offset);
 int bench_udp_socket (const NatAddress *local, GError **error);
 NatAddress bench_socket_local (int fd);
 gboolean bench_enable_gro (int fd, GError **error);
+/* The kernel stamps what comes in. */
+gboolean bench_enable_stamps (int fd, GError **error);
+/* Before others on its core, where that is allowed, and with timers that are in time. */
+void bench_come_first (void);
+/* As many descriptors as this process may have. */
+void bench_many_descriptors (void);
 /* Bytes that SO_RCVBUF really holds, as the kernel counts them. */
 int bench_receive_buffer (int fd);
 

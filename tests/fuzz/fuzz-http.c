@@ -25,6 +25,8 @@ check_request (const NatHttpRequest *r)
   g_assert_cmpuint (r->content_length, <=, NAT_HTTP_BODY_MAX);
   g_assert_cmpuint (r->query->len % 2, ==, 0);
   nat_http_query_flag (r, "takeover", &flag);
+  if (r->websocket_key != NULL)
+    g_assert_null (strpbrk (r->websocket_key, "\r\n"));
   if (r->authorization != NULL)
     g_assert_null (strpbrk (r->authorization, "\r\n"));
 }

@@ -3,8 +3,8 @@
  */
 
 /* Stands in for libFuzzer where there is none (gcc), so that each test run fuzzes a little:
- * every file of the given folders, then -runs=N mutations of them, all drawn from -seed=S, so a
- * failure comes again. The input that failed is left as crash-input in the current folder. */
+ * every file of the given folders, then -runs=N mutations of them, with the words of -dict=FILE, all drawn
+ * from -seed=S, so a failure comes again. The input that failed is left as crash-input in the current folder. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +20,7 @@ void __asan_on_error (void);
 
 static const guint8 *current;
 static gsize current_len;
+static GPtrArray *words; /* GBytes; empty = no dictionary */
 
 /* ---- Leaving the input that failed ------------------------------------- */
 
@@ -115,12 +116,29 @@ splice_in (GByteArray *b, GBytes *other, GRand *rand)
 }
 
 static void
+put_word (GByteArray *b, GRand *rand)
+{
+  GBytes *word = words->pdata[below (rand, words->len)];
+  gsize len = g_bytes_get_size (word), at = below (rand, b->len + 1u);
+
+  /* In front of what is there, or over it. */
+  if (g_rand_boolean (rand) && at + len <= b->len)
+    memcpy (b->data + at, g_bytes_get_data (word, NULL), len);
+  else
+    insert_at (b, at, g_bytes_get_data (word, NULL), len);
+}
+
+static void
 mutate (GByteArray *b, GPtrArray *seeds, GRand *rand)
 {
   gsize at = below (rand, b->len);
 
   if (b->len == 0) {
     splice_in (b, seeds->pdata[below (rand, seeds->len)], rand);
+    return;
+  }
+  if (words->len > 0 && g_rand_int_range (rand, 0, 4) == 0) {
+    put_word (b, rand);
     return;
   }
   switch (g_rand_int_range (rand, 0, 8)) {
@@ -185,6 +203,38 @@ load_folder (GPtrArray *seeds, const char *path)
   }
 }
 
+/* Lines of libFuzzer's: name="...\x0d..." with or without a name. */
+static void
+load_words (const char *path)
+{
+  g_autofree char *text = NULL;
+  g_auto (GStrv) lines = NULL;
+
+  if (!g_file_get_contents (path, &text, NULL, NULL))
+    g_error ("%s cannot be read", path);
+  lines = g_strsplit (text, "\n", -1);
+  for (guint i = 0; lines[i] != NULL; i++) {
+    const char *quote = lines[i][0] == '#' ? NULL : strchr (lines[i], '"');
+    GByteArray *word = g_byte_array_new ();
+
+    for (const char *p = quote ? quote + 1 : ""; *p != '\0' && *p != '"'; p++) {
+      guint8 c = (guint8)*p;
+
+      if (p[0] == '\\' && p[1] == 'x') {
+        c = (guint8)(g_ascii_xdigit_value (p[2]) << 4 | g_ascii_xdigit_value (p[3]));
+        p += 3;
+      } else if (p[0] == '\\') {
+        c = (guint8) * ++p;
+      }
+      g_byte_array_append (word, &c, 1);
+    }
+    if (word->len > 0)
+      g_ptr_array_add (words, g_byte_array_free_to_bytes (word));
+    else
+      g_byte_array_unref (word);
+  }
+}
+
 static void
 run_mutations (GPtrArray *seeds, guint64 runs, guint32 seed)
 {
@@ -209,13 +259,17 @@ main (int argc, char **argv)
   g_autoptr (GPtrArray) seeds = g_ptr_array_new_with_free_func ((GDestroyNotify)g_bytes_unref);
   guint64 runs = 10000, seed = 1;
 
+  words = g_ptr_array_new_with_free_func ((GDestroyNotify)g_bytes_unref);
   signal (SIGSEGV, on_signal);
   signal (SIGABRT, on_signal);
+  signal (SIGTRAP, on_signal); /* g_error */
   for (int i = 1; i < argc; i++) {
     if (g_str_has_prefix (argv[i], "-runs="))
       runs = g_ascii_strtoull (argv[i] + 6, NULL, 10);
     else if (g_str_has_prefix (argv[i], "-seed="))
       seed = g_ascii_strtoull (argv[i] + 6, NULL, 10);
+    else if (g_str_has_prefix (argv[i], "-dict="))
+      load_words (argv[i] + 6);
     else if (argv[i][0] != '-') /* other options are libFuzzer's */
       load_folder (seeds, argv[i]);
   }
@@ -226,5 +280,6 @@ main (int argc, char **argv)
   run_mutations (seeds, runs, (guint32)seed);
   g_print ("%u seeds and %" G_GUINT64_FORMAT " mutations from seed %" G_GUINT64_FORMAT "\n",
       seeds->len, runs, seed);
+  g_ptr_array_unref (words);
   return 0;
 }

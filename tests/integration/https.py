@@ -5,13 +5,10 @@
 
 import json
 import os
-import resource
-import ssl
 import tempfile
-import threading
 import time
 
-from relay import MEDIA_KEY, SDP, Relay, Stun, answered, description, read_all, refused, run, wait_until
+from relay import MEDIA_KEY, SDP, Relay, Stun, description, read_all, refused, run, wait_until
 
 GONE = "/v1/sessions/" + "A" * 22
 
@@ -157,16 +154,29 @@ def test_pages():
         assert 'natrelay_stream_packets_received_total{stream="cam-1"} 0' in text
         names = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
         assert len(names) == len(set(names))
-        page = r.request("GET", "/")
-        assert page.fields["content-type"].startswith("text/html")
-        assert "default-src 'none'" in page.fields["content-security-policy"]
-        assert b"cam-1" in page.body
         # a proxy on this machine speaks for strangers
         far = {"X-Forwarded-For": "198.51.100.1"}
-        for path in ("/", "/metrics"):
-            assert r.request("GET", path, fields=far).problem() == "token-missing"
-            assert r.request("GET", path, r.values["publish-token"], fields=far).status == 403
-            assert r.request("GET", path, r.token(list=True), fields=far).status == 200
+        assert r.request("GET", "/metrics", fields=far).problem() == "token-missing"
+        assert r.request("GET", "/metrics", r.values["publish-token"], fields=far).status == 403
+        assert r.request("GET", "/metrics", r.token(list=True), fields=far).status == 200
+
+
+def test_status_page_is_for_everybody_and_says_nothing():
+    with Relay() as r:
+        r.publish("cam-1")
+        for path, kind in (
+            ("/", "text/html"),
+            ("/status.css", "text/css"),
+            ("/status.js", "text/javascript"),
+            ("/status.svg", "image/svg+xml"),
+        ):
+            page = r.request("GET", path, fields={"X-Forwarded-For": "198.51.100.1"})
+            assert page.status == 200 and page.fields["content-type"].startswith(kind), page.raw
+            policy = page.fields["content-security-policy"]
+            assert policy.startswith("default-src 'none'") and "unsafe" not in policy, policy
+            # nothing of this relay, and nothing from elsewhere
+            for word in (b"cam-1", b"127.0.0.1", b"http://", b"https://"):
+                assert word not in page.body.replace(b"http://www.w3.org/2000/svg", b""), (path, word)
 
 
 def test_head_and_other_methods():
@@ -381,12 +391,13 @@ def test_restart_revives_sessions_but_not_ended_ones():
 
 def test_malformed_requests():
     get = b"GET /healthz HTTP/1.1\r\n"
+    end = b"Connection: close\r\n\r\n"
     host = b"Host: x\r\n"
     table = (
-        (get + host + b"\r\n", 200),
+        (get + host + end, 200),
         (b"GET /healthz HTTP/1.0\r\n\r\n", 200),
-        (b"GET https://x/healthz HTTP/1.1\r\n" + host + b"\r\n", 200),
-        (b"GET /he%61lthz?x=%20 HTTP/1.1\r\n" + host + b"\r\n", 200),
+        (b"GET https://x/healthz HTTP/1.1\r\n" + host + end, 200),
+        (b"GET /he%61lthz?x=%20 HTTP/1.1\r\n" + host + end, 200),
         (get + b"\r\n", 400),
         (get + host + host + b"\r\n", 400),
         (get + b"Host: a b\r\n\r\n", 400),
@@ -401,7 +412,7 @@ def test_malformed_requests():
         (get + host + b"A: 1\rB: 2\r\n\r\n", 400),
         (get + b"Host: x\n\n", 400),
         (b"GET /healthz HTTP/1.1\nHost: x\r\n\r\n", 400),
-        (b"\r\n" + get + host + b"\r\n", 400),
+        (b"\r\n\r\n" + get + host + b"\r\n", 400),
         (b"GET  /healthz HTTP/1.1\r\n" + host + b"\r\n", 400),
         (b" GET /healthz HTTP/1.1\r\n" + host + b"\r\n", 400),
         (b"GET /healthz\r\n" + host + b"\r\n", 400),
@@ -429,13 +440,13 @@ def test_malformed_requests():
         (get + host + b"Content-Length: \r\n\r\n", 400),
         (get + host + b"Content-Length: 99999999999999999999\r\n\r\n", 413),
         (get + host + b"Content-Length: 65537\r\n\r\n", 413),
-        (get + host + b"Content-Length: 00000000000000000003\r\n\r\nxxx", 200),
+        (get + host + b"Content-Length: 00000000000000000003\r\n" + end + b"xxx", 200),
         (get + host + b"Authorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n", 400),
         (get + host + b"Expect: 200-maybe\r\n\r\n", 417),
         (get + host + b"A: 1\r\n" * 101 + b"\r\n", 400),
         (get + host + b"A: " + b"x" * 9000 + b"\r\n\r\n", 431),
         (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n" + host + b"\r\n", 414),
-        (b"GET /" + b"x/" * 4000 + b" HTTP/1.1\r\n" + host + b"\r\n", 404),
+        (b"GET /" + b"x/" * 4000 + b" HTTP/1.1\r\n" + host + end, 404),
     )
     with Relay() as r:
         for data, status in table:
@@ -459,8 +470,10 @@ def test_bodies():
                      json.dumps(description(1, **{"media-keys": [dict(MEDIA_KEY, key="x")]}))):
             reply = r.request("POST", path, token, body)
             assert reply.problem() == "description-invalid", (body, reply.body)
-        for body in ("[]", "{", "1", "{}{}"):
+        for body in ("[]", "{", "1", "{}{}", '{"instant-start":1}', '{"instant-start":"yes"}'):
             assert r.subscribe("a", body=body).problem() == "body-invalid", body
+        for body in ('{"instant-start":true}', '{"instant-start":false,"later":1}'):
+            assert r.subscribe("a", body=body).status == 201, body
         for kind in ("text/plain", "application/jsonx", "", "multipart/form-data"):
             reply = r.publish("a", fields={"Content-Type": kind})
             assert reply.problem() == "media-type-unsupported", kind
@@ -490,7 +503,7 @@ def test_large_body_is_refused_at_once():
         began = time.monotonic()
         reply = read_all(s)
         assert b" 413 " in reply.split(b"\r\n")[0]
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5, "a body that does not come is waited for ten seconds"
 
 
 def test_an_answer_outlives_what_is_still_being_sent():
@@ -504,6 +517,7 @@ def test_an_answer_outlives_what_is_still_being_sent():
 def test_expect_continue():
     with Relay() as r, r.tls() as s:
         s.sendall(b"POST /v1/streams/a/subscribers HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+                  b"Connection: close\r\n"
                   b"Content-Type: application/json\r\nContent-Length: 2\r\n"
                   b"Authorization: Bearer " + r.values["subscribe-token"].encode() + b"\r\n\r\n")
         assert s.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -511,211 +525,33 @@ def test_expect_continue():
         assert read_all(s).startswith(b"HTTP/1.1 201 ")
 
 
-def test_one_request_per_connection():
+# ---- Rooms ----
+
+
+def test_room():
     with Relay() as r:
-        one = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
-        reply = r.raw(one * 3)
-        assert reply.raw.count(b"HTTP/1.1 ") == 1 and reply.status == 200
-
-
-def test_a_request_in_single_bytes():
-    with Relay() as r, r.tls() as s:
-        for byte in b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n":
-            s.sendall(bytes((byte,)))
-        assert answered(read_all(s))
-
-
-# ---- Time and numbers ----
-
-
-def test_slow_requests_end_at_the_deadline():
-    with Relay(request_timeout=1, max_connections_per_address=100) as r:
-        def drip(data, every):
-            with r.tls() as s:
-                began = time.monotonic()
-                try:
-                    for byte in data:
-                        s.sendall(bytes((byte,)))
-                        time.sleep(every)
-                        if time.monotonic() - began > 5:
-                            break
-                except (ssl.SSLError, ConnectionError):
-                    pass
-                try:
-                    answer = read_all(s)
-                except OSError:
-                    answer = b""
-                return time.monotonic() - began, answer
-
-        head = b"GET /healthz HTTP/1.1\r\n"
-        for data in (b"", head, head + b"X: " + b"y" * 100,
-                     b"POST /v1/streams/a/subscribers HTTP/1.1\r\nHost: x\r\nContent-Length: 90\r\n\r\n{"):
-            with r.tls() as s:
-                began = time.monotonic()
-                s.sendall(data)
-                answer = read_all(s)
-                assert b" 408 " in answer.split(b"\r\n")[0], answer
-                assert 0.8 < time.monotonic() - began < 3
-        took, _ = drip(head + b"Host: " + b"y" * 400, 0.05)
-        assert took < 4, "a byte now and then buys no time"
-        # in the handshake: silence, and half a ClientHello
-        for data in (b"", b"\x16\x03\x01\x02\x00\x01"):
-            with r.connect() as s:
-                began = time.monotonic()
-                s.sendall(data)
-                read_all(s)
-                assert time.monotonic() - began < 3
-
-
-def test_stalled_handshakes_hold_nobody_up():
-    with Relay(max_handshakes=64) as r:
-        before = r.descriptors()
-        stalled = []
-        try:
-            for i in range(200):
-                s = r.connect(source="127.0.0.%d" % (2 + i % 5))
-                if i % 2:
-                    s.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
-                stalled.append(s)
-            slowest = 0
-            for _ in range(20):
-                began = time.monotonic()
-                assert r.request("GET", "/healthz").status == 200
-                slowest = max(slowest, time.monotonic() - began)
-            assert slowest < 1, slowest
-            assert r.descriptors() < before + 80
-        finally:
-            for s in stalled:
-                s.close()
-        wait_until(lambda: r.descriptors() <= before)
-
-
-def test_connection_limits():
-    with Relay(max_connections=12, max_connections_per_address=4) as r:
-        held = [r.tls(source="127.0.0.2") for _ in range(4)]
-        fifth = r.connect(source="127.0.0.2")
-        assert read_all(fifth) == b"", "closed at accept"
-        fifth.close()
-        assert r.request("GET", "/healthz").status == 200, "others are welcome"
-        for i in (3, 4):
-            held += [r.tls(source="127.0.0.%d" % i) for _ in range(4)]
-        more = r.connect()
-        assert read_all(more) == b""
-        more.close()
-        for s in held:
-            s.close()
-        wait_until(lambda: try_request(r))
-        text = r.request("GET", "/metrics").body.decode()
-        refused_total = int(text.split("\nnatrelay_https_refused_total ")[1].split("\n")[0])
-        assert refused_total >= 2
-
-
-def try_request(r):
-    try:
-        return r.request("GET", "/healthz").status == 200
-    except (OSError, ValueError):
-        return False
-
-
-def test_running_out_of_descriptors():
-    limit = 120
-    program = os.environ["NATRELAY_SERVER"]
-    with tempfile.TemporaryDirectory() as d:
-        wrapper = os.path.join(d, "few")
-        with open(wrapper, "w") as f:
-            f.write('#!/bin/sh\nulimit -n %d\nexec "%s" "$@"\n' % (limit, program))
-        os.chmod(wrapper, 0o755)
-        os.environ["NATRELAY_SERVER"] = wrapper
-        try:
-            r = Relay(max_connections=1000, max_connections_per_address=1000, max_handshakes=1000)
-        finally:
-            os.environ["NATRELAY_SERVER"] = program
-        with r:
-            assert any("max-connections is lowered" in line for line in r.log), r.log
-            held = [r.connect() for _ in range(200)]
-            for s in held:
-                s.close()
-            wait_until(lambda: try_request(r))
-
-
-def test_losing_descriptors_while_running():
-    with Relay(max_connections_per_address=1000, max_handshakes=1000) as r:
-        few = r.descriptors() + 20
-        resource.prlimit(r.process.pid, resource.RLIMIT_NOFILE, (few, few))
-        held = [r.connect() for _ in range(100)]
-        wait_until(lambda: any("no more descriptors" in line for line in r.log))
-        assert r.request("GET", "/healthz").status == 200, "the oldest make room"
-        for s in held:
-            s.close()
-        wait_until(lambda: r.descriptors() <= few - 20)
-
-
-def test_descriptors_stay_flat():
-    with Relay(max_posts_burst=10000) as r:
-        for _ in range(5):
-            r.request("GET", "/healthz")
-        before = r.descriptors()
-        for i in range(100):
-            r.request("GET", "/healthz")
-            r.connect().close()
-            s = r.tls()
-            s.sendall(b"GET /")
-            s.close()
-            s = r.tls()
-            s.sendall(b"POST /v1/streams/a/subscribers HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
-            s.close()
-            s = r.connect()
-            s.sendall(b"\x16garbage that is no TLS at all")
-            s.close()
-        wait_until(lambda: r.descriptors() <= before)
-
-
-def test_quotas():
-    with Relay(max_sessions=3, max_posts_burst=1000) as r:
-        sessions = [r.subscribe("a") for _ in range(3)]
-        full = r.subscribe("a")
-        assert full.problem() == "relay-full" and full.status == 503 and full.fields["retry-after"]
-        r.request("DELETE", sessions[0].fields["location"], r.values["subscribe-token"])
-        assert r.subscribe("a").status == 201
-    with Relay(max_sessions_per_subject=2, max_posts_burst=1000) as r:
-        ann, bob = r.token(sub="ann", subscribe=["**"]), r.token(sub="bob", subscribe=["**"])
-        assert [r.subscribe("a", ann).status for _ in range(3)] == [201, 201, 429]
-        assert r.subscribe("a", bob).status == 201
-        assert r.subscribe("a", ann).problem() == "too-many-sessions"
-    with Relay(max_sessions_per_address=2) as r:
-        assert [r.subscribe("a").status for _ in range(3)] == [201, 201, 429]
-        assert r.subscribe("a", source="127.0.0.2").status == 201
-
-
-def test_request_rate():
-    with Relay(max_posts_per_second=1, max_posts_burst=3) as r:
-        replies = [r.subscribe("a") for _ in range(6)]
-        last = replies[-1]
-        assert replies[0].status == 201 and last.problem() == "too-many-requests"
-        assert 1 <= int(last.fields["retry-after"]) <= 3
-        assert r.subscribe("a", source="127.0.0.2").status == 201
-        assert r.request("GET", "/healthz").status == 200
-        wait_until(lambda: r.subscribe("a").status == 201, 6)
-
-
-def test_many_clients_at_once():
-    with Relay(max_connections_per_address=200, max_handshakes=200, max_posts_burst=1000) as r:
-        failures = []
-
-        def work(n):
-            try:
-                for i in range(10):
-                    assert r.subscribe("s%d" % n).status == 201
-            except Exception as e:
-                failures.append(e)
-
-        threads = [threading.Thread(target=work, args=(n,)) for n in range(20)]
-        for t in threads:
-            t.start()
-        for t in threads:
-            t.join()
-        assert not failures, failures
-        assert r.request("GET", "/v1/streams", r.token(list=True)).json()["total"] == 20
+        keyed = lambda ssrc: description(ssrc, **{"media-keys": [MEDIA_KEY]})
+        ann, bob = (r.token(sub=name, publish=["room/" + name], subscribe=["room/*"]) for name in ("ann", "bob"))
+        assert r.publish("room/ann", ann, body=keyed(1)).status == 201
+        reply = r.subscribe("room/*", bob, body={"instant-start": True})
+        assert reply.status == 201
+        d = reply.json()
+        assert d["streams"] == [
+            {"stream": "room/ann", "publisher": "live", "sdp": SDP % 1, "media-keys": [MEDIA_KEY]}]
+        assert d["publisher"] == "none" and "sdp" not in d and "media-keys" not in d
+        assert r.publish("room/bob", bob, body=keyed(1)).problem() == "ssrc-in-use"
+        assert r.publish("room/bob", bob, body=keyed(2)).status == 201
+        names = lambda reply: [s["stream"] for s in reply.json()["streams"]]
+        assert names(r.request("GET", reply.fields["location"], bob)) == ["room/ann"], "not one's own"
+        assert names(r.subscribe("room/*")) == ["room/ann", "room/bob"]
+        assert names(r.subscribe("room/**", body={"exclude": "room/ann"})) == ["room/bob"]
+        assert names(r.subscribe("*/bob")) == ["room/bob"]
+        assert r.subscribe("room/**", bob).problem() == "not-permitted", "the token covers less"
+        assert r.subscribe("room/*", r.token(subscribe=["room/ann"])).problem() == "not-permitted"
+        assert r.subscribe("**/bob").problem() == "stream-name-invalid"
+        assert r.publish("room/*", r.token(publish=["**"])).problem() == "stream-name-invalid"
+        assert r.subscribe("room/*", bob, body={"exclude": "a b"}).problem() == "body-invalid"
+        assert r.subscribe("room/*", bob, body={"exclude": 1}).problem() == "body-invalid"
 
 
 # ---- Open relays ----
@@ -733,8 +569,7 @@ def test_open_relay():
         listed = r.request("GET", "/v1/sessions").json()["sessions"]
         assert all(len(s["session"]) == 8 for s in listed)
         assert r.request("GET", "/v1/sessions", fields={"Forwarded": "for=x"}).status == 403
-        page = r.request("GET", "/", fields={"Via": "1.1 proxy"})
-        assert page.status == 200 and b"127.0.0.1:" not in page.body
+        assert r.request("GET", "/v1/streams", fields={"Via": "1.1 proxy"}).status == 403
 
 
 def test_open_is_for_this_machine_unless_told():

@@ -54,10 +54,10 @@ check "--help" run 0 --help
 check "--help names every command" says "natrelay-token keygen"
 check "no command: help, but the status says no" run 2
 check "unknown command" run 2 destroy
-check "unknown command is named" complains '"destroy" is not a command; they are create, inspect'
+check "unknown command is named" complains '"destroy" is not a command; they are create, static, credential, inspect'
 check "--version" run 0 --version
 check "--version tells it" says '^natrelay-token [0-9]'
-for command in create inspect keygen; do
+for command in create static credential inspect keygen; do
   check "$command --help" run 0 $command --help
   check "$command --help begins with the usage" says "natrelay-token $command \[OPTION"
   check "$command: unknown option" run 2 $command --frobnicate
@@ -114,7 +114,7 @@ check "the error does not quote the token" sh -c "! grep -qF \"\$(cut -d. -f3 '$
 for algorithm in EdDSA ES256; do
   check "$algorithm: create with everything" run 0 create --key "$dir/$algorithm.key" --kid $algorithm \
     --subject "camera 1" --publish 'house/*' --publish 'yard/**' --subscribe '**' --expires never \
-    --takeover --admin --list --max-kbps 4000 --id token-1
+    --takeover --admin --list --max-kbps 4000 --max-packets 500 --id token-1
   keep everything
   check "$algorithm: the public key verifies it" run 0 inspect --key "$dir/$algorithm.pem"
   check "$algorithm: never expires" says 'expires: *never'
@@ -123,7 +123,7 @@ for algorithm in EdDSA ES256; do
   check "$algorithm: id" says '"jti":"token-1"'
   check "$algorithm: publish" says '"publish":\["house/\*","yard/\*\*"\]'
   check "$algorithm: subscribe" says '"subscribe":\["\*\*"\]'
-  check "$algorithm: flags" says '"list":true,"admin":true,"takeover":true,"max-kbps":4000'
+  check "$algorithm: flags" says '"list":true,"admin":true,"takeover":true,"max-kbps":4000,"max-packets":500'
   check "$algorithm: no end in it" sh -c "! grep -q '\"exp\"' '$dir/out'"
   check "$algorithm: the public key does not sign" run 1 create --key "$dir/$algorithm.pem" --publish x
   check "$algorithm: and says why" complains 'private key'
@@ -134,6 +134,50 @@ check "create --expires 90s" run 0 create --publish a --expires 90s
 keep short
 check "two tokens differ, by their ids" run 0 create --publish door
 check "indeed" sh -c "! cmp -s '$dir/out' '$dir/door'"
+
+# --- static tokens: the list has the hash of what is printed
+list=$dir/list
+printf '# ours, without an end of its line' > "$list"
+chmod 640 "$list"
+check "static" run 0 static --file "$list" --publish 'house/*' --subject 'camera 1' --max-kbps 4000
+check "one line" lines 1
+check "a word of its own kind" says '^nrt_[A-Za-z0-9_-]\{43\}$'
+keep static
+hash=$(tr -d '\n' < "$dir/static" | sha256sum | cut -d' ' -f1)
+check "the list has its hash" grep -q "^$hash {" "$list"
+check "and what it allows" grep -q '"sub":"camera 1".*"publish":\["house/\*"\].*"max-kbps":4000' "$list"
+check "and no end" sh -c "! grep -q '\"exp\"' '$list'"
+check "but not the token" sh -c "! grep -qF \"\$(cat '$dir/static')\" '$list'"
+check "what stood there stands there" grep -qx '# ours, without an end of its line' "$list"
+check "and whose it was, it is" mode "$list" 640
+check "another one" run 0 static --file "$list" --subscribe '**' --expires 1h --list
+check "with an end" grep -q '"exp":[0-9]*,"subscribe":\["\*\*"\],"list":true' "$list"
+check "three lines" [ "$(wc -l < "$list")" = 3 ]
+check "a list that is not there" run 0 static --file "$dir/new" --admin
+check "is its owner's alone" mode "$dir/new" 600
+check "a list that cannot be" run 1 static --file "$dir/no/list" --publish a
+check "is named" complains "$dir/no/list cannot be written"
+check "no token without its line" silent out
+check "without a list" run 2 static --publish a
+check "for nothing" run 2 static --file "$list"
+check "a bad pattern" run 1 static --file "$list" --publish 'a//b'
+check "is explained" complains '"publish" of the token'
+check "and adds nothing" [ "$(wc -l < "$list")" = 3 ]
+
+# --- credentials, which openssl agrees about
+check "credential" run 0 credential --secret "$dir/state/token.key" --name camera-1 --expires 1h
+username=$(sed -n 's/^username=//p' "$dir/out")
+password=$(sed -n 's/^password=//p' "$dir/out")
+check "TIME:NAME" sh -c "printf %s '$username' | grep -qx '[0-9]*:camera-1'"
+check "in an hour" [ "$((${username%%:*} - $(date +%s)))" -gt 3500 ]
+check "base64 of the HMAC" [ "$password" = "$(printf %s "$username" | openssl dgst -sha256 -mac HMAC \
+  -macopt "hexkey:$(cat "$dir/state/token.key")" -binary | base64)" ]
+check "both in one word" says "^auth-token=$(printf '%s:%s' "$username" "$password" | base64 -w0)\$"
+check "not for ever" run 2 credential --secret "$dir/state/token.key" --name a --expires never
+check "not without a name" run 2 credential --secret "$dir/state/token.key"
+check "not with a colon in it" run 1 credential --secret "$dir/state/token.key" --name a:b
+check "not with a pair of keys" run 1 credential --secret "$dir/EdDSA.key" --name a
+check "which is explained" complains 'shared secret'
 
 # --- wrong use
 check "a token for nothing" run 2 create
@@ -150,6 +194,7 @@ check "a key that is none" sh -c "echo hello > '$dir/bad.key'"
 check "is refused" run 1 create --key "$dir/bad.key" --publish a
 check "with the file's name" complains "$dir/bad.key"
 check "--max-kbps -1" run 2 create --publish a --max-kbps=-1
+check "--max-packets -1" run 2 create --publish a --max-packets=-1
 check "--max-kbps x" run 2 create --publish a --max-kbps=x
 
 # --- what is no token

@@ -13,8 +13,8 @@
  *     send:     encoders ! payloaders ! (lines) natrelaysink
  *     receive:  natrelaysrc (lines) ! fakesink
  *
- * On stdout it tells what happens: "connected …", "flowing KIND", "counting", "paused",
- * "resumed", "lost …", "end", "stats …". SIGUSR1 makes a sender begin to write lines: what was
+ * On stdout it tells what happens: "connected …", "flowing KIND …", "counting", "paused",
+ * "resumed", "lost …", "gap KIND MS" (the longest time without a packet), "end", "stats …". SIGUSR1 makes a sender begin to write lines: what was
  * sent before anybody was there is no loss. SIGINT and SIGTERM end either. */
 
 #include <stdio.h>
@@ -32,6 +32,7 @@ typedef struct {
   gboolean begun; /* there is an access unit in the making */
   gboolean whole; /* and its first packet was seen while we counted */
   gboolean flowing;
+  gint64 last_us, gap_us; /* of its last packet; the longest time between two */
 } Track;
 
 typedef struct {
@@ -43,6 +44,7 @@ typedef struct {
   FILE *plain;     /* payloads as sent, to look for in a capture; may be NULL */
   gint counting;   /* atomic */
   Track tracks[2]; /* video, audio */
+  gint64 start_us;
   int code;
 } Check;
 
@@ -95,6 +97,26 @@ begin_unit (Check *check, Track *track, guint32 time)
   g_checksum_reset (track->sum);
 }
 
+static gint64
+ms_since (gint64 us)
+{
+  return (g_get_monotonic_time () - us) / 1000;
+}
+
+/* With the track's lock. */
+static void
+note_time (Check *check, Track *track)
+{
+  gint64 now_us = g_get_monotonic_time ();
+
+  if (!track->flowing)
+    tell ("flowing %s after=%" G_GINT64_FORMAT "ms", track->kind, ms_since (check->start_us));
+  else
+    track->gap_us = MAX (track->gap_us, now_us - track->last_us);
+  track->flowing = TRUE;
+  track->last_us = now_us;
+}
+
 static void
 take_packet (Check *check, Track *track, GstBuffer *buffer)
 {
@@ -114,9 +136,7 @@ take_packet (Check *check, Track *track, GstBuffer *buffer)
   if (check->plain != NULL && track->whole)
     fwrite (
         gst_rtp_buffer_get_payload (&rtp), 1, gst_rtp_buffer_get_payload_len (&rtp), check->plain);
-  if (!track->flowing)
-    tell ("flowing %s", track->kind);
-  track->flowing = TRUE;
+  note_time (check, track);
   g_mutex_unlock (&track->lock);
   gst_rtp_buffer_unmap (&rtp);
 }
@@ -305,7 +325,7 @@ tell_stats (Check *check)
 }
 
 static void
-on_element_message (const GstStructure *s)
+on_element_message (Check *check, const GstStructure *s)
 {
   g_autofree char *text = NULL;
 
@@ -313,8 +333,10 @@ on_element_message (const GstStructure *s)
     return;
   text = gst_structure_to_string (s);
   if (gst_structure_has_name (s, "natrelay-connected"))
-    tell ("connected local=%s mapped=%s", gst_structure_get_string (s, "local-address"),
-        gst_structure_get_string (s, "mapped-address"));
+    tell ("connected local=%s mapped=%s transport=%s after=%" G_GINT64_FORMAT "ms",
+        gst_structure_get_string (s, "local-address"),
+        gst_structure_get_string (s, "mapped-address"), gst_structure_get_string (s, "transport"),
+        ms_since (check->start_us));
   else if (gst_structure_has_name (s, "natrelay-connection-lost"))
     tell ("lost %s", text);
   else
@@ -346,7 +368,7 @@ on_message (GstBus *bus, GstMessage *message, gpointer user)
   switch (GST_MESSAGE_TYPE (message)) {
   case GST_MESSAGE_ERROR: on_trouble (check, message, TRUE); break;
   case GST_MESSAGE_WARNING: on_trouble (check, message, FALSE); break;
-  case GST_MESSAGE_ELEMENT: on_element_message (gst_message_get_structure (message)); break;
+  case GST_MESSAGE_ELEMENT: on_element_message (check, gst_message_get_structure (message)); break;
   case GST_MESSAGE_EOS: g_main_loop_quit (check->loop); break;
   default: break;
   }
@@ -402,12 +424,18 @@ run (Check *check)
   if (check->sending)
     g_unix_signal_add (SIGUSR1, on_count, check);
   tell ("started");
+  check->start_us = g_get_monotonic_time ();
   if (gst_element_set_state (check->pipeline, GST_STATE_PLAYING) != GST_STATE_CHANGE_FAILURE)
     g_main_loop_run (check->loop);
   tell_stats (check);
   gst_element_set_state (check->pipeline, GST_STATE_NULL);
-  for (guint i = 0; i < G_N_ELEMENTS (check->tracks); i++)
-    end_unit (check, &check->tracks[i]);
+  for (guint i = 0; i < G_N_ELEMENTS (check->tracks); i++) {
+    Track *track = &check->tracks[i];
+
+    end_unit (check, track);
+    if (track->flowing)
+      tell ("gap %s %" G_GINT64_FORMAT, track->kind, track->gap_us / 1000);
+  }
   gst_bus_remove_watch (bus);
   gst_object_unref (bus);
   tell ("end");

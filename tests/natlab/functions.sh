@@ -107,6 +107,100 @@ mend_link ()
   on internet nft flush chain inet lab "$1"
 }
 
+# block_udp SIDE: no UDP passes between that side and the internet from now on, both ways, and nobody is told;
+# mend_link ends it.
+block_udp ()
+{
+  on internet nft flush chain inet lab "$1"
+  on internet nft add rule inet lab "$1" meta l4proto udp drop
+}
+
+# block_family SIDE 4|6: nothing of that IP version passes between that side and the internet; mend_link ends it.
+block_family ()
+{
+  on internet nft flush chain inet lab "$1"
+  on internet nft add rule inet lab "$1" meta nfproto "ipv$2" drop
+}
+
+# only_https SIDE: nothing gets out to the relay but TCP to port 443, and nobody is told; mend_link ends it.
+only_https ()
+{
+  block_udp "$1"
+  on internet nft add rule inet lab "$1" ip daddr "$RELAY_ADDRESS" tcp dport != 443 drop
+}
+
+# close_side SIDE: its NAT lets nothing through any more; what runs on it (a proxy) can still reach the
+# internet. $GATEWAY is its inner address.
+close_side ()
+{
+  local ns=natA
+  GATEWAY=192.168.1.1
+  if [ "$1" = viewer ]; then
+    ns=natB GATEWAY=192.168.2.1
+  fi
+  on "$ns" nft add table inet closed
+  on "$ns" nft 'add chain inet closed forward { type filter hook forward priority -2; policy drop; }'
+}
+
+# readdress SIDE N: the host itself has another address, that ends with N, and no more the one it had.
+readdress ()
+{
+  local net
+  net=$(net_of "$1")
+  ip -n "$1" address flush dev eth0 scope global
+  ip -n "$1" address add "$net.$2/24" dev eth0
+  ip -n "$1" route replace default via "$net.1"
+}
+
+# second_way SIDE: the host has another interface, too, eth1 to the same NAT; it is used when eth0 is gone.
+second_way ()
+{
+  local ns=natA net=192.168.3
+  [ "$1" = camera ] || ns=natB net=192.168.4
+  add_link "$1" eth1 "$net.2/24" "$ns" inside2 "$net.1/24"
+  ip -n "$1" route add default via "$net.1" metric 200
+}
+
+# unplug SIDE, plug SIDE: the host's interface goes, and comes back with what it had.
+unplug ()
+{
+  ip -n "$1" link set eth0 down
+}
+
+plug ()
+{
+  ip -n "$1" link set eth0 up
+  ip -n "$1" route replace default via "$(net_of "$1").1"
+}
+
+net_of ()
+{
+  if [ "$1" = camera ]; then echo 192.168.1; else echo 192.168.2; fi
+}
+
+# change_link SIDE SETTINGS: the link of --camera-link or --viewer-link is so from now on, and as before
+# in what SETTINGS does not name. Besides natlab's settings: outage=MS, when nothing passes, and
+# stall=MS, when all waits.
+change_link ()
+{
+  "$link_program" set "$(link_socket "$1")" "$2"
+}
+
+# link_count SIDE DIRECTION.WHAT: one of the link's counters (`natlab-link counters` names them).
+link_count ()
+{
+  "$link_program" counters "$(link_socket "$1")" | sed -n "s/^$2=//p"
+}
+
+link_socket ()
+{
+  if [ "$1" = camera ]; then
+    echo /run/linkA.socket
+  else
+    echo /run/linkB.socket
+  fi
+}
+
 # mappings SIDE: "address:port" as the internet sees them, one a line, of live UDP flows.
 mappings ()
 {

@@ -26,7 +26,9 @@ def records(path):
     offset = 24
     while offset + 16 <= len(data):
         seconds, micro, length = struct.unpack_from("=III", data, offset)
-        yield seconds + micro / 1e6, data[offset + 16:offset + 16 + length]
+        frame = data[offset + 16:offset + 16 + length]
+        if len(frame) == length:  # the last may have been cut off
+            yield seconds + micro / 1e6, frame
         offset += 16 + length
 
 

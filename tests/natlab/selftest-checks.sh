@@ -129,6 +129,24 @@ ipv6 ()
   check "there is no IPv4" test -z "$(on camera ip -4 route)"
 }
 
+dual ()
+{
+  serve relay "$RELAY_INSIDE" 7001
+  asked --port 5000 "$RELAY_ADDRESS" 7001
+  check "IPv4 goes by the NAT" test "${told[0]% *}" = "$CAMERA_OUTSIDE"
+  check "from another port" differ "${told[0]}" "$CAMERA_OUTSIDE 5000"
+  serve relay "$RELAY_ADDRESS6" 7002
+  asked --port 5000 "$RELAY_ADDRESS6" 7002
+  check "IPv6 has the host's own address" test "${told[0]}" = "2001:db8:a::2 5000"
+  check "the name leads to both" test "$(on camera getent ahosts "$RELAY_NAME" | cut -d' ' -f1 | sort -u | wc -l)" = 2
+  block_family camera 6
+  asked --port 5001 "$RELAY_ADDRESS6" 7002
+  check "IPv6 can be blocked" test "${told[0]}" = -
+  serve relay "$RELAY_INSIDE" 7003
+  asked --port 5001 "$RELAY_ADDRESS" 7003
+  check "alone" test "${told[0]% *}" = "$CAMERA_OUTSIDE"
+}
+
 no_udp ()
 {
   both_echoes
@@ -244,6 +262,115 @@ capturing ()
   flows=$(/usr/bin/python3 "$here/pcap.py" udp "$work/camera.pcap" | grep -w 7001)
   check "the request and its answer are in the file" test 2 = "$(wc -l <<<"$flows")"
   check "with the NAT's address" test 2 = "$(grep -cF "$CAMERA_OUTSIDE" <<<"$flows")"
+}
+
+# probed COUNT RATE: so many datagrams, so many a second, from the camera to the relay.
+# got, lost, … are what linkprobe says.
+probed ()
+{
+  start relay "$work/probe" "$(dirname "$link_program")/linkprobe" receive 7001 "$1"
+  wait_for 10 grep -q ready "$work/probe"
+  on camera "$(dirname "$link_program")/linkprobe" send "$RELAY_ADDRESS" 7001 "$1" "$2"
+  wait "$STARTED"
+  echo "# $(tr '\n' ' ' <"$work/probe")"
+  eval "$(grep '=' "$work/probe")"
+}
+
+# within TEXT VALUE LEAST GREATEST
+within ()
+{
+  check "$1 ($2; $3 to $4)" awk "BEGIN { exit !($2 >= $3 && $2 <= $4) }"
+}
+
+link_delay ()
+{
+  probed 20000 10000
+  check "all of 10000 packets a second arrive, and in order" test "$got $overtaken $twice" = "20000 0 0"
+  within "none is early (us)" "$least" 20000 20999
+  within "the usual one is less than a millisecond late" "$median" 20000 20999
+  check "the kernel dropped nothing at the link" test "$(link_count camera up.missed) $(link_count camera up.unsent)" = "0 0"
+}
+
+# Bounds are four standard deviations.
+link_loss ()
+{
+  probed 4000 4000
+  within "a twentieth is lost" "$lost" 145 255
+  check "it is what the link says" test "$lost" = "$(link_count camera up.lost)"
+  within "each by itself" "$(awk "BEGIN { print $lost / $bursts }")" 1 1.14
+  check "the others are in order" test "$overtaken $twice" = "0 0"
+  check "nothing is lost the other way" test "$(link_count camera down.lost)" = 0
+}
+
+link_bursts ()
+{
+  probed 10000 5000
+  within "a twentieth is lost" "$lost" 217 783
+  check "it is what the link says" test "$lost $bursts" = "$(link_count camera up.lost) $(link_count camera up.bursts)"
+  within "five at once, in the mean" "$(awk "BEGIN { print $lost / $bursts }")" 3.2 6.8
+}
+
+link_order ()
+{
+  probed 4000 2000
+  check "none is lost" test "$lost" = 0
+  within "a fiftieth is held back" "$(link_count camera up.reordered)" 45 115
+  within "and overtaken" "$overtaken" "$(($(link_count camera up.reordered) * 9 / 10))" "$(link_count camera up.reordered)"
+  within "a fiftieth comes twice" "$twice" 45 115
+  check "as many as the link says" test "$twice" = "$(link_count camera up.duplicated)"
+}
+
+# 1042 bytes at 2 Mbit/s: 240 a second, and 19 in the queue. That is 79 ms long.
+link_rate ()
+{
+  probed 1000 1000
+  within "what fits onto the wire arrives" "$got" 240 290
+  # A host has a word of its own to say now and then, such as who has an address: it goes the same way.
+  within "the rest found the queue full" "$(link_count camera up.full)" "$lost" "$((lost + 3))"
+  within "the last have waited as long as the queue is (us)" "$greatest" 70000 95000
+  check "but none has lost its place" test "$overtaken" = 0
+}
+
+link_changes ()
+{
+  serve relay "$RELAY_INSIDE" 7002
+  change_link camera outage=60000
+  asked "$RELAY_ADDRESS" 7002
+  check "nothing passes in an outage" test "${told[0]}" = -
+  check "and it is counted" test "$(link_count camera up.out)" -ge 1
+  change_link camera outage=0
+  asked "$RELAY_ADDRESS" 7002
+  check "all passes after it" test "${told[0]}" != -
+  change_link camera up.stall=300
+  probed 100 1000
+  check "in a stall nothing is lost, nor out of order" test "$lost $overtaken" = "0 0"
+  within "it waits (us)" "$greatest" 100000 400000
+  change_link camera loss=100
+  asked "$RELAY_ADDRESS" 7002
+  check "a loss of all lets nothing pass" test "${told[0]}" = -
+  check "what makes no sense is refused" eval '! change_link camera loss=200 2>/dev/null'
+  change_link camera loss=0
+  asked --times 5 "$RELAY_ADDRESS" 7002
+  check "and changes back" test "${told[-1]}" = "answered 5"
+}
+
+link_ipv6 ()
+{
+  serve relay :: 7002
+  asked --port 5000 "$RELAY_ADDRESS6" 7002
+  check "IPv6 passes" test "${told[0]}" = "$CAMERA_ADDRESS 5000"
+  check "over the link" test "$(link_count camera up.departed)" -ge 1
+}
+
+link_sides ()
+{
+  serve relay "$RELAY_INSIDE" 7002
+  asked "$RELAY_ADDRESS" 7002
+  check "the side without a link is as before" test "${told[0]% *}" = "$CAMERA_OUTSIDE"
+  # shellcheck disable=SC2086
+  check "the other goes over its own" test "$VIEWER_ADDRESS 5000" = \
+      "$(on viewer $udp ask --port 5000 "$RELAY_ADDRESS" 7002)"
+  check "which has counted it" test "$(link_count viewer up.departed) $(link_count viewer down.departed)" = "1 1"
 }
 
 "$1"

@@ -31,22 +31,69 @@ add_router ()
   ip netns exec "$1" sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
 }
 
-# add_link HOST DEVICE ADDRESS[,ADDRESS6] HOST DEVICE ADDRESS[,ADDRESS6]
+# add_cable HOST DEVICE HOST DEVICE
 # Offloads are off: what a capture shows is what would be on a cable.
-add_link ()
+add_cable ()
 {
-  ip -n "$1" link add "$2" type veth peer name "$5" netns "$4"
+  ip -n "$1" link add "$2" type veth peer name "$4" netns "$3"
+  ip netns exec "$1" ethtool -K "$2" tso off gso off gro off tx off >/dev/null
+  ip netns exec "$3" ethtool -K "$4" tso off gso off gro off tx off >/dev/null
+  ip -n "$1" link set "$2" up
+  ip -n "$3" link set "$4" up
+}
+
+# add_addresses HOST DEVICE ADDRESS[,ADDRESS6]
+add_addresses ()
+{
   local address
   for address in ${3//,/ }; do
     ip -n "$1" address add "$address" dev "$2"
   done
-  for address in ${6//,/ }; do
-    ip -n "$4" address add "$address" dev "$5"
+}
+
+# add_link HOST DEVICE ADDRESS[,ADDRESS6] HOST DEVICE ADDRESS[,ADDRESS6]
+add_link ()
+{
+  add_cable "$1" "$2" "$4" "$5"
+  add_addresses "$1" "$2" "$3"
+  add_addresses "$4" "$5" "$6"
+}
+
+# add_neighbours HOST DEVICE HOST DEVICE ADDRESS[,ADDRESS6]: the first knows where the second is, so that
+# the first packets wait for no question, and do not get lost in the queue of those that do.
+add_neighbours ()
+{
+  local address mac
+  mac=$(ip -n "$3" -brief link show dev "$4" | awk '{ print $3 }')
+  for address in ${5//,/ }; do
+    ip -n "$1" neighbour replace "${address%/*}" lladdr "$mac" dev "$2" nud permanent
   done
-  ip netns exec "$1" ethtool -K "$2" tso off gso off gro off tx off >/dev/null
-  ip netns exec "$4" ethtool -K "$5" tso off gso off gro off tx off >/dev/null
-  ip -n "$1" link set "$2" up
-  ip -n "$4" link set "$5" up
+}
+
+# add_uplink LETTER, and as add_link: the way of a side to the internet, which is a bad one where
+# --camera-link or --viewer-link says so.
+add_uplink ()
+{
+  local letter=$1 settings=$camera_link
+  shift
+  [ "$letter" = A ] || settings=$viewer_link
+  if [ -z "$settings" ]; then
+    add_link "$@"
+    return
+  fi
+  add_host "link$letter"
+  # What passes is nothing to the link's own host.
+  ip netns exec "link$letter" sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
+  add_cable "$1" "$2" "link$letter" near
+  add_cable "link$letter" far "$4" "$5"
+  add_addresses "$1" "$2" "$3"
+  add_addresses "$4" "$5" "$6"
+  add_neighbours "$1" "$2" "$4" "$5" "$6"
+  add_neighbours "$4" "$5" "$1" "$2" "$3"
+  # Each link and, in it, each direction has a seed of its own.
+  start "link$letter" "/run/link$letter.log" "$link_program" run near far "/run/link$letter.socket" \
+      "$((seed * 100 + (16#$letter - 10) * 10))" "$settings"
+  wait_for 10 grep -q ready "/run/link$letter.log" || die "no link: $(cat "/run/link$letter.log")"
 }
 
 set_udp_timeout ()
@@ -102,6 +149,11 @@ add_nat_rules ()
   }
 RULES
         ;;
+      dual)
+        echo 'chain post { type nat hook postrouting priority srcnat'
+        echo '  meta nfproto ipv4 oifname "outside" masquerade random,fully-random; }'
+        firewall_rules
+        ;;
       ipv6) firewall_rules ;;
     esac
     if [ "$kind" = no-udp ]; then
@@ -123,28 +175,36 @@ add_side ()
     none)
       # The host's own address is public; natX is a plain router.
       add_link "$host" eth0 "$private.2/24" "$nat" inside "$private.1/24"
-      add_link "$nat" outside "$outside/24" internet "$link" "$public.1/24"
+      add_uplink "$letter" "$nat" outside "$outside/24" internet "$link" "$public.1/24"
       ip -n internet route add "$private.0/24" via "$outside"
       ;;
     ipv6)
       add_link "$host" eth0 "$prefix6::2/64" "$nat" inside "$prefix6::1/64"
-      add_link "$nat" outside "$prefix6:ffff::2/112" internet "$link" "$prefix6:ffff::1/112"
+      add_uplink "$letter" "$nat" outside "$prefix6:ffff::2/112" internet "$link" "$prefix6:ffff::1/112"
       ip -n internet route add "$prefix6::/64" via "$prefix6:ffff::2"
       ip -n "$host" route add default via "$prefix6::1"
       ip -n "$nat" route add default via "$prefix6:ffff::1"
       add_nat_rules "$nat" ipv6 ""
       return
       ;;
+    dual)
+      add_link "$host" eth0 "$private.2/24,$prefix6::2/64" "$nat" inside "$private.1/24,$prefix6::1/64"
+      add_uplink "$letter" "$nat" outside "$outside/24,$prefix6:ffff::2/112" internet "$link" "$public.1/24,$prefix6:ffff::1/112"
+      ip -n internet route add "$prefix6::/64" via "$prefix6:ffff::2"
+      ip -n "$host" route add default via "$prefix6::1"
+      ip -n "$nat" route add default via "$prefix6:ffff::1"
+      add_nat_rules "$nat" dual ""
+      ;;
     full-cone | port-restricted | symmetric | no-udp)
       add_link "$host" eth0 "$private.2/24" "$nat" inside "$private.1/24"
-      add_link "$nat" outside "$outside/24" internet "$link" "$public.1/24"
+      add_uplink "$letter" "$nat" outside "$outside/24" internet "$link" "$public.1/24"
       add_nat_rules "$nat" "$kind" "$private.2"
       ;;
     carrier-grade)
       add_router "cgn$letter"
       add_link "$host" eth0 "$private.2/24" "$nat" inside "$private.1/24"
       add_link "$nat" outside 100.64.0.2/24 "cgn$letter" inside 100.64.0.1/24
-      add_link "cgn$letter" outside "$outside/24" internet "$link" "$public.1/24"
+      add_uplink "$letter" "cgn$letter" outside "$outside/24" internet "$link" "$public.1/24"
       add_nat_rules "$nat" port-restricted "$private.2"
       add_nat_rules "cgn$letter" symmetric 100.64.0.2
       ip -n "cgn$letter" route add default via "$public.1"
@@ -156,6 +216,19 @@ add_side ()
   esac
   ip -n "$host" route add default via "$private.1"
   ip -n "$nat" route add default via "$public.1"
+}
+
+# The relay's name, for whoever has two families. Only the lab's programs see this file.
+name_relay ()
+{
+  RELAY_NAME=relay.lab
+  [ ! -e /run/hosts ] || return 0
+  {
+    cat /etc/hosts
+    echo "$RELAY_ADDRESS $RELAY_NAME"
+    echo "$RELAY_ADDRESS6 $RELAY_NAME"
+  } >/run/hosts
+  mount -n --bind /run/hosts /etc/hosts
 }
 
 add_relay ()
@@ -206,15 +279,17 @@ RULES
   add_relay
   case $camera_nat in
     none) CAMERA_OUTSIDE=$CAMERA_ADDRESS ;;
+    dual) name_relay; RELAY_FOR_CAMERA=$RELAY_NAME ;;
     ipv6) CAMERA_ADDRESS=2001:db8:a::2 CAMERA_OUTSIDE=2001:db8:a::2 RELAY_FOR_CAMERA="[$RELAY_ADDRESS6]" ;;
   esac
   case $viewer_nat in
     none) VIEWER_OUTSIDE=$VIEWER_ADDRESS ;;
+    dual) name_relay; RELAY_FOR_VIEWER=$RELAY_NAME ;;
     ipv6) VIEWER_ADDRESS=2001:db8:b::2 VIEWER_OUTSIDE=2001:db8:b::2 RELAY_FOR_VIEWER="[$RELAY_ADDRESS6]" ;;
   esac
   # IPv6 neighbours need a moment to find each other; a refused connection says they have.
-  [ "$camera_nat" != ipv6 ] || on camera bash -c ": <>/dev/tcp/$RELAY_ADDRESS6/9" 2>/dev/null || true
-  [ "$viewer_nat" != ipv6 ] || on viewer bash -c ": <>/dev/tcp/$RELAY_ADDRESS6/9" 2>/dev/null || true
+  case $camera_nat in ipv6 | dual) on camera bash -c ": <>/dev/tcp/$RELAY_ADDRESS6/9" 2>/dev/null || true ;; esac
+  case $viewer_nat in ipv6 | dual) on viewer bash -c ": <>/dev/tcp/$RELAY_ADDRESS6/9" 2>/dev/null || true ;; esac
   lose camera "$loss"
   lose viewer "$loss"
 }

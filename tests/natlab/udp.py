@@ -12,6 +12,7 @@ udp.py ask [OPTION…] ADDRESS PORT [ADDRESS PORT…]
   --times N     ask each N times                            prints "also yes" or "also no"
   --every S     with pauses of S seconds        --pause S   wait, then print "late" and how
                                                             many datagrams came meanwhile
+udp.py forward PORT=PORT…      what comes to the first goes to whoever wrote last to the second
 udp.py tell ADDRESS PORT [N]  sends N datagrams (one by default) and listens to nobody
 """
 import argparse
@@ -43,6 +44,22 @@ def echo(argv):
             words = data.decode(errors="replace").split()
             if len(words) == 2 and words[0] == "also":
                 socks[int(words[1])].sendto(b"also", peer)
+
+
+def forward(argv):
+    """A relay of the plainest kind: it knows its receiver by the receiver's own datagrams."""
+    pairs, receivers = {}, {}
+    for pair in argv:
+        here, there = (bound("0.0.0.0", port) for port in pair.split("="))
+        pairs[here] = there
+    print("ready", flush=True)
+    while True:
+        for sock in select.select(list(pairs) + list(pairs.values()), [], [])[0]:
+            data, peer = sock.recvfrom(2048)
+            if sock not in pairs:
+                receivers[sock] = peer
+            elif pairs[sock] in receivers:
+                pairs[sock].sendto(data, receivers[pairs[sock]])
 
 
 def receive(sock, seconds):
@@ -96,4 +113,4 @@ def tell(argv):
 
 
 if __name__ == "__main__":
-    {"echo": echo, "ask": ask, "tell": tell}[sys.argv[1]](sys.argv[2:])
+    {"echo": echo, "ask": ask, "tell": tell, "forward": forward}[sys.argv[1]](sys.argv[2:])

@@ -12,6 +12,7 @@ from rules import ROOT, Tap, files, read
 # the others. Its own folder is always allowed.
 PARTS = [
     ("gst/natrelay/*", ["natclient/session.h", "natproto/*"]),
+    ("gst/camera/*", ["natproto/*"]),
     ("ext/natproto/*", []),
     ("ext/natclient/*", ["natproto/*"]),
     ("ext/natserver/control/*", ["natproto/*", "natserver/data/dataplane.h", "natserver/counters.*",
@@ -19,20 +20,23 @@ PARTS = [
     ("ext/natserver/data/*", ["natproto/*", "natserver/counters.*"]),
     ("ext/natserver/observe/*", ["natserver/counters.*"]),
     ("ext/natserver/counters.*", ["natproto/*"]),
+    ("ext/natserver/status/*", ["natproto/*", "natserver/control/tls.h", "natserver/control/keyfile.h",
+                                "natserver/statedir.h"]),
     # The programs: they put the parts together, and see no insides of the packet path.
     ("ext/natserver/*", ["natproto/*", "natserver/control/*", "natserver/data/dataplane.h",
-                         "natserver/observe/*", "natserver/counters.*"]),
+                         "natserver/observe/*", "natserver/counters.*", "natserver/status/command.h"]),
 ]
 
 # An outside library is seen by few files, so that it can be replaced.
 LIBRARIES = [
-    ("gst/*", "GStreamer", ["gst/natrelay/*"]),
+    ("gst/*", "GStreamer", ["gst/natrelay/*", "gst/camera/*"]),
     ("gnutls/*", "GnuTLS", ["ext/natproto/crypto.c", "ext/natserver/control/tls.c"]),
     ("libsoup/*", "libsoup", ["ext/natclient/negotiator.c", "ext/natclient/websocket*.c",
-                              "ext/natserver/control/http.c"]),
+                              "ext/natserver/control/http.c", "ext/natserver/control/fetch.c"]),
     ("wslay/*", "wslay", ["ext/natserver/control/websocket.c"]),
     ("json-glib/*", "json-glib", ["ext/natproto/json.h", "ext/natproto/negotiation.c",
-                                  "ext/natproto/token.c", "ext/natserver/control/*"]),
+                                  "ext/natproto/token.c", "ext/natserver/control/*",
+                                  "ext/natserver/status/*"]),
     ("gio/*", "GIO", ["gst/*", "ext/natclient/*", "ext/natserver/control/*", "ext/natserver/*.[ch]"]),
     ("srtp2/*", "libsrtp2", []),
     ("hiredis/*", "hiredis", []),

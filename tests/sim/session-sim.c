@@ -2,586 +2,780 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* Whole registrations in virtual time:
- *
- *   prober -- NAT (forgets, moves) -- network (loses, doubles, delays, reorders) -- relay (dies, returns)
+/* Whole sessions in virtual time: real clients and a real relay in a world (world.h) that loses, delays,
+ * reorders and doubles datagrams, whose NATs move, whose links and processes die and return, whose clocks
+ * jump, and in which somebody repeats and forges.
  *
  * Each seed is another schedule: a minute of trouble, then calm. Whatever happened in the trouble, in
- * the calm the client must be registered where its NAT has it now, with the relay that runs now, and
- * media must flow. A failure names its seed; NATRELAY_SIM_SEED runs that one alone. */
+ * the calm whoever was not ended by somebody's will must be connected where its NAT has it now, with
+ * the relay that runs now, and the film must flow. A failure names its seed;
+ * NATRELAY_SIM_SEED=n runs that one alone and tells its story, NATRELAY_SIM_RUNS=n runs more. */
 
-#include "natclient/prober.h"
-
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "relaymodel.h"
+#include "check.h"
+#include "natproto/crypto.h"
+#include "natproto/stun.h"
 
-#define MS(n)      ((gint64)(n)*1000)
 #define TROUBLE_US MS (60000)
 #define SETTLE_US  MS (45000) /* calm, until all must be well */
-#define WATCH_US   MS (20000) /* and then all must stay well */
-#define CONSENT_US NAT_CONSENT_US
-#define MEDIA_US   MS (20)
-#define RUNS       3000
-
-typedef enum {
-  TO_RELAY,
-  TO_CLIENT,
-  MEDIA,  /* one packet, in the direction of the role */
-  REPORT, /* the relay's RTCP to a publisher */
-  MOVE,   /* the NAT forgets and takes another port */
-  DIE,
-  RETURN,
-  DARK, /* nothing gets through */
-  LIGHT,
-  INDICATE,
-  REPLAY, /* somebody repeats an old request from elsewhere */
-} What;
+#define WATCH_US   MS (8000)  /* and then all must stay well */
+#define RUNS       300
+#define CLIENTS    5 /* the first publishes, the last wants to, and may never come */
 
 typedef struct {
-  gint64 at;
-  guint64 order; /* of those at the same time */
-  What what;
-  guint16 z; /* outside port */
-  NatAddress relay;
-  guint8 *data; /* NULL: media */
-  gsize len;
-} Event;
+  House house;
+  Client clients[CLIENTS];
+  Client *list[CLIENTS];
+  guint n;
+  gint64 start;
+  gboolean contested; /* two publishers want the stream */
+  gint64 well_us;     /* since when all are connected */
+} Schedule;
 
-typedef struct {
-  guint32 seed;
-  GRand *rand;
-  gint64 now, start;
-  GSequence *events;
-  guint64 orders;
-  NatRole role;
-  NatProber *prober;
-  RelayModel relay;
-  NatAddress addresses[2];
-  guint n_addresses;
-  char username[NAT_TICKET_TEXT_MAX + 1], password[NAT_PASSWORD_TEXT + 1];
+/* ---- Trouble ----------------------------------------------------------- */
 
-  gdouble loss, twice;
-  gint64 delay, jitter;
-  gboolean dark, dead;
-  guint restarts;
-
-  guint16 z;         /* of the mapping now */
-  gint64 nat_memory; /* without a packet from inside */
-  gint64 outbound;   /* last packet from inside */
-
-  gint64 rtp_arrived; /* at the relay, from the selected path */
-  gint64 media_at;    /* publisher's RTP at the relay, or RTP at the subscriber */
-  gint64 worst_gap;   /* since the watch began */
-  gint64 indicated;
-  Event *captured; /* an old request */
-
-  guint sends, silences, restarts_of_session, accepted;
-  guint8 boot_id[NAT_BOOT_ID_SIZE];
-  NatAddress mapped;
-} Sim;
-
-static void
-event_free (gpointer data)
+static Client *
+anybody (Schedule *s)
 {
-  Event *e = data;
-
-  g_free (e->data);
-  g_free (e);
+  return s->list[world_pick (s->n)];
 }
 
-static gint
-compare (gconstpointer a, gconstpointer b, gpointer user)
-{
-  const Event *x = a, *y = b;
-
-  if (x->at != y->at)
-    return x->at < y->at ? -1 : 1;
-  return x->order < y->order ? -1 : 1;
-}
-
-static Event *
-plan (Sim *s, gint64 at, What what)
-{
-  Event *e = g_new0 (Event, 1);
-
-  e->at = at;
-  e->order = s->orders++;
-  e->what = what;
-  g_sequence_insert_sorted (s->events, e, compare, NULL);
-  return e;
-}
-
+/* Mostly short, sometimes longer than consent lasts. */
 static gint64
-between (Sim *s, gint64 low, gint64 high)
+a_while (void)
 {
-  return low + (gint64)(g_rand_double (s->rand) * (gdouble)(high - low));
-}
-
-static gboolean
-chance (Sim *s, gdouble p)
-{
-  return g_rand_double (s->rand) < p;
-}
-
-/* ---- Network ----------------------------------------------------------- */
-
-static void
-carry (Sim *s, What direction, guint16 z, const NatAddress *relay, const guint8 *data, gsize len)
-{
-  guint copies = chance (s, s->twice) ? 2 : 1;
-
-  for (guint i = 0; i < copies; i++) {
-    Event *e;
-
-    if (s->dark || chance (s, s->loss))
-      continue;
-    e = plan (s, s->now + s->delay + between (s, 0, s->jitter), direction);
-    e->z = z;
-    e->relay = *relay;
-    if (data != NULL)
-      e->data = g_memdup2 (data, len);
-    e->len = len;
-  }
-}
-
-/* From inside: the NAT makes a mapping, or renews the one that it remembers. */
-static guint16
-translate (Sim *s)
-{
-  if (s->now - s->outbound > s->nat_memory)
-    s->z++;
-  s->outbound = s->now;
-  return s->z;
+  return world_chance (0.8) ? world_between (MS (50), MS (3000))
+                            : world_between (MS (3000), MS (40000));
 }
 
 static void
-outside (const Sim *s, guint16 z, NatAddress *out)
+relay_returns (gpointer a, gpointer b)
 {
-  g_assert_true (nat_address_from_text (out, "198.51.100.7", z));
-}
+  Schedule *s = a;
 
-/* ---- The client's side ------------------------------------------------- */
-
-static void
-on_send (gpointer user, const NatAddress *relay, const guint8 *data, gsize len)
-{
-  Sim *s = user;
-
-  s->sends++;
-  carry (s, TO_RELAY, translate (s), relay, data, len);
-}
-
-static void
-start (Sim *s)
-{
-  nat_prober_set_credentials (
-      s->prober, s->now, s->username, NAT_REALM, s->password, NAT_KEEPALIVE_MS);
-  nat_prober_start (s->prober, s->now, s->addresses, s->n_addresses, 15000);
-}
-
-static void
-on_event (gpointer user, NatProberEvent event, const NatProberReport *report)
-{
-  Sim *s = user;
-
-  switch (event) {
-  case NAT_PROBER_ACCEPTED:
-    s->accepted++;
-    /* fall through */
-  case NAT_PROBER_UPDATED:
-    memcpy (s->boot_id, report->boot_id, sizeof s->boot_id);
-    s->mapped = report->mapped;
-    break;
-  case NAT_PROBER_SILENT: s->silences++; break;
-  case NAT_PROBER_STUCK:
-    s->z += 7; /* another socket */
-    nat_prober_socket_changed (s->prober, s->now);
-    break;
-  case NAT_PROBER_NO_ANSWER:
-    s->restarts_of_session++;
-    start (s);
-    break;
-  case NAT_PROBER_LOST: break;
-  case NAT_PROBER_DISOWNED:
-  case NAT_PROBER_FORBIDDEN:
-    g_error ("seed %u: the relay never refused this session, but event %d came", s->seed, event);
-  }
-}
-
-static void
-on_random (gpointer user, gpointer out, gsize len)
-{
-  Sim *s = user;
-
-  for (gsize i = 0; i < len; i++)
-    ((guint8 *)out)[i] = (guint8)g_rand_int (s->rand);
-}
-
-static void
-arrived (Sim *s)
-{
-  if (s->media_at != 0)
-    s->worst_gap = MAX (s->worst_gap, s->now - s->media_at);
-  s->media_at = s->now;
-}
-
-static void
-at_client (Sim *s, const Event *e)
-{
-  if (e->z != s->z)
-    return; /* the NAT has forgotten that one */
-  if (e->data != NULL) {
-    nat_prober_input (s->prober, s->now, &e->relay, e->data, e->len);
+  if (s->house.up)
     return;
-  }
-  if (nat_prober_phase (s->prober) == NAT_PROBER_IDLE)
-    return;
-  nat_prober_heard (s->prober, s->now);
-  if (s->role == NAT_ROLE_SUBSCRIBER)
-    arrived (s);
-}
-
-/* ---- The relay's side -------------------------------------------------- */
-
-static void
-indicate (Sim *s, guint16 z, const NatAddress *relay, NatReason reason)
-{
-  guint8 out[256];
-  gsize n = relay_model_indication (&s->relay, reason, out, sizeof out);
-
-  carry (s, TO_CLIENT, z, relay, out, n);
+  if (b != NULL)
+    house_lose_state (&s->house);
+  check_new_boot ();
+  house_start (&s->house);
+  world_note ("the relay starts%s", b != NULL ? ", with new secrets" : "");
 }
 
 static void
-at_relay (Sim *s, const Event *e)
+relay_dies (Schedule *s)
 {
-  guint8 out[NAT_DATAGRAM_MAX];
-  NatAddress from;
-  gsize n;
+  gboolean polite = world_chance (0.5), forgets = world_chance (0.3);
 
-  if (s->dead) {
-    if (chance (s, 0.2))
-      nat_prober_hint (s->prober, s->now); /* ICMP, where it gets through */
+  if (!s->house.up || s->house.host.stopped_us >= 0)
     return;
-  }
-  outside (s, e->z, &from);
-  if (e->data == NULL) {
-    if (nat_address_equal (&from, &s->relay.selected)) {
-      s->rtp_arrived = s->now;
-      arrived (s);
-    } else if (s->now - s->indicated > MS (200)) {
-      s->indicated = s->now;
-      indicate (s, e->z, &e->relay, NAT_REASON_REGISTER);
-    }
-    return;
-  }
-  n = relay_model_input (&s->relay, s->now, &from, &e->relay, e->data, e->len, out, sizeof out);
-  if (n > 0)
-    carry (s, TO_CLIENT, e->z, &e->relay, out, n);
-  if (s->captured == NULL || chance (s, 0.1)) {
-    g_clear_pointer (&s->captured, event_free);
-    s->captured = g_new0 (Event, 1);
-    s->captured->data = g_memdup2 (e->data, e->len);
-    s->captured->len = e->len;
-    s->captured->relay = e->relay;
-  }
+  world_note ("the relay %s", polite ? "stops" : "is killed");
+  house_stop (&s->house, polite);
+  world_at (world.now + a_while (), relay_returns, s, forgets ? g_malloc (1) : NULL);
 }
 
-/* No repetition of anything moves the stream away from its owner. */
 static void
-replay (Sim *s)
+nat_moves (Schedule *s)
 {
-  guint8 out[NAT_DATAGRAM_MAX];
+  Client *c = anybody (s);
+
+  world_note ("the NAT of %s moves", c->name);
+  net_link_forget (&c->link, world_chance (0.4));
+}
+
+typedef struct {
+  gboolean up, down, udp, https;
+} Dark;
+
+static void
+set_dark (Client *c, const Dark *d, gboolean dark)
+{
+  if (d->up)
+    c->link.dark_up = dark;
+  if (d->down)
+    c->link.dark_down = dark;
+  if (d->udp)
+    c->link.no_udp = dark;
+  if (d->https)
+    c->link.no_https = dark;
+}
+
+static void
+light (gpointer a, gpointer b)
+{
+  set_dark (a, b, FALSE);
+}
+
+static void
+link_breaks (Schedule *s)
+{
+  static const Dark kinds[] = {{TRUE, TRUE}, {TRUE, TRUE}, {TRUE, FALSE}, {FALSE, TRUE},
+      {FALSE, FALSE, TRUE, FALSE}, {FALSE, FALSE, FALSE, TRUE}};
+  const Dark *kind = &kinds[world_pick (G_N_ELEMENTS (kinds))];
+  Client *c = anybody (s);
+
+  world_note ("the link of %s breaks (%s)", c->name,
+      kind->udp                ? "UDP"
+      : kind->https            ? "HTTPS"
+      : kind->up && kind->down ? "both ways"
+                               : "one way");
+  set_dark (c, kind, TRUE);
+  world_at (world.now + a_while (), light, c, g_memdup2 (kind, sizeof *kind));
+}
+
+static void
+host_resumes (gpointer a, gpointer b)
+{
+  world_note ("%s goes on", ((Host *)a)->name);
+  world_resume (a);
+}
+
+static void
+host_stops (Schedule *s)
+{
+  Host *host = world_chance (0.3) ? &s->house.host : &anybody (s)->host;
+  gboolean asleep = world_chance (0.5);
+
+  if (host == &s->house.host && !s->house.up)
+    return;
+  world_note ("%s %s", host->name, asleep ? "sleeps" : "stops");
+  world_stop (host, asleep);
+  world_at (world.now + a_while (), host_resumes, host, NULL);
+}
+
+static void
+clock_is_set (Schedule *s)
+{
+  Host *host = world_chance (0.5) ? &s->house.host : &anybody (s)->host;
+
+  host->wall_us += world_between (-MS (7200000), MS (7200000));
+  world_note ("the clock of %s is set", host->name);
+}
+
+static void
+somebody_repeats (Schedule *s)
+{
+  Datagram *d = check_captured (FALSE);
   NatAddress thief;
 
-  if (s->captured == NULL || s->dead)
+  if (d == NULL)
     return;
   g_assert_true (nat_address_from_text (&thief, "203.0.113.66:666", 0));
-  relay_model_input (&s->relay, s->now, &thief, &s->captured->relay, s->captured->data,
-      s->captured->len, out, sizeof out);
-  if (nat_address_equal (&s->relay.selected, &thief))
-    g_error ("seed %u: a replayed request moved the stream", s->seed);
+  if (world_chance (0.5)) /* from where it came, or from elsewhere */
+    d->from = thief;
+  net_inject (d);
+  d = check_captured (TRUE);
+  if (d != NULL)
+    net_inject (d);
 }
 
-static gboolean
-has_path (const Sim *s)
+/* What the relay could say, by somebody who can write its address. */
+static void
+forge (gpointer a, gpointer b)
 {
-  return !s->dead && s->relay.selected.family != 0 && s->now - s->relay.binding_us < CONSENT_US;
+  const Datagram *d = b;
+  NatStunWriter w;
+  guint8 id[12], out[64];
+
+  nat_crypto_random (id, sizeof id);
+  nat_stun_writer_init (&w, out, sizeof out, NAT_STUN_BINDING_INDICATION, id);
+  nat_stun_writer_add_u32 (&w, NAT_ATTR_REASON, world_pick (9));
+  net_inject (net_datagram (&d->from, &d->to, out, nat_stun_writer_finish (&w)));
 }
 
 static void
-media (Sim *s)
+somebody_forges (Schedule *s)
 {
-  plan (s, s->now + MEDIA_US, MEDIA);
-  if (s->role == NAT_ROLE_PUBLISHER) {
-    if (nat_prober_phase (s->prober) < NAT_PROBER_REGISTERED)
-      return;
-    nat_prober_sent (s->prober, s->now);
-    carry (s, TO_RELAY, translate (s), &s->addresses[0], NULL, 1000);
-  } else if (has_path (s)) {
-    carry (s, TO_CLIENT, s->relay.selected.port, &s->addresses[0], NULL, 1000);
+  for (guint n = world_chance (0.1) ? 100 : 1; n > 0; n--) {
+    Datagram *d = check_captured (TRUE);
+
+    if (d != NULL)
+      world_at (world.now + world_between (0, MS (1000)), forge, NULL, d);
   }
 }
 
 static void
-report (Sim *s)
+client_returns (gpointer a, gpointer b)
 {
-  plan (s, s->now + NAT_RECEIVER_REPORT_US, REPORT);
-  if (s->role == NAT_ROLE_PUBLISHER && has_path (s) && s->now - s->rtp_arrived < MS (1000))
-    carry (s, TO_CLIENT, s->relay.selected.port, &s->addresses[0], NULL, 80);
+  client_start (a);
+}
+
+static void
+client_leaves (Schedule *s)
+{
+  Client *c = anybody (s);
+
+  if (c->session == NULL || c->host.stopped_us >= 0 || c->config.takeover)
+    return;
+  if (world_chance (0.5))
+    client_kill (c);
+  else
+    client_stop (c, world_chance (0.3));
+  world_note ("%s leaves", c->name);
+  world_at (world.now + a_while (), client_returns, c, NULL);
+}
+
+/* A will that the client is to bow to. */
+static void
+operator_ends (Schedule *s)
+{
+  Client *c = anybody (s);
+  guint8 id[NAT_SESSION_ID_SIZE];
+
+  if (!s->house.up || c->session == NULL || !c->session->have_document ||
+      s->house.host.stopped_us >= 0)
+    return;
+  nat_session_id_from_text (c->session->document.session, -1, id);
+  if (nat_registry_find (s->house.registry, id) == NULL)
+    return;
+  c->told_to_fail = TRUE;
+  world_note ("an operator ends the session of %s", c->name);
+  house_end (&s->house, id, world_chance (0.5) ? NAT_REASON_ENDED : NAT_REASON_REVOKED);
+}
+
+static void
+token_comes (Schedule *s)
+{
+  Client *c = anybody (s);
+
+  client_set_token (c, world_chance (0.7) ? 0 : world_between (1, 20));
+}
+
+static void
+film_pauses (Schedule *s)
+{
+  s->clients[0].silent = !s->clients[0].silent;
+}
+
+/* Either may end the other from now on, and whoever was ended does not come back by itself. */
+static void
+rival_comes (Schedule *s)
+{
+  Client *rival = s->list[s->n - 1];
+
+  if (rival->role != NAT_ROLE_PUBLISHER || s->n < 3)
+    return;
+  world_note ("a rival comes");
+  s->clients[0].told_to_fail = rival->told_to_fail = s->contested = TRUE;
+  client_start (rival);
+}
+
+static const struct {
+  void (*func) (Schedule *s);
+  guint most; /* in a schedule */
+} troubles[] = {
+    {nat_moves, 5},
+    {relay_dies, 3},
+    {link_breaks, 4},
+    {host_stops, 3},
+    {clock_is_set, 2},
+    {somebody_repeats, 30},
+    {somebody_forges, 20},
+    {client_leaves, 3},
+    {operator_ends, 1},
+    {token_comes, 2},
+    {film_pauses, 2},
+    {rival_comes, 1},
+};
+
+static void
+trouble (gpointer a, gpointer b)
+{
+  troubles[*(guint *)b].func (a);
+}
+
+static void
+plan_trouble (Schedule *s)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (troubles); i++) {
+    for (guint n = world_pick (troubles[i].most + 1); n > 0; n--)
+      world_at (s->start + world_between (0, TROUBLE_US), trouble, s, g_memdup2 (&i, sizeof i));
+  }
+  /* The repeating goes on in the calm. */
+  for (guint i = 0; i < 20; i++) {
+    guint which = 5;
+
+    g_assert_true (troubles[which].func == somebody_repeats);
+    world_at (s->start + TROUBLE_US + world_between (0, SETTLE_US + WATCH_US), trouble, s,
+        g_memdup2 (&which, sizeof which));
+  }
 }
 
 /* ---- One schedule ------------------------------------------------------ */
 
 static void
-handle (Sim *s, Event *e)
+make_link (Link *link)
 {
-  switch (e->what) {
-  case TO_RELAY: at_relay (s, e); break;
-  case TO_CLIENT: at_client (s, e); break;
-  case MEDIA: media (s); break;
-  case REPORT: report (s); break;
-  case MOVE: s->z += 13; break;
-  case DIE:
-    s->dead = TRUE;
-    if (chance (s, 0.5))
-      indicate (s, s->z, &s->addresses[0], NAT_REASON_GOING_AWAY);
-    break;
-  case RETURN:
-    if (s->dead)
-      relay_model_restart (&s->relay, s->seed * 100 + ++s->restarts);
-    s->dead = FALSE;
-    break;
-  case DARK: s->dark = TRUE; break;
-  case LIGHT: s->dark = FALSE; break;
-  case INDICATE:
-    indicate (s, s->z, &s->addresses[0], (NatReason)g_rand_int_range (s->rand, 0, 9));
-    break;
-  case REPLAY: replay (s); break;
-  }
+  link->loss = world_chance (0.3) ? 0 : (gdouble)world_between (0, 30) / 100;
+  link->twice = world_chance (0.5) ? 0 : 0.1;
+  link->delay = world_between (MS (1), MS (80));
+  link->jitter = world_between (0, MS (world_chance (0.5) ? 10 : 150));
+  link->memory = world_chance (0.5) ? MS (60000) : world_between (MS (1200), MS (8000));
 }
 
 static void
-plan_trouble (Sim *s)
+make_client (Schedule *s, guint i)
 {
-  gint64 end = s->start + TROUBLE_US;
+  Client *c = &s->clients[i];
 
-  for (guint i = (guint)g_rand_int_range (s->rand, 0, 4); i > 0; i--)
-    plan (s, between (s, s->start, end), MOVE);
-  for (guint i = (guint)g_rand_int_range (s->rand, 0, 3); i > 0; i--) {
-    gint64 at = between (s, s->start, end);
+  gboolean rival = i > 1 && i + 1 == s->n && world_chance (0.3);
 
-    plan (s, at, DIE);
-    plan (s, MIN (at + between (s, MS (50), MS (chance (s, 0.2) ? 40000 : 3000)), end), RETURN);
-  }
-  for (guint i = (guint)g_rand_int_range (s->rand, 0, 2); i > 0; i--) {
-    gint64 at = between (s, s->start, end);
-
-    plan (s, at, DARK);
-    plan (s, MIN (at + between (s, MS (50), MS (chance (s, 0.3) ? 45000 : 2000)), end), LIGHT);
-  }
-  for (guint i = (guint)g_rand_int_range (s->rand, 0, 20); i > 0; i--)
-    plan (s, between (s, s->start, end), INDICATE);
-  for (guint i = 0; i < 10; i++)
-    plan (s, between (s, s->start, end + SETTLE_US), REPLAY);
-  plan (s, end, LIGHT);
-  plan (s, end, RETURN);
+  client_init (
+      c, &s->house, (guint8)(i + 1), i == 0 || rival ? NAT_ROLE_PUBLISHER : NAT_ROLE_SUBSCRIBER);
+  c->config.takeover = rival;
+  s->list[i] = c;
+  make_link (&c->link);
+  world_note ("%s: %.2f lost, %.1f doubled, %u ms and up to %u more, its NAT forgets after %u ms",
+      c->name, c->link.loss, c->link.twice, (guint)(c->link.delay / 1000),
+      (guint)(c->link.jitter / 1000), (guint)(c->link.memory / 1000));
+  c->gap = world_between (MS (30), MS (90));
+  c->config.instant_start = world_chance (0.5);
+  if (world_chance (0.1))
+    c->config.retries = (gint)world_pick (3);
+  client_set_token (c, world_chance (0.9) ? 0 : world_between (2, 60));
+  if (!rival)
+    world_at (s->start + world_between (0, MS (3000)), client_returns, c, NULL);
 }
 
 static void
-sim_init (Sim *s, guint32 seed)
+world_of (Schedule *s, guint32 seed, gboolean story)
 {
-  static const NatProberOps ops = {on_send, on_event, on_random};
-  static const guint8 epoch[NAT_EPOCH_SIZE] = {1};
-
   memset (s, 0, sizeof *s);
-  s->seed = seed;
-  s->rand = g_rand_new_with_seed (seed);
-  s->now = s->start = MS (1000000);
-  s->events = g_sequence_new (event_free);
-  s->role = seed % 2 ? NAT_ROLE_PUBLISHER : NAT_ROLE_SUBSCRIBER;
-  s->n_addresses = 1 + seed / 2 % 2;
-  g_assert_true (nat_address_from_text (&s->addresses[0], "192.0.2.1:8443", 0));
-  g_assert_true (nat_address_from_text (&s->addresses[1], "192.0.2.1:443", 0));
-  relay_model_init (&s->relay, seed);
-  s->relay.foreign_is_401 = chance (s, 0.5);
-  relay_model_open (&s->relay, 3600, s->username, s->password);
-  s->loss = chance (s, 0.3) ? 0 : between (s, 0, 35) / 100.0;
-  s->twice = chance (s, 0.5) ? 0 : 0.1;
-  s->delay = between (s, MS (1), MS (100));
-  s->jitter = between (s, 0, MS (chance (s, 0.5) ? 10 : 150));
-  s->nat_memory = chance (s, 0.5) ? MS (60000) : between (s, MS (1200), MS (8000));
-  s->z = 40000;
-  s->outbound = s->now;
-  s->prober = nat_prober_new (s->role, epoch, &ops, s);
-  plan_trouble (s);
-  plan (s, s->now, MEDIA);
-  plan (s, s->now, REPORT);
-  start (s);
+  world_begin (seed);
+  if (story)
+    world.story = g_string_new (NULL);
+  net_begin ();
+  film_next = 0;
+  s->start = world.now;
 }
 
 static void
-sim_clear (Sim *s)
+schedule_begin (Schedule *s, guint32 seed, gboolean story)
 {
-  nat_prober_free (s->prober);
-  relay_model_clear (&s->relay);
-  g_sequence_free (s->events);
-  g_clear_pointer (&s->captured, event_free);
-  g_rand_free (s->rand);
+  world_of (s, seed, story);
+  house_init (
+      &s->house, 1 + world_pick (HOUSE_WORKERS_MAX), 1 + world_pick (2), world_chance (0.5));
+  world_note ("%u workers, %u ports, %s", s->house.n_workers, s->house.n_listen,
+      s->house.open ? "open" : "tokens");
+  s->n = 2 + world_pick (CLIENTS - 1);
+  check_begin (&s->house, s->list, s->n);
+  house_start (&s->house);
+  for (guint i = 0; i < s->n; i++)
+    make_client (s, i);
 }
 
 static void
-run_until (Sim *s, gint64 until)
+schedule_end (Schedule *s)
 {
-  guint spins = 0;
+  for (guint i = 0; i < s->n; i++)
+    client_clear (s->list[i]);
+  house_clear (&s->house);
+  net_end ();
+  world_end ();
+  check_end ();
+}
 
-  for (;;) {
-    GSequenceIter *first = g_sequence_get_begin_iter (s->events);
-    Event *e = g_sequence_get (first);
-    gint64 deadline = nat_prober_deadline (s->prober);
-    gint64 next = MIN (e->at, deadline);
+static void
+calm (Schedule *s)
+{
+  static const Dark all = {TRUE, TRUE, TRUE, TRUE};
 
-    if (next > until)
-      break;
-    spins = next > s->now ? 0 : spins + 1;
-    if (spins > 10000)
-      g_error ("seed %u: time does not pass", s->seed);
-    s->now = MAX (s->now, next);
-    if (deadline <= s->now) {
-      nat_prober_tick (s->prober, s->now);
-      continue;
-    }
-    g_sequence_sort_changed (first, compare, NULL);
-    {
-      Event copy = *e;
+  world_note ("calm");
+  world_resume (&s->house.host);
+  relay_returns (s, NULL);
+  for (guint i = 0; i < s->n; i++) {
+    Client *c = s->list[i];
 
-      e->data = NULL;
-      g_sequence_remove (first);
-      handle (s, &copy);
-      g_free (copy.data);
+    world_resume (&c->host);
+    set_dark (c, &all, FALSE);
+    c->link.loss = c->link.twice = 0;
+    c->link.jitter = MIN (c->link.jitter, MS (10));
+    c->silent = FALSE;
+    client_set_token (c, 0);
+    if (c->role == NAT_ROLE_SUBSCRIBER || i == 0)
+      client_start (c);
+  }
+}
+
+static gboolean
+may_have_failed (const Schedule *s, const Client *c)
+{
+  if (s->contested && c->role == NAT_ROLE_PUBLISHER)
+    return TRUE;
+  return c->session == NULL ||
+         (c->state == NAT_SESSION_FAILED && (c->told_to_fail || c->config.retries >= 0));
+}
+
+static void
+run_until (Schedule *s, gint64 until)
+{
+  while (world.now < until) {
+    world_run_until (MIN (until, world.now + MS (100)));
+    check_relay ();
+    for (guint i = 0; i < s->n; i++) {
+      if (s->list[i]->state != NAT_SESSION_CONNECTED && !may_have_failed (s, s->list[i]))
+        s->well_us = world.now;
     }
   }
-  s->now = until;
 }
 
 static void
-check (Sim *s, gboolean good, const char *what)
+check_well (const Client *c)
 {
-  if (!good)
-    g_error ("seed %u: %s (phase %d, z %u, %u sends, %u silences, gap %u ms)", s->seed, what,
-        nat_prober_phase (s->prober), s->z, s->sends, s->silences, (guint)(s->worst_gap / 1000));
+  const House *h = c->house;
+
+  if (c->state != NAT_SESSION_CONNECTED)
+    world_fail ("%s is %s in the calm", c->name, nat_session_state_nick (c->state));
+  if (memcmp (c->session->epoch.boot_id, h->boot_id, sizeof h->boot_id) != 0)
+    world_fail ("%s knows another start of the relay", c->name);
+  for (guint i = 0; i < h->n_workers; i++) {
+    guint8 id[NAT_SESSION_ID_SIZE];
+    const NatDataSession *d;
+
+    nat_session_id_from_text (c->session->document.session, -1, id);
+    d = nat_roster_find (h->workers[i]->roster, id);
+    if (d == NULL)
+      continue;
+    if (d->selected == NULL ||
+        !nat_address_equal (&d->selected->key.remote, &c->session->stats.mapped))
+      world_fail ("relay and %s do not agree on its mapping", c->name);
+    return;
+  }
+  world_fail ("the relay does not know the session of %s", c->name);
+}
+
+/* Two that contest a stream leave it to one of them, or, where each ended the other, to nobody. */
+static gboolean
+is_published (const Schedule *s)
+{
+  guint live = 0, trying = 0;
+
+  for (guint i = 0; i < s->n; i++) {
+    const Client *c = s->list[i];
+
+    if (c->role != NAT_ROLE_PUBLISHER || c->session == NULL)
+      continue;
+    live += c->state == NAT_SESSION_CONNECTED;
+    trying += c->state != NAT_SESSION_FAILED;
+  }
+  if (live > 1 || (live == 0 && trying > 0))
+    world_fail ("%u publishers of %u are connected", live, trying);
+  return live == 1;
 }
 
 static void
-check_well (Sim *s)
+watch (Schedule *s)
 {
-  NatAddress z;
+  guint states[CLIENTS];
 
-  outside (s, s->z, &z);
-  check (s, nat_prober_phase (s->prober) == NAT_PROBER_REGISTERED, "not registered in the calm");
-  check (s, nat_address_equal (&s->relay.selected, &z), "the relay has another mapping");
-  check (s, nat_address_equal (&s->mapped, &z), "the client was told of another mapping");
-  check (s, memcmp (s->boot_id, s->relay.boot_id, sizeof s->boot_id) == 0,
-      "the client knows another start of the relay");
+  for (guint i = 0; i < s->n; i++) {
+    Client *c = s->list[i];
+
+    states[i] = c->states;
+    c->worst_gap = 0;
+    if (!may_have_failed (s, c))
+      check_well (c);
+  }
+  run_until (s, world.now + WATCH_US);
+  for (guint i = 0; i < s->n; i++) {
+    Client *c = s->list[i];
+
+    if (c->states != states[i] && !may_have_failed (s, c))
+      world_fail ("%s changes its state in the calm", c->name);
+    if (may_have_failed (s, c))
+      continue;
+    check_well (c);
+    if (c->role == NAT_ROLE_SUBSCRIBER && is_published (s) &&
+        (world.now - c->heard_us > MS (500) || c->worst_gap > MS (500)))
+      world_fail ("the film does not flow to %s", c->name);
+  }
 }
 
-static void
-run (guint32 seed)
+/* Returns how long it took after the trouble until all was well. */
+static gint64
+run (guint32 seed, gboolean story)
 {
-  Sim s;
-  guint before;
+  Schedule s;
 
-  sim_init (&s, seed);
+  schedule_begin (&s, seed, story);
+  plan_trouble (&s);
   run_until (&s, s.start + TROUBLE_US);
-  s.loss = s.twice = 0;
-  s.jitter = MIN (s.jitter, MS (10));
+  calm (&s);
   run_until (&s, s.start + TROUBLE_US + SETTLE_US);
-  check_well (&s);
-  s.worst_gap = 0;
-  s.media_at = s.now;
-  before = s.silences;
-  run_until (&s, s.start + TROUBLE_US + SETTLE_US + WATCH_US);
-  check_well (&s);
-  check (&s, s.silences == before, "suspicion in the calm");
-  check (&s, s.now - s.media_at < MS (500) && s.worst_gap < MS (500), "media does not flow");
-  /* Probes of both addresses every 250 ms would be 8 a second; repetitions of answers on top. */
-  check (&s, s.sends < 125 * 12, "more Bindings than any rule allows");
-  sim_clear (&s);
+  watch (&s);
+  check_film_and_counters ();
+  if (story)
+    fprintf (stderr, "%s", world.story->str);
+  schedule_end (&s);
+  return MAX (0, s.well_us - s.start - TROUBLE_US);
+}
+
+/* Schedules that show what others seldom do; a seed that failed comes here, and stays. */
+static const guint32 kept[] = {
+    40,  /* a session that slept comes back with its keys: their indices go on */
+    318, /* a relay 120 ms away was never measured, and so suspected */
+    495, /* a ticket runs out while all is well, since somebody set the relay's clock */
+};
+
+static guint
+number_of (const char *variable, guint otherwise)
+{
+  const char *text = g_getenv (variable);
+
+  return text != NULL ? (guint)g_ascii_strtoull (text, NULL, 10) : otherwise;
 }
 
 static void
 test_schedules (void)
 {
-  const char *one = g_getenv ("NATRELAY_SIM_SEED"), *many = g_getenv ("NATRELAY_SIM_RUNS");
-  guint runs = many != NULL ? (guint)g_ascii_strtoull (many, NULL, 10) : RUNS;
+  guint one = number_of ("NATRELAY_SIM_SEED", 0), runs = number_of ("NATRELAY_SIM_RUNS", RUNS);
+  guint worst_bindings = 0, worst_posts = 0, moves = 0, slowest_seed = 0;
+  gint64 slowest = 0;
 
-  if (one != NULL) {
-    run ((guint32)g_ascii_strtoull (one, NULL, 10));
+  if (one != 0) {
+    run (one, TRUE);
     return;
   }
-  for (guint32 seed = 1; seed <= runs; seed++)
-    run (seed);
-  g_test_message ("%u schedules, each of %u virtual seconds", runs,
-      (guint)((TROUBLE_US + SETTLE_US + WATCH_US) / G_USEC_PER_SEC));
+  for (guint i = 0; i < G_N_ELEMENTS (kept); i++)
+    run (kept[i], FALSE);
+  for (guint32 seed = number_of ("NATRELAY_SIM_FIRST", 1); runs > 0; seed++, runs--) {
+    gint64 took = run (seed, FALSE);
+
+    moves += check_sums.moves;
+    if (took > slowest) {
+      slowest = took;
+      slowest_seed = seed;
+    }
+    worst_bindings = MAX (worst_bindings, check_sums.worst_bindings);
+    worst_posts = MAX (worst_posts, check_sums.worst_posts);
+  }
+  g_test_message (
+      "%u moves; at most %u Bindings in a second, %u negotiations in ten; all well again "
+      "after %.1f s at most (seed %u)",
+      moves, worst_bindings, worst_posts, (gdouble)slowest / 1e6, slowest_seed);
 }
 
-/* How long the gap is when all is well but for one thing; the promise of a quick return. */
+/* ---- One thing after another ------------------------------------------- */
+
+/* Nothing goes wrong by itself. ms: to the relay, one way. */
+static void
+quiet_begin (Schedule *s, guint32 seed, const NatRole *roles, guint n, gboolean open, guint ms)
+{
+  world_of (s, seed, FALSE);
+  house_init (&s->house, 1, 1, open);
+  s->n = n;
+  check_begin (&s->house, s->list, n);
+  house_start (&s->house);
+  for (guint i = 0; i < n; i++) {
+    Client *c = s->list[i] = &s->clients[i];
+
+    client_init (c, &s->house, (guint8)(i + 1), roles[i]);
+    c->link.delay = MS (ms);
+    c->link.jitter = MS (5);
+    c->link.memory = MS (600000);
+    c->gap = MS (20);
+    client_set_token (c, 0);
+    if (i < 2)
+      client_start (c);
+  }
+  run_until (s, s->start + MS (10000));
+}
+
+static const NatRole two[] = {NAT_ROLE_PUBLISHER, NAT_ROLE_SUBSCRIBER};
+
+/* How long the film stops for the subscriber when the NAT in front of one of the two moves. */
 static gint64
-gap_after (What what)
+gap_after_move (guint who)
 {
   gint64 worst = 0;
 
-  for (guint32 seed = 2; seed < 60; seed += 2) { /* subscribers */
-    Sim s;
+  for (guint32 seed = 1; seed <= 20; seed++) {
+    Schedule s;
 
-    sim_init (&s, seed);
-    g_sequence_remove_range (
-        g_sequence_get_begin_iter (s.events), g_sequence_get_end_iter (s.events));
-    s.loss = s.twice = 0;
-    s.delay = MS (20);
-    s.jitter = MS (5);
-    s.nat_memory = MS (600000);
-    start (&s);
-    plan (&s, s.now, MEDIA);
-    run_until (&s, s.start + MS (10000));
-    s.worst_gap = 0;
-    plan (&s, s.now + between (&s, 0, MS (4000)), what);
-    run_until (&s, s.now + MS (4000));
-    if (what == DIE) { /* counted from its return */
-      s.worst_gap = 0;
-      s.media_at = s.now;
-      plan (&s, s.now, RETURN);
-    }
-    run_until (&s, s.now + MS (10000));
-    check_well (&s);
-    worst = MAX (worst, s.worst_gap);
-    sim_clear (&s);
+    quiet_begin (&s, seed, two, 2, TRUE, 20);
+    s.clients[1].worst_gap = 0;
+    run_until (&s, world.now + world_between (0, MS (4000)));
+    net_link_forget (&s.clients[who].link, FALSE);
+    run_until (&s, world.now + MS (5000));
+    check_well (&s.clients[0]);
+    check_well (&s.clients[1]);
+    worst = MAX (worst, s.clients[1].worst_gap);
+    schedule_end (&s);
   }
   g_test_message ("worst gap: %u ms", (guint)(worst / 1000));
   return worst;
 }
 
-/* A subscriber whose NAT moves it sees at most: three gaps of silence, two round trips. */
+/* At most three gaps of silence, two round trips. */
 static void
 test_gap_after_move (void)
 {
-  g_assert_cmpint (gap_after (MOVE), <, MS (300));
+  g_assert_cmpint (gap_after_move (1), <, MS (300));
 }
 
-/* A relay that returns is found within one probe and two round trips. */
+/* The relay says at once that it does not know the sender. */
+static void
+test_gap_after_publisher_moved (void)
+{
+  g_assert_cmpint (gap_after_move (0), <, MS (300));
+}
+
+/* A relay that returns is found within one probe and some round trips, PUT of the description included. */
 static void
 test_gap_after_restart (void)
 {
-  g_assert_cmpint (gap_after (DIE), <, MS (250 + 2 * 50 + 100));
+  gint64 worst = 0;
+
+  for (guint32 seed = 1; seed <= 20; seed++) {
+    Schedule s;
+
+    quiet_begin (&s, seed, two, 2, TRUE, 20);
+    house_stop (&s.house, FALSE);
+    run_until (&s, world.now + world_between (MS (100), MS (4000)));
+    relay_returns (&s, NULL);
+    s.clients[1].heard_us = world.now;
+    s.clients[1].worst_gap = 0;
+    run_until (&s, world.now + MS (5000));
+    check_well (&s.clients[0]);
+    check_well (&s.clients[1]);
+    worst = MAX (worst, s.clients[1].worst_gap);
+    schedule_end (&s);
+  }
+  g_test_message ("worst gap: %u ms", (guint)(worst / 1000));
+  g_assert_cmpint (worst, <, MS (700));
+}
+
+/* A publisher whose UDP is gone is told "busy" by HTTPS. When UDP is back, the 403 at its old mapping ends
+ * the waiting: it was superseded, and not by itself. */
+static void
+test_superseded_while_lost (void)
+{
+  static const NatRole roles[] = {NAT_ROLE_PUBLISHER, NAT_ROLE_SUBSCRIBER, NAT_ROLE_PUBLISHER};
+  Schedule s;
+
+  quiet_begin (&s, 1, roles, 3, TRUE, 20);
+  s.clients[0].link.no_udp = TRUE;
+  s.clients[2].config.takeover = TRUE;
+  client_start (&s.clients[2]);
+  run_until (&s, world.now + MS (45000));
+  g_assert_cmpint (s.clients[0].state, ==, NAT_SESSION_WAITING);
+  s.clients[0].link.no_udp = FALSE;
+  run_until (&s, world.now + MS (5000));
+  g_assert_cmpint (s.clients[0].state, ==, NAT_SESSION_FAILED);
+  g_assert_cmpint (s.clients[0].cause, ==, NAT_CAUSE_SUPERSEDED);
+  check_well (&s.clients[1]);
+  check_well (&s.clients[2]);
+  schedule_end (&s);
+}
+
+/* A relay on the other side of the earth is measured, asked once for each keepalive, and not suspected. */
+static void
+test_far_relay (void)
+{
+  for (guint ms = 60; ms <= 240; ms += 60) {
+    guint bindings;
+    Schedule s;
+
+    quiet_begin (&s, 3, two, 2, TRUE, ms);
+    run_until (&s, world.now + MS (20000));
+    bindings = s.clients[0].n_bindings;
+    run_until (&s, world.now + MS (20000));
+    check_well (&s.clients[0]);
+    g_assert_cmpuint (nat_session_get_rtt_us (s.clients[0].session), >=, MS (2 * ms));
+    g_assert_cmpuint (nat_session_get_rtt_us (s.clients[0].session), <=, MS (2 * ms + 10));
+    g_assert_cmpuint (s.clients[0].n_bindings - bindings, <=,
+        20000 / (NAT_KEEPALIVE_MS * 4 / 5) + 1 /* challenged once */);
+    schedule_end (&s);
+  }
+}
+
+/* A publisher's request reaches the relay, which so ends its older session, but the answer is lost. That
+ * the older one was superseded is no reason to give up. */
+static void
+test_superseded_by_itself (void)
+{
+  Schedule s;
+
+  quiet_begin (&s, 2, two, 2, FALSE, 20);
+  s.clients[0].link.dark_down = TRUE;
+  run_until (&s, world.now + MS (60000));
+  g_assert_cmpint (s.clients[0].state, !=, NAT_SESSION_CONNECTED);
+  s.clients[0].link.dark_down = FALSE;
+  run_until (&s, world.now + MS (20000));
+  check_well (&s.clients[0]);
+  check_well (&s.clients[1]);
+  g_assert_cmpint (world.now - s.clients[1].heard_us, <, MS (100));
+  schedule_end (&s);
+}
+
+/* ---- All of them ------------------------------------------------------- */
+
+/* Every arrow of docs/design/sessionfsm.gv was taken by one of the schedules. */
+static void
+test_arrows (void)
+{
+  guint taken = 0, all = 0;
+
+  if (number_of ("NATRELAY_SIM_SEED", 0) != 0 || number_of ("NATRELAY_SIM_RUNS", RUNS) < RUNS)
+    return;
+  for (guint state = 0; state < NAT_FSM_N_STATES; state++) {
+    for (guint event = 0; event < NAT_FSM_N_EVENTS; event++) {
+      guint64 times = client_arrows[state * NAT_FSM_N_EVENTS + event];
+      NatSessionState next;
+      guint actions;
+
+      if (!nat_fsm_step ((NatSessionState)state, (NatFsmEvent)event, &next, &actions))
+        continue;
+      all++;
+      taken += times > 0;
+      g_test_message ("%6" G_GUINT64_FORMAT "  %s -> %s: %s", times,
+          nat_session_state_nick ((NatSessionState)state), nat_session_state_nick (next),
+          nat_fsm_event_name ((NatFsmEvent)event));
+    }
+  }
+  g_test_message ("%u of %u arrows", taken, all);
+  g_assert_cmpuint (taken, ==, all);
+}
+
+static void
+ignore (const char *domain, GLogLevelFlags level, const char *text, gpointer user)
+{
+  /* What a relay says of its streams, a thousand times over. */
+}
+
+/* What the program draws once in its life, so that no schedule depends on those before it. */
+static void
+draw_once (void)
+{
+  NatAdmissionLimits limits = {.requests_per_second = 1, .requests_burst = 1};
+  NatAdmission *admission = nat_admission_new (&limits);
+  NatAddress a;
+  guint s;
+
+  world_begin (0);
+  g_assert_true (nat_address_from_text (&a, "192.0.2.1:1", 0));
+  nat_admission_take (admission, &a, world.now, &s);
+  nat_admission_free (admission);
+  nat_meters_unref (nat_meters_new ());
+  world_end ();
 }
 
 int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
+  draw_once ();
+  g_log_set_handler (NULL, G_LOG_LEVEL_MESSAGE | G_LOG_LEVEL_DEBUG, ignore, NULL);
   g_test_add_func ("/sim/session/schedules", test_schedules);
   g_test_add_func ("/sim/session/gap-after-move", test_gap_after_move);
+  g_test_add_func ("/sim/session/gap-after-publisher-moved", test_gap_after_publisher_moved);
   g_test_add_func ("/sim/session/gap-after-restart", test_gap_after_restart);
+  g_test_add_func ("/sim/session/superseded-while-lost", test_superseded_while_lost);
+  g_test_add_func ("/sim/session/superseded-by-itself", test_superseded_by_itself);
+  g_test_add_func ("/sim/session/far-relay", test_far_relay);
+  g_test_add_func ("/sim/session/arrows", test_arrows); /* after the others */
   return g_test_run ();
 }

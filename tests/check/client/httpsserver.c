@@ -30,7 +30,7 @@ typedef struct {
 /* ---- Certificate ------------------------------------------------------- */
 
 static void
-set_fields (gnutls_x509_crt_t crt, gboolean expired)
+set_fields (gnutls_x509_crt_t crt, const char *name, gboolean expired)
 {
   static const unsigned char ip[4] = {127, 0, 0, 1};
   static const unsigned char ip6[16] = {[15] = 1};
@@ -40,11 +40,25 @@ set_fields (gnutls_x509_crt_t crt, gboolean expired)
   gnutls_x509_crt_set_serial (crt, "\1", 1);
   gnutls_x509_crt_set_activation_time (crt, expired ? 1000 : now - 3600);
   gnutls_x509_crt_set_expiration_time (crt, expired ? 2000 : now + 3600);
-  gnutls_x509_crt_set_dn (crt, "CN=relay of a test", NULL);
+  gnutls_x509_crt_set_dn (crt, name, NULL);
   gnutls_x509_crt_set_subject_alt_name (crt, GNUTLS_SAN_DNSNAME, "localhost", 9, GNUTLS_FSAN_SET);
   gnutls_x509_crt_set_subject_alt_name (crt, GNUTLS_SAN_IPADDRESS, ip, 4, GNUTLS_FSAN_APPEND);
   gnutls_x509_crt_set_subject_alt_name (crt, GNUTLS_SAN_IPADDRESS, ip6, 16, GNUTLS_FSAN_APPEND);
   gnutls_x509_crt_set_basic_constraints (crt, 0, -1);
+}
+
+static char *export(gnutls_x509_crt_t crt, gnutls_x509_privkey_t key)
+{
+  gnutls_datum_t crt_pem, key_pem = {NULL, 0};
+  char *pem;
+
+  gnutls_x509_crt_export2 (crt, GNUTLS_X509_FMT_PEM, &crt_pem);
+  if (key != NULL)
+    gnutls_x509_privkey_export2_pkcs8 (key, GNUTLS_X509_FMT_PEM, NULL, GNUTLS_PKCS_PLAIN, &key_pem);
+  pem = g_strconcat ((char *)crt_pem.data, (char *)key_pem.data, NULL);
+  gnutls_free (crt_pem.data);
+  gnutls_free (key_pem.data);
+  return pem;
 }
 
 char *
@@ -52,23 +66,48 @@ https_make_certificate (gboolean expired)
 {
   gnutls_x509_privkey_t key;
   gnutls_x509_crt_t crt;
-  gnutls_datum_t crt_pem, key_pem;
   char *pem;
 
   gnutls_x509_privkey_init (&key);
   gnutls_x509_privkey_generate (
       key, GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS (GNUTLS_ECC_CURVE_SECP256R1), 0);
   gnutls_x509_crt_init (&crt);
-  set_fields (crt, expired);
+  set_fields (crt, "CN=relay of a test", expired);
   gnutls_x509_crt_set_key (crt, key);
   g_assert_cmpint (gnutls_x509_crt_sign2 (crt, crt, key, GNUTLS_DIG_SHA256, 0), ==, 0);
-  gnutls_x509_crt_export2 (crt, GNUTLS_X509_FMT_PEM, &crt_pem);
-  gnutls_x509_privkey_export2_pkcs8 (key, GNUTLS_X509_FMT_PEM, NULL, GNUTLS_PKCS_PLAIN, &key_pem);
-  pem = g_strconcat ((char *)crt_pem.data, (char *)key_pem.data, NULL);
-  gnutls_free (crt_pem.data);
-  gnutls_free (key_pem.data);
+  pem = export(crt, key);
   gnutls_x509_crt_deinit (crt);
   gnutls_x509_privkey_deinit (key);
+  return pem;
+}
+
+char *
+https_make_forged_certificate (char **authority)
+{
+  gnutls_x509_privkey_t keys[2];
+  gnutls_x509_crt_t crts[2]; /* the authority's, the server's */
+  char *pem;
+
+  for (guint i = 0; i < 2; i++) {
+    gnutls_x509_privkey_init (&keys[i]);
+    gnutls_x509_privkey_generate (
+        keys[i], GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS (GNUTLS_ECC_CURVE_SECP256R1), 0);
+    gnutls_x509_crt_init (&crts[i]);
+    set_fields (crts[i], i == 0 ? "CN=Virus Shield of a test" : "CN=relay of a test", FALSE);
+    gnutls_x509_crt_set_key (crts[i], keys[i]);
+  }
+  gnutls_x509_crt_set_basic_constraints (crts[0], 1, 0);
+  gnutls_x509_crt_set_serial (crts[1], "\2", 1);
+  for (guint i = 0; i < 2; i++)
+    g_assert_cmpint (
+        gnutls_x509_crt_sign2 (crts[i], crts[0], keys[0], GNUTLS_DIG_SHA256, 0), ==, 0);
+  pem = export(crts[1], keys[1]);
+  if (authority != NULL)
+    *authority = export(crts[0], NULL);
+  for (guint i = 0; i < 2; i++) {
+    gnutls_x509_crt_deinit (crts[i]);
+    gnutls_x509_privkey_deinit (keys[i]);
+  }
   return pem;
 }
 

@@ -34,3 +34,5 @@ void https_server_free (HttpsServer *s);
 
 /* A self-signed certificate with its key, for 127.0.0.1, ::1 and localhost; or with expired for 1970. */
 char *https_make_certificate (gboolean expired);
+/* One that somebody else signed, as an inspecting proxy does. authority: the signer's certificate, or NULL. */
+char *https_make_forged_certificate (char **authority);

@@ -70,6 +70,7 @@ question_init (Question *q, guint16 port)
   nat_session_config_init (&q->config);
   q->config.host = g_strdup ("127.0.0.1");
   q->config.port = port;
+  q->config.second_port = 0; /* which is secondport.c's */
   q->config.stream = g_strdup ("house/door");
   q->token = TOKEN;
   q->timeout_ms = 5000;
@@ -332,6 +333,30 @@ write_file (const char *text)
 }
 
 /* The authority's file, also by a path that is not absolute; and a pin holds on top of it. */
+/* Somebody who inspects TLS: with a pin one error that says so, with his authority all is well. */
+static void
+test_interception (void)
+{
+  g_autofree char *authority = NULL;
+  g_autofree char *pem = https_make_forged_certificate (&authority);
+  HttpsServer *server = good_server (pem);
+  Question q;
+
+  question_init (&q, https_server_port (server));
+  q.config.tls_fingerprint = g_strnfill (64, 'a');
+  ask (&q);
+  assert_cause (&q, NAT_CAUSE_TLS, TRUE, "interception");
+  g_assert_nonnull (strstr (q.cause->text, "Virus Shield of a test"));
+  question_clear (&q);
+  question_init (&q, https_server_port (server));
+  q.config.tls_ca_file = write_file (authority);
+  ask (&q);
+  g_assert_null (q.cause);
+  unlink (q.config.tls_ca_file);
+  question_clear (&q);
+  https_server_free (server);
+}
+
 static void
 test_ca_file (void)
 {
@@ -574,6 +599,10 @@ test_endless (void)
   "HTTP/1.1 " status " X\r\n" JSON_HEAD extra "\r\n"                                               \
   "{\"type\":\"https://natrelay.example.org/problems/x\",\"title\":\"The title\","                 \
   "\"status\":" status ",\"detail\":\"The detail.\"}"
+#define SSRC_IN_USE                                                                                \
+  "HTTP/1.1 409 X\r\n" JSON_HEAD                                                                   \
+  "\r\n{\"type\":\"https://natrelay.example.org/problems/ssrc-in-use\",\"title\":\"The title\","   \
+  "\"status\":409,\"detail\":\"The detail.\"}"
 #define HTML(status)                                                                               \
   "HTTP/1.1 " status " Some Reason\r\nContent-Type: text/html\r\n\r\n<html>no</html>"
 
@@ -593,6 +622,7 @@ test_statuses (void)
       {PROBLEM ("403", ""), NAT_CAUSE_NOT_AUTHORIZED, 403, TRUE, "The title", 0},
       {PROBLEM ("404", ""), NAT_CAUSE_NOT_FOUND, 404, FALSE, "The detail.", 0},
       {PROBLEM ("409", "Retry-After: 3\r\n"), NAT_CAUSE_BUSY, 409, FALSE, "The detail.", 3000},
+      {SSRC_IN_USE, NAT_CAUSE_SSRC_IN_USE, 409, FALSE, "The detail.", 0},
       {PROBLEM ("422", ""), NAT_CAUSE_PROTOCOL, 422, TRUE, "The detail.", 0},
       {PROBLEM ("429", "Retry-After: 30\r\n"), NAT_CAUSE_SERVER, 429, FALSE, "The detail.", 30000},
       {PROBLEM ("500", ""), NAT_CAUSE_SERVER, 500, FALSE, "The detail.", 0},
@@ -639,13 +669,13 @@ test_proxy (void)
 {
   HttpsServer *server = good_server (NULL);
   HttpsServer *proxy = https_server_new (HTTPS_PROXY, NULL, NULL);
-  g_autofree char *request = NULL;
+  g_autofree char *request = NULL, *relayed = NULL;
   g_autofree char *line = g_strdup_printf ("CONNECT 127.0.0.1:%u ", https_server_port (server));
   Question q;
 
   question_init (&q, https_server_port (server));
   q.config.tls_fingerprint = g_strdup (https_server_fingerprint (server));
-  q.config.proxy = g_strdup_printf ("http://127.0.0.1:%u", https_server_port (proxy));
+  q.config.proxy = g_strdup_printf ("http://me:p%%61ss@127.0.0.1:%u", https_server_port (proxy));
   ask (&q);
   g_assert_null (q.cause);
   g_assert_true (q.has_document);
@@ -653,7 +683,11 @@ test_proxy (void)
   g_assert_cmpuint (q.remote.family, ==, 0); /* the proxy is no relay */
   request = https_server_dup_request (proxy);
   g_assert_true (g_str_has_prefix (request, line));
+  g_assert_nonnull (strstr (request, "Basic bWU6cGFzcw==")); /* me:pass */
   g_assert_null (strstr (request, TOKEN));
+  relayed = https_server_dup_request (server);
+  g_assert_null (
+      strstr (relayed, "Proxy-Authorization")); /* which is none of the relay's business */
   question_clear (&q);
   https_server_free (proxy);
   https_server_free (server);
@@ -719,7 +753,7 @@ test_cancel (void)
     cancelled = g_get_monotonic_time ();
     while (nat_negotiator_n_pending (n) > 0)
       g_main_context_iteration (context, TRUE);
-    g_assert_cmpint (g_get_monotonic_time () - cancelled, <, 1000 * 1000);
+    g_assert_cmpint (g_get_monotonic_time () - cancelled, <, 5000 * 1000);
     nat_negotiator_free (n);
     while (g_main_context_iteration (context, FALSE))
       ;
@@ -743,6 +777,7 @@ main (int argc, char **argv)
   g_test_add_func ("/negotiator/fingerprint-forms", test_fingerprint_forms);
   g_test_add_func ("/negotiator/fingerprint-nonsense", test_fingerprint_nonsense);
   g_test_add_func ("/negotiator/fingerprint-mismatch", test_fingerprint_mismatch);
+  g_test_add_func ("/negotiator/interception", test_interception);
   g_test_add_func ("/negotiator/ca-file", test_ca_file);
   g_test_add_func ("/negotiator/identity", test_identity);
   g_test_add_func ("/negotiator/ca-file-missing", test_ca_file_missing);

@@ -514,8 +514,8 @@ test_silence_and_return (void)
   g_assert_cmpuint (s.events[NAT_PROBER_SILENT], ==, 1);
   g_array_set_size (s.sent, 0);
   run_for (&s, MS (10000));
-  g_assert_cmpuint (s.sent->len, >=, 40);
-  g_assert_cmpuint (s.sent->len, <=, 41);
+  g_assert_cmpuint (s.sent->len, >=, 43);
+  g_assert_cmpuint (s.sent->len, <=, 44);
   g_assert_cmpuint (s.events[NAT_PROBER_STUCK], ==, 1);
   g_assert_cmpuint (s.events[NAT_PROBER_LOST], ==, 0);
   run_until (&s, silent_at + MS (30000));

@@ -6,11 +6,12 @@
 
 #include "watcher.h"
 
+#include <signal.h>
 #include <string.h>
 
 #include "natproto/token.h"
 
-#define SOON 10000 /* ms */
+#define SOON 30000 /* ms */
 
 static NatSignKey *
 key_of (const RelayProcess *relay)
@@ -117,11 +118,38 @@ test_is_renewed (void)
   relay_process_clear (&relay);
 }
 
+/* The key goes while the session lives: its application hears why, and does not ask in vain for ever. */
+static void
+test_is_withdrawn (void)
+{
+  g_autofree char *path = NULL;
+  g_autofree char *other = g_strnfill (64, '7');
+  RelayProcess relay;
+  Watcher w;
+
+  relay_process_start (&relay);
+  path = g_build_filename (relay.state_dir, "token.key", NULL);
+  watcher_init (&w, NAT_ROLE_PUBLISHER, &relay);
+  use_token (&w, token_for (&relay, 3600));
+  watcher_start (&w);
+  g_assert_true (watcher_wait_state (&w, NAT_SESSION_CONNECTED, SOON));
+  g_assert_true (g_file_set_contents (path, other, -1, NULL));
+  g_subprocess_send_signal (relay.process, SIGHUP);
+  g_assert_true (watcher_wait_state (&w, NAT_SESSION_FAILED, 3 * SOON));
+  g_assert_cmpint (w.cause->kind, ==, NAT_CAUSE_NOT_AUTHORIZED);
+  g_assert_nonnull (strstr (w.cause->text, "withdrawn"));
+  set_token (&w, token_for (&relay, 3600));
+  g_assert_true (watcher_wait_state (&w, NAT_SESSION_CONNECTED, SOON));
+  watcher_clear (&w);
+  relay_process_clear (&relay);
+}
+
 int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/renewal/runs-out", test_runs_out);
   g_test_add_func ("/renewal/is-renewed", test_is_renewed);
+  g_test_add_func ("/renewal/is-withdrawn", test_is_withdrawn);
   return g_test_run ();
 }

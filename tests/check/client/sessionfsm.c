@@ -146,6 +146,119 @@ test_waiting_ends (void)
   }
 }
 
+/* ---- All ways through the table ---------------------------------------- */
+
+/* What a session has under way, as the table's actions say. Whatever comes, comes of one of these, or of a person. */
+typedef struct {
+  NatSessionState state;
+  gboolean https;  /* a request that will be answered, or fail */
+  gboolean retry;  /* a timer */
+  gboolean prober; /* Bindings, and the mapping that they keep */
+  gboolean mapped; /* the relay accepted an answer on it */
+} Life;
+
+static gboolean
+may_come (const Life *l, NatFsmEvent event)
+{
+  switch (event) {
+  case NAT_FSM_START: return l->state == NAT_SESSION_DISCONNECTED;
+  case NAT_FSM_STOP:
+  case NAT_FSM_TOKEN: return TRUE;
+  case NAT_FSM_DOCUMENT: return l->https;
+  case NAT_FSM_FAILED:
+  case NAT_FSM_REFUSED: return l->https || l->prober;
+  case NAT_FSM_RETRY: return l->retry;
+  default: return l->prober;
+  }
+}
+
+static Life
+after (const Life *l, NatFsmEvent event, NatSessionState next, guint actions)
+{
+  Life out = *l;
+
+  out.state = next;
+  if (event == NAT_FSM_DOCUMENT || (l->state == NAT_SESSION_NEGOTIATING &&
+                                       (event == NAT_FSM_FAILED || event == NAT_FSM_REFUSED)))
+    out.https = FALSE;
+  out.retry &= event != NAT_FSM_RETRY;
+  out.https &= !(actions & NAT_DO_CANCEL_HTTPS);
+  out.retry &= !(actions & NAT_DO_CANCEL_RETRY);
+  if (actions & (NAT_DO_FORGET | NAT_DO_CHALLENGE))
+    out.prober = out.mapped = FALSE;
+  g_assert_false (out.https && (actions & NAT_DO_NEGOTIATE)); /* never two at once */
+  g_assert_false (out.retry && (actions & NAT_DO_ARM_RETRY));
+  out.https |= (actions & NAT_DO_NEGOTIATE) != 0;
+  out.retry |= (actions & NAT_DO_ARM_RETRY) != 0;
+  out.prober |= (actions & NAT_DO_CHALLENGE) != 0;
+  out.mapped |= event == NAT_FSM_REGISTERED;
+  return out;
+}
+
+/* Something will come that leads on, unless all is over; then nothing is left that could. */
+static void
+check_life (const Life *l)
+{
+  switch (l->state) {
+  case NAT_SESSION_NEGOTIATING: g_assert_true (l->https && !l->retry); break;
+  case NAT_SESSION_WAITING: g_assert_true (l->retry && !l->https); break;
+  case NAT_SESSION_CHALLENGING: g_assert_true (l->prober && !l->https && !l->retry); break;
+  case NAT_SESSION_CONNECTED:
+  case NAT_SESSION_SUSPECT:
+    /* Where media flows: not before a valid answer, and not after the mapping was dropped. */
+    g_assert_true (l->prober && l->mapped && !l->https && !l->retry);
+    break;
+  default: g_assert_false (l->https || l->retry || l->prober || l->mapped); break;
+  }
+}
+
+static guint
+number_of (const Life *l)
+{
+  return (guint)l->state << 4 | (guint)l->https << 3 | (guint)l->retry << 2 |
+         (guint)l->prober << 1 | (guint)l->mapped;
+}
+
+static void
+live_on (const Life *l, gboolean *seen)
+{
+  if (seen[number_of (l)])
+    return;
+  seen[number_of (l)] = TRUE;
+  check_life (l);
+  for (guint event = 0; event < NAT_FSM_N_EVENTS; event++) {
+    NatSessionState next;
+    guint actions;
+    Life then;
+
+    if (!may_come (l, (NatFsmEvent)event) ||
+        !nat_fsm_step (l->state, (NatFsmEvent)event, &next, &actions))
+      continue;
+    then = after (l, (NatFsmEvent)event, next, actions);
+    live_on (&then, seen);
+  }
+}
+
+static void
+test_every_life (void)
+{
+  gboolean seen[NAT_FSM_N_STATES << 4] = {FALSE};
+  const Life born = {.state = NAT_SESSION_DISCONNECTED};
+  guint n = 0;
+
+  live_on (&born, seen);
+  for (guint state = 0; state < NAT_FSM_N_STATES; state++) {
+    gboolean reached = FALSE;
+
+    for (guint i = 0; i < 16; i++) {
+      reached |= seen[state << 4 | i];
+      n += seen[state << 4 | i];
+    }
+    g_assert_true (reached);
+  }
+  g_test_message ("%u different lives", n);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -154,5 +267,6 @@ main (int argc, char **argv)
   g_test_add_func ("/sessionfsm/stop", test_stop_ends_all);
   g_test_add_func ("/sessionfsm/final", test_failed_is_final);
   g_test_add_func ("/sessionfsm/waiting", test_waiting_ends);
+  g_test_add_func ("/sessionfsm/lives", test_every_life);
   return g_test_run ();
 }

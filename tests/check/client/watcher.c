@@ -44,6 +44,19 @@ on_document (NatSession *s, const NatSessionDocument *document, gpointer user)
 }
 
 static void
+on_described (NatSession *s, guint serial, gpointer user)
+{
+  Watcher *w = user;
+
+  g_mutex_lock (&w->lock);
+  g_assert_false (w->done);
+  g_assert_cmpuint (serial, >=, w->described);
+  w->described = serial;
+  g_cond_broadcast (&w->cond);
+  g_mutex_unlock (&w->lock);
+}
+
+static void
 on_mapped (NatSession *s, const NatAddress *local, const NatAddress *mapped,
     const NatAddress *relay, gpointer user)
 {
@@ -141,7 +154,15 @@ void
 watcher_start (Watcher *w)
 {
   static const NatSessionCallbacks callbacks = {
-      on_state, on_document, on_mapped, on_rtp, on_rtcp, on_token_expires, on_accept};
+      .state = on_state,
+      .document = on_document,
+      .described = on_described,
+      .mapped = on_mapped,
+      .rtp = on_rtp,
+      .rtcp = on_rtcp,
+      .token_expires = on_token_expires,
+      .accept_certificate = on_accept,
+  };
 
   w->session = nat_session_new (&w->config, &callbacks, w);
   if (w->config.role == NAT_ROLE_PUBLISHER) {

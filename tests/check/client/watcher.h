@@ -20,6 +20,7 @@ typedef struct {
   guint documents;
   NatSessionDocument document; /* of the last: version, publisher, boot_id; sdp below */
   char *sdp;
+  guint described; /* of the last callback; a lower one than the one before is a failure */
   NatAddress mapped;
   guint n_mapped;
   GArray *rtp; /* guint32: first payload word of each packet */
@@ -40,6 +41,8 @@ typedef struct {
 
 void watcher_init (Watcher *w, NatRole role, const RelayProcess *relay);
 void watcher_start (Watcher *w);
+/* Stopping waits for no network: what does, waits for a timeout of many seconds. */
+#define WATCHER_AT_ONCE_US (5 * G_USEC_PER_SEC)
 void watcher_stop (Watcher *w, gboolean ended);
 void watcher_clear (Watcher *w); /* stops first */
 /* FALSE after timeout_ms. */

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#define PATIENCE (20 * GST_SECOND)
+#define PATIENCE (PATIENCE_S * GST_SECOND)
 
 /* ---- flows --------------------------------------------------------------- */
 
@@ -16,6 +16,7 @@ flow_init (Flow *flow)
   g_cond_init (&flow->cond);
   flow->sums = g_ptr_array_new_with_free_func (g_free);
   flow->nal_codec = 0;
+  flow->unit = 0;
 }
 
 void
@@ -64,7 +65,10 @@ flow_take (GstElement *identity, GstBuffer *buffer, gpointer user)
 
   gst_buffer_map (buffer, &map, GST_MAP_READ);
   g_mutex_lock (&flow->lock);
-  g_ptr_array_add (flow->sums, checksum (flow->nal_codec, map.data, map.size));
+  if (flow->unit == 0)
+    g_ptr_array_add (flow->sums, checksum (flow->nal_codec, map.data, map.size));
+  for (gsize at = 0; flow->unit != 0 && at < map.size; at += flow->unit)
+    g_ptr_array_add (flow->sums, checksum (0, map.data + at, MIN (flow->unit, map.size - at)));
   g_cond_broadcast (&flow->cond);
   g_mutex_unlock (&flow->lock);
   gst_buffer_unmap (buffer, &map);
@@ -189,7 +193,7 @@ media_wait (GstElement *pipeline, GstMessageType types, GstObject *from)
 
   do {
     message = gst_bus_timed_pop_filtered (bus, PATIENCE, types | GST_MESSAGE_ERROR);
-    fail_unless (message != NULL, "no message within 20 s");
+    fail_unless (message != NULL, "no message within %u s", PATIENCE_S);
     if (GST_MESSAGE_TYPE (message) == GST_MESSAGE_ERROR && !(types & GST_MESSAGE_ERROR))
       fail_on_error (message);
     if (from == NULL || GST_MESSAGE_SRC (message) == from)
@@ -285,7 +289,7 @@ has_state (GstElement *element, const gchar *nick)
 void
 media_wait_state (GstElement *element, const gchar *nick)
 {
-  gint64 until = g_get_monotonic_time () + 20 * G_TIME_SPAN_SECOND;
+  gint64 until = g_get_monotonic_time () + PATIENCE_S * G_TIME_SPAN_SECOND;
   gboolean ok = TRUE;
   gulong id;
   Notice n;
@@ -318,7 +322,7 @@ media_stat (GstElement *element, const gchar *field)
 gchar *
 media_uri (RelayProcess *relay, const gchar *stream, gboolean publish)
 {
-  return g_strdup_printf ("natrelay://127.0.0.1:%u/%s?tls-fingerprint=%s&auth-token=%s",
-      relay->port, stream, relay->fingerprint,
-      publish ? relay->publish_token : relay->subscribe_token);
+  return g_strdup_printf (
+      "natrelay://127.0.0.1:%u/%s?tls-fingerprint=%s&auth-token=%s&transport=udp", relay->port,
+      stream, relay->fingerprint, publish ? relay->publish_token : relay->subscribe_token);
 }

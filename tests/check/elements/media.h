@@ -8,6 +8,9 @@
 #include <gst/check/gstcheck.h>
 #include "../client/relayprocess.h"
 
+/* Seconds. It ends a hang, and judges no speed: on a machine with two cores several tests run at a time. */
+#define PATIENCE_S 60
+
 /* Checksums of what passed an identity, in order. */
 typedef struct {
   GMutex lock;
@@ -15,6 +18,7 @@ typedef struct {
   GPtrArray *sums;
   guint nal_codec; /* 264, 265: all NAL units but parameter sets and delimiters, which payloader and
                     * depayloader add and take as they think fit; 0: every byte */
+  gsize unit; /* bytes of which each so many are one unit, however they are packed; 0: the buffer */
 } Flow;
 
 void flow_init (Flow *flow);
@@ -29,13 +33,14 @@ void flow_assert_suffix (Flow *received, Flow *sent, guint n);
 /* Waits until received has the last of sent. */
 gboolean flow_wait_last (Flow *received, Flow *sent, guint seconds);
 
-/* A pipeline from launch text. Errors on its bus fail the test unless expected. */
+/* A pipeline from launch text. Errors on its bus fail the test unless expected. A natrelaysrc that is to miss nothing is given a
+ * latency of a second, to repair what a busy machine loses: only what waits for a repair is later for it. */
 GstElement *media_launch (const gchar *format, ...) G_GNUC_PRINTF (1, 2);
 void media_play (GstElement *pipeline);
 void media_stop (GstElement *pipeline); /* NULL, and unref */
-/* The next message of these types from element (NULL: any) within 20 s; fails the test on none. */
+/* The next message of these types from element (NULL: any) within PATIENCE_S; fails the test on none. */
 GstMessage *media_wait (GstElement *pipeline, GstMessageType types, GstObject *from);
-/* The next element message of that name, or none within 20 s. */
+/* The next element message of that name; fails the test on none within PATIENCE_S. */
 void media_wait_element (GstElement *pipeline, const gchar *name);
 void media_wait_eos (GstElement *pipeline);
 /* One error from the element of that name; its text contains says. No second one follows from it. */
@@ -45,5 +50,6 @@ void media_assert_error (
 void media_wait_state (GstElement *element, const gchar *nick);
 guint64 media_stat (GstElement *element, const gchar *field);
 
-/* "natrelay://127.0.0.1:PORT/STREAM?tls-fingerprint=..." with the token for role in it. */
+/* "natrelay://127.0.0.1:PORT/STREAM?tls-fingerprint=..." with the token for role in it, and by UDP: where a busy machine takes longer
+ * than UDP's head start, the same test would be of the WebSocket. */
 gchar *media_uri (RelayProcess *relay, const gchar *stream, gboolean publish);

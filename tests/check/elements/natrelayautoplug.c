@@ -46,6 +46,7 @@ publish (const gchar *first, const gchar *second)
 static const struct {
   const gchar *text;
   gboolean audio;
+  const gchar *pattern; /* NULL: the stream's name */
 } lines[] = {
     {"natrelaysrc name=r uri=\"%s\" r.video_0 ! decodebin ! identity name=video ! fakesink "
      "r.audio_0 ! decodebin ! identity name=audio ! fakesink",
@@ -59,11 +60,19 @@ static const struct {
     {"uridecodebin3 uri=\"%s\" name=d d. ! video/x-raw ! identity name=video ! fakesink "
      "d. ! audio/x-raw ! identity name=audio ! fakesink",
         TRUE},
+    {"natrelaysrc name=r uri=\"%s\" r.video_0 ! decodebin ! identity name=video ! fakesink", FALSE,
+        "*"},
+    {"natrelaysrc name=r uri=\"%s\" r.video_0 ! decodebin3 ! identity name=video ! fakesink", FALSE,
+        "*"},
+    {"uridecodebin3 uri=\"%s\" name=d d. ! video/x-raw ! identity name=video ! fakesink "
+     "d. ! audio/x-raw ! identity name=audio ! fakesink",
+        TRUE, "*"},
 };
 
 GST_START_TEST (test_line)
 {
-  gchar *uri = media_uri (&relay, "talk", FALSE), *text = g_strdup_printf (lines[__i__].text, uri);
+  const gchar *pattern = lines[__i__].pattern != NULL ? lines[__i__].pattern : "talk";
+  gchar *uri = media_uri (&relay, pattern, FALSE), *text = g_strdup_printf (lines[__i__].text, uri);
   GstElement *sender = publish (OPUS, H264), *receiver = media_launch ("%s", text);
   Flow video, audio;
 
@@ -73,8 +82,8 @@ GST_START_TEST (test_line)
   if (lines[__i__].audio)
     flow_watch (&audio, receiver, "audio");
   media_play (receiver);
-  fail_unless (flow_wait (&video, 20, 20), "no picture: %s", text);
-  fail_unless (!lines[__i__].audio || flow_wait (&audio, 20, 20), "no sound: %s", text);
+  fail_unless (flow_wait (&video, 20, PATIENCE_S), "no picture: %s", text);
+  fail_unless (!lines[__i__].audio || flow_wait (&audio, 20, PATIENCE_S), "no sound: %s", text);
   media_stop (receiver);
   media_stop (sender);
   flow_clear (&video);
@@ -120,16 +129,28 @@ player_init (Player *p, const gchar *factory)
   g_free (uri);
 }
 
+/* A busy machine may begin late; but once one flows, the other does not take much longer. If it does, playbin3 is only tried once more. */
+static gboolean
+player_has_both (Player *p)
+{
+  guint video = flow_count (&p->video), audio = flow_count (&p->audio);
+  gint64 until = g_get_monotonic_time () + PATIENCE_S * G_TIME_SPAN_SECOND;
+
+  while (flow_count (&p->video) < video + 5 && flow_count (&p->audio) < audio + 5 &&
+         g_get_monotonic_time () < until)
+    g_usleep (10000);
+  return flow_wait (&p->video, video + 5, 5) && flow_wait (&p->audio, audio + 5, 5);
+}
+
 /* playbin3 of GStreamer 1.22 takes word of an older selection for a newer one if two pads of a source begin
  * within a millisecond, and then drops one of them: it has more than one try. */
 static void
 player_play (Player *p)
 {
-  guint tries = g_str_has_prefix (GST_OBJECT_NAME (p->bin), "playbin3") ? 5 : 1;
+  guint tries = g_str_has_prefix (GST_OBJECT_NAME (p->bin), "playbin3") ? 10 : 1;
 
   media_play (p->bin);
-  while (--tries > 0 && !(flow_wait (&p->video, flow_count (&p->video) + 5, 5) &&
-                            flow_wait (&p->audio, flow_count (&p->audio) + 5, 5))) {
+  while (--tries > 0 && !player_has_both (p)) {
     gst_element_set_state (p->bin, GST_STATE_READY);
     media_play (p->bin);
   }
@@ -138,8 +159,9 @@ player_play (Player *p)
 static void
 player_wait_more (Player *p, const gchar *when)
 {
-  fail_unless (flow_wait (&p->video, flow_count (&p->video) + 20, 20), "no picture %s", when);
-  fail_unless (flow_wait (&p->audio, flow_count (&p->audio) + 20, 20), "no sound %s", when);
+  fail_unless (
+      flow_wait (&p->video, flow_count (&p->video) + 20, PATIENCE_S), "no picture %s", when);
+  fail_unless (flow_wait (&p->audio, flow_count (&p->audio) + 20, PATIENCE_S), "no sound %s", when);
 }
 
 static void
@@ -245,12 +267,13 @@ GST_START_TEST (test_decoders_follow_pads)
   g_signal_connect (src, "pad-removed", G_CALLBACK (unplug_decoder), &flow);
   gst_bin_add (GST_BIN (pipeline), src);
   media_play (pipeline);
-  fail_unless (flow_wait (&flow, 20, 20));
+  fail_unless (flow_wait (&flow, 20, PATIENCE_S));
   for (guint i = 0; i < G_N_ELEMENTS (next); i++) {
     media_stop (sender);
     sender = publish (OPUS, next[i]);
     media_wait_element (pipeline, "natrelay-tracks-changed");
-    fail_unless (flow_wait (&flow, flow_count (&flow) + 20, 20), "no picture after change %u", i);
+    fail_unless (
+        flow_wait (&flow, flow_count (&flow) + 20, PATIENCE_S), "no picture after change %u", i);
   }
   media_stop (pipeline);
   media_stop (sender);
@@ -280,15 +303,20 @@ static Suite *
 natrelayautoplug_suite (void)
 {
   Suite *s = suite_create ("natrelayautoplug");
-  TCase *tc = tcase_create ("general");
+  TCase *tc = tcase_create ("general"), *more = tcase_create ("players");
 
   suite_add_tcase (s, tc);
   tcase_add_checked_fixture (tc, setup, teardown);
-  tcase_add_loop_test (tc, test_line, 0, G_N_ELEMENTS (lines));
-  tcase_add_loop_test (tc, test_player, 0, G_N_ELEMENTS (players));
-  tcase_add_loop_test (tc, test_player_and_other_codecs, 0, G_N_ELEMENTS (players));
+  tcase_add_loop_test (tc, test_player, 0, 1);
   tcase_add_test (tc, test_decoders_follow_pads);
-  tcase_add_loop_test (tc, test_player_waits_for_publisher, 0, G_N_ELEMENTS (players));
+  /* To our elements they are all the same. */
+  suite_add_tcase (s, more);
+  tcase_set_tags (more, "codecs");
+  tcase_add_checked_fixture (more, setup, teardown);
+  tcase_add_loop_test (more, test_line, 0, G_N_ELEMENTS (lines));
+  tcase_add_loop_test (more, test_player, 1, G_N_ELEMENTS (players));
+  tcase_add_loop_test (more, test_player_and_other_codecs, 0, G_N_ELEMENTS (players));
+  tcase_add_loop_test (more, test_player_waits_for_publisher, 0, G_N_ELEMENTS (players));
   return s;
 }
 

@@ -325,6 +325,54 @@ GST_START_TEST (test_messages)
 }
 GST_END_TEST;
 
+/* What the end of "register" says of a viewer that registers now. Free with g_free(). */
+static gchar *
+registered_text (const gchar *uri)
+{
+  GstElement *pipeline = media_launch ("natrelaysrc name=r uri=\"%s\" ! fakesink", uri);
+  gchar *code = NULL, *text = NULL;
+  GstProgressType type;
+
+  media_play (pipeline);
+  do {
+    GstMessage *message =
+        media_wait (pipeline, GST_MESSAGE_PROGRESS, GST_OBJECT (get (pipeline, "r")));
+
+    g_free (code);
+    g_free (text);
+    gst_message_parse_progress (message, &type, &code, &text);
+    gst_message_unref (message);
+  } while (g_strcmp0 (code, "register") != 0 || type != GST_PROGRESS_TYPE_COMPLETE);
+  g_free (code);
+  media_stop (pipeline);
+  return text;
+}
+
+/* Whoever mistypes the stream's name is told that there is none, and nobody else. */
+GST_START_TEST (test_nobody_publishes)
+{
+  gchar *to = media_uri (&relay, "door", TRUE), *from = media_uri (&relay, "door", FALSE);
+  gchar *room = media_uri (&relay, "room/*", FALSE), *before, *after, *in_room;
+  GstElement *publisher = media_launch (VIDEO " ! natrelaysink name=r uri=\"%s\"", to);
+
+  before = registered_text (from);
+  in_room = registered_text (room);
+  media_play (publisher);
+  media_wait_element (publisher, "natrelay-connected");
+  after = registered_text (from);
+  fail_unless (strstr (before, "; nobody publishes this stream now") != NULL, "%s", before);
+  fail_unless (strstr (in_room, "nobody") == NULL, "%s", in_room);
+  fail_unless (strstr (after, "nobody") == NULL, "%s", after);
+  media_stop (publisher);
+  g_free (before);
+  g_free (after);
+  g_free (in_room);
+  g_free (room);
+  g_free (to);
+  g_free (from);
+}
+GST_END_TEST;
+
 GST_START_TEST (test_stats)
 {
   gchar *to = media_uri (&relay, "door", TRUE), *from = media_uri (&relay, "door", FALSE);
@@ -359,7 +407,7 @@ static void
 wait_packets (GstElement *src, guint64 more)
 {
   guint64 now = media_stat (src, "packets-received");
-  gint64 until = g_get_monotonic_time () + 20 * G_TIME_SPAN_SECOND;
+  gint64 until = g_get_monotonic_time () + PATIENCE_S * G_TIME_SPAN_SECOND;
 
   while (media_stat (src, "packets-received") < now + more) {
     fail_unless (g_get_monotonic_time () < until, "nothing arrives");
@@ -368,6 +416,74 @@ wait_packets (GstElement *src, guint64 more)
 }
 
 /* First absent, then there, then killed and started again. */
+/* What the relay tells of packets' arrival becomes a figure of what the link can take. */
+GST_START_TEST (test_estimated_bitrate)
+{
+  gchar *uri = media_uri (&relay, "door", TRUE);
+  GstElement *pipeline = media_launch (VIDEO " ! natrelaysink name=r uri=\"%s\"", uri);
+  GstElement *sink = get (pipeline, "r");
+  guint bitrate = 1;
+
+  g_object_get (sink, "estimated-bitrate", &bitrate, NULL);
+  fail_unless_equals_int (bitrate, 0);
+  media_play (pipeline);
+  media_wait_element (pipeline, "natrelay-bitrate");
+  g_object_get (sink, "estimated-bitrate", &bitrate, NULL);
+  fail_unless (bitrate >= 30000 && bitrate < 1000000000, "%u bit/s", bitrate);
+  fail_unless (media_stat (sink, "estimated-bitrate") > 0);
+  media_stop (pipeline);
+  g_free (uri);
+}
+GST_END_TEST;
+
+static void
+on_subscribers (GstElement *sink, guint n, gint *seen)
+{
+  g_atomic_int_set (seen, (gint)n + 1);
+}
+
+static void
+wait_for_subscribers (gint *seen, gint n)
+{
+  gint64 end = g_get_monotonic_time () + PATIENCE_S * G_TIME_SPAN_SECOND;
+
+  while (g_atomic_int_get (seen) != n + 1 && g_get_monotonic_time () < end)
+    g_usleep (10000);
+  fail_unless_equals_int (g_atomic_int_get (seen) - 1, n);
+}
+
+/* Who watches comes to the publisher's ear: two come, one goes. */
+GST_START_TEST (test_audience)
+{
+  gchar *uri = media_uri (&relay, "door", TRUE), *from = media_uri (&relay, "door", FALSE);
+  GstElement *pipeline = media_launch (VIDEO " ! natrelaysink name=r uri=\"%s\"", uri);
+  GstElement *sink = get (pipeline, "r"), *viewers[2];
+  gint added = 0, removed = 0;
+  GstStructure *stats;
+  guint n = 0;
+
+  g_signal_connect (sink, "subscriber-added", G_CALLBACK (on_subscribers), &added);
+  g_signal_connect (sink, "subscriber-removed", G_CALLBACK (on_subscribers), &removed);
+  media_play (pipeline);
+  for (guint i = 0; i < 2; i++) {
+    viewers[i] = media_launch ("natrelaysrc uri=\"%s\" ! fakesink", from);
+    media_play (viewers[i]);
+  }
+  wait_for_subscribers (&added, 2);
+  media_wait_element (pipeline, "natrelay-audience");
+  media_stop (viewers[0]);
+  wait_for_subscribers (&removed, 1);
+  g_object_get (sink, "stats", &stats, NULL);
+  fail_unless (gst_structure_get_uint (stats, "subscribers", &n));
+  fail_unless_equals_int (n, 1);
+  gst_structure_free (stats);
+  media_stop (viewers[1]);
+  media_stop (pipeline);
+  g_free (uri);
+  g_free (from);
+}
+GST_END_TEST;
+
 GST_START_TEST (test_relay_comes_and_goes)
 {
   gchar *to = media_uri (&relay, "door", TRUE), *from = media_uri (&relay, "door", FALSE);
@@ -387,7 +503,7 @@ GST_START_TEST (test_relay_comes_and_goes)
   media_wait_element (receiver, "natrelay-connection-attempt");
   relay_process_restart (&relay);
   media_wait_element (sender, "natrelay-connected");
-  fail_unless (flow_wait (&flow, 50, 20));
+  fail_unless (flow_wait (&flow, 50, PATIENCE_S));
   for (guint i = 0; i < 2; i++) {
     relay_process_kill (&relay);
     media_wait_state (get (receiver, "r"), "suspect");
@@ -395,7 +511,8 @@ GST_START_TEST (test_relay_comes_and_goes)
     media_wait_state (get (receiver, "r"), "connected");
     media_wait_state (get (sender, "r"), "connected");
     wait_packets (get (receiver, "r"), 50);
-    fail_unless (flow_wait (&flow, flow_count (&flow) + 50, 20), "no media after restart %u", i);
+    fail_unless (
+        flow_wait (&flow, flow_count (&flow) + 50, PATIENCE_S), "no media after restart %u", i);
   }
   media_stop (sender);
   media_stop (receiver);
@@ -420,7 +537,7 @@ next_progress (GstElement *pipeline, GstClockTime patience)
 static void
 wait_for_caps (GstElement *sink)
 {
-  gint64 until = g_get_monotonic_time () + 20 * G_TIME_SPAN_SECOND;
+  gint64 until = g_get_monotonic_time () + PATIENCE_S * G_TIME_SPAN_SECOND;
   GstPad *pad = gst_element_get_static_pad (sink, "sink_0");
 
   while (!gst_pad_has_current_caps (pad)) {
@@ -462,6 +579,67 @@ GST_START_TEST (test_no_network_before_playing)
 }
 GST_END_TEST;
 
+static gchar *
+websocket_uri (const gchar *token)
+{
+  return g_strdup_printf (
+      "natrelay://127.0.0.1:%u/door?tls-fingerprint=%s&auth-token=%s&transport=websocket",
+      relay.port, relay.fingerprint, token);
+}
+
+/* Both over a WebSocket, and so they say. */
+GST_START_TEST (test_websocket)
+{
+  gchar *to = websocket_uri (relay.publish_token), *from = websocket_uri (relay.subscribe_token);
+  GstElement *sender = media_launch (VIDEO " ! natrelaysink name=r uri=\"%s\"", to);
+  GstElement *receiver = media_launch ("natrelaysrc name=r uri=\"%s\" ! fakesink sync=false", from);
+  GstStructure *stats;
+
+  media_play (receiver);
+  media_play (sender);
+  wait_packets (get (receiver, "r"), 100);
+  for (guint i = 0; i < 2; i++) {
+    g_object_get (get (i == 0 ? sender : receiver, "r"), "stats", &stats, NULL);
+    fail_unless_equals_string (gst_structure_get_string (stats, "transport"), "websocket");
+    gst_structure_free (stats);
+  }
+  media_stop (sender);
+  media_stop (receiver);
+  g_free (to);
+  g_free (from);
+}
+GST_END_TEST;
+
+/* What is read back ends in logs and pictures of pipelines. */
+GST_START_TEST (test_proxy_is_read_back_without_password)
+{
+  static const gchar *const cases[][2] = {
+      {"http://proxy.example.org:3128", "http://proxy.example.org:3128"},
+      {"http://me:secret@proxy.example.org:3128", "http://me@proxy.example.org:3128"},
+      {"http://me:sec:ret@[2001:db8::1]:3128", "http://me@[2001:db8::1]:3128"},
+      {"http://me@proxy.example.org", "http://me@proxy.example.org"},
+      {"socks5://me:secret@proxy.example.org", "socks5://me@proxy.example.org"},
+      {"me:secret@proxy.example.org:3128", "me@proxy.example.org:3128"},
+      {"proxy.example.org:3128", "proxy.example.org:3128"},
+      {NULL, NULL},
+  };
+  GstElement *src = gst_element_factory_make ("natrelaysrc", NULL);
+  gchar *text;
+
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
+    g_object_set (src, "proxy", cases[i][0], NULL);
+    g_object_get (src, "proxy", &text, NULL);
+    fail_unless_equals_string (text, cases[i][1]);
+    g_free (text);
+  }
+  g_object_set (src, "uri", "natrelay://h/d?proxy=http%3A//me:secret%40p&latency=100", NULL);
+  g_object_get (src, "uri", &text, NULL);
+  fail_unless_equals_string (text, "natrelay://h/d?latency=100");
+  g_free (text);
+  gst_object_unref (src);
+}
+GST_END_TEST;
+
 static Suite *
 natrelayconnection_suite (void)
 {
@@ -481,7 +659,12 @@ natrelayconnection_suite (void)
   tcase_add_loop_test (tc, test_accept_certificate, 0, 2);
   tcase_add_test (tc, test_ca_file);
   tcase_add_test (tc, test_messages);
+  tcase_add_test (tc, test_nobody_publishes);
+  tcase_add_test (tc, test_websocket);
+  tcase_add_test (tc, test_proxy_is_read_back_without_password);
   tcase_add_test (tc, test_stats);
+  tcase_add_test (tc, test_estimated_bitrate);
+  tcase_add_test (tc, test_audience);
   tcase_add_test (tc, test_relay_comes_and_goes);
   tcase_add_loop_test (tc, test_no_network_before_playing, 0, 2);
   return s;

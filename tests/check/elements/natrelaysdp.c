@@ -88,6 +88,30 @@ GST_START_TEST (test_offer_text)
 GST_END_TEST;
 
 /* What the relay reads of it. */
+/* As rtspsrc has them. */
+#define CAMERA                                                                                     \
+  "application/x-rtp, media=(string)video, payload=(int)96, clock-rate=(int)90000, "               \
+  "encoding-name=(string)H264, packetization-mode=(string)1, a-tool=(string)LIVE, "                \
+  "a-control=(string)\"rtsp://10.0.0.7/secret/trackID=1\", a-range=(string)\"npt=0-\", "           \
+  "a-recvonly=(string)\"\", a-framerate=(string)25, npt-start=(guint64)0, "                        \
+  "ssrc-1-cname=(string)\"user@camera\", a-ts-refclk=(string)local, ssrc=(uint)1"
+
+/* Neither the camera's address nor its names go to those who watch. */
+GST_START_TEST (test_offer_of_a_camera)
+{
+  static const gchar *const texts[] = {CAMERA, NULL};
+  gchar *sdp = to_sdp (texts);
+
+  fail_unless (strstr (sdp, "a=framerate:25\r\n") != NULL, "%s", sdp);
+  fail_unless (strstr (sdp, "packetization-mode=1") != NULL, "%s", sdp);
+  fail_if (strstr (sdp, "10.0.0.7") != NULL, "%s", sdp);
+  fail_if (strstr (sdp, "user@camera") != NULL, "%s", sdp);
+  fail_if (strstr (sdp, "recvonly") != NULL, "%s", sdp);
+  fail_if (strstr (sdp, "LIVE") != NULL || strstr (sdp, "refclk") != NULL, "%s", sdp);
+  g_free (sdp);
+}
+GST_END_TEST;
+
 GST_START_TEST (test_offer_tracks)
 {
   static const gchar *const all[] = {H264, OPUS, MP2T, TEXT, NULL};
@@ -181,6 +205,29 @@ GST_START_TEST (test_depayloaders_take_caps)
         gst_pad_has_current_caps (GST_PAD_PEER (h->srcpad)), "%s refused %s", depayloaders[i], sdp);
     gst_harness_teardown (h);
   }
+  g_ptr_array_unref (tracks);
+  g_free (sdp);
+}
+GST_END_TEST;
+
+/* Header extensions go there and back; the relay learns under which id frames are marked. */
+GST_START_TEST (test_extmap)
+{
+  static const gchar *const marked[] = {H264
+      ", extmap-14=(string)urn:ietf:params:rtp-hdrext:framemarking, "
+      "extmap-1=(string)urn:ietf:params:rtp-hdrext:sdes:mid",
+      OPUS, NULL};
+  gchar *sdp = to_sdp (marked);
+  GPtrArray *tracks = gst_nat_relay_sdp_to_tracks (sdp, NULL);
+  NatTracks read;
+
+  fail_unless (has_line (sdp, "a=extmap:14 urn:ietf:params:rtp-hdrext:framemarking"), "%s", sdp);
+  fail_unless (nat_tracks_from_sdp (&read, sdp, NULL));
+  fail_unless_equals_int (read.tracks[0].framemarking_id, 14);
+  fail_unless_equals_int (read.tracks[1].framemarking_id, 0);
+  assert_field (track_at (tracks, 0)->caps, "extmap-14", "urn:ietf:params:rtp-hdrext:framemarking");
+  assert_field (track_at (tracks, 0)->caps, "extmap-1", "urn:ietf:params:rtp-hdrext:sdes:mid");
+  assert_field (track_at (tracks, 1)->caps, "extmap-14", NULL);
   g_ptr_array_unref (tracks);
   g_free (sdp);
 }
@@ -416,9 +463,11 @@ natrelaysdp_suite (void)
 
   suite_add_tcase (s, tc);
   tcase_add_test (tc, test_offer_text);
+  tcase_add_test (tc, test_offer_of_a_camera);
   tcase_add_test (tc, test_offer_tracks);
   tcase_add_test (tc, test_round_trip);
   tcase_add_test (tc, test_depayloaders_take_caps);
+  tcase_add_test (tc, test_extmap);
   tcase_add_loop_test (tc, test_bad_sdp, 0, G_N_ELEMENTS (bad_sdp));
   tcase_add_test (tc, test_missing_field);
   suite_add_tcase (s, tracks);

@@ -254,7 +254,8 @@ GST_START_TEST (test_open_refuses)
   sealed = gst_harness_push_and_pull (seal, packet (1, SSRC, 100));
   gst_harness_push (open, gst_buffer_copy_deep (sealed));
   gst_harness_push (open, gst_buffer_copy_deep (sealed));
-  fail_unless_equals_uint64 (stats_of (open).refused, 1);
+  fail_unless_equals_uint64 (stats_of (open).replayed, 1);
+  fail_unless_equals_uint64 (stats_of (open).refused, 0);
   gst_buffer_unref (sealed);
   /* one bit in the payload, one in the header */
   for (guint at = 8; at < 100; at += 60) {
@@ -265,10 +266,10 @@ GST_START_TEST (test_open_refuses)
     gst_buffer_fill (sealed, at == 8 ? 1 : at, &byte, 1);
     gst_harness_push (open, sealed);
   }
-  fail_unless_equals_uint64 (stats_of (open).refused, 3);
+  fail_unless_equals_uint64 (stats_of (open).refused, 2);
   /* in clear where it should be sealed, no RTP, an SSRC that nobody announced */
   gst_harness_push (open, gst_buffer_new_memdup ("x", 1));
-  fail_unless_equals_uint64 (stats_of (open).refused, 4);
+  fail_unless_equals_uint64 (stats_of (open).refused, 3);
   gst_harness_push (open, gst_harness_push_and_pull (seal, packet (3, SSRC + 1, 100)));
   fail_unless_equals_uint64 (stats_of (open).unannounced, 1);
   /* another key */
@@ -284,18 +285,20 @@ GST_END_TEST;
 typedef struct {
   GstHarness *seal, *open;
   NatMediaKey keys[2];
-  guint rolls;
+  guint events[3];
 } Roll;
 
 static void
-roll (gpointer user)
+on_seal_event (GstNatRelaySealEvent event, gpointer user)
 {
   Roll *r = user;
 
-  r->rolls++;
-  nat_media_key_generate (&r->keys[1], r->keys[0].suite);
+  r->events[event]++;
+  if (event != GST_NAT_RELAY_SEAL_WEARS_OUT)
+    return;
+  nat_media_key_generate_next (&r->keys[1], &r->keys[0]);
   gst_nat_relay_open_set_keys (open_of (r->open), r->keys, 2);
-  gst_nat_relay_seal_roll_to (seal_of (r->seal), &r->keys[1], 0);
+  gst_nat_relay_seal_roll_to (seal_of (r->seal), &r->keys[1], 0, 0);
 }
 
 /* The next key is announced, then used; nothing is lost, and the old counter starts anew. */
@@ -305,11 +308,13 @@ GST_START_TEST (test_roll)
 
   nat_media_key_generate (&r.keys[0], NAT_SFRAME_AES_128_GCM_SHA256_128);
   gst_nat_relay_seal_set_key (seal_of (r.seal), &r.keys[0]);
-  gst_nat_relay_seal_set_roll (seal_of (r.seal), 10, roll, &r);
+  gst_nat_relay_seal_set_hook (seal_of (r.seal), on_seal_event, &r);
+  gst_nat_relay_seal_set_roll_packets (seal_of (r.seal), 10);
   admit (r.open, r.keys, 1);
   for (guint i = 0; i < 15; i++)
     gst_harness_push (r.open, gst_harness_push_and_pull (r.seal, packet ((guint16)i, SSRC, 50)));
-  fail_unless_equals_int (r.rolls, 1);
+  for (guint i = 0; i < G_N_ELEMENTS (r.events); i++)
+    fail_unless_equals_int (r.events[i], 1);
   fail_unless_equals_uint64 (stats_of (r.open).opened, 15);
   /* The last five came under the new key: without it they would not have been opened. */
   gst_nat_relay_open_set_keys (open_of (r.open), r.keys, 1);
@@ -317,6 +322,46 @@ GST_START_TEST (test_roll)
   fail_unless_equals_uint64 (stats_of (r.open).unknown_key, 1);
   gst_harness_teardown (r.seal);
   gst_harness_teardown (r.open);
+}
+GST_END_TEST;
+
+static gpointer
+push_and_pull (gpointer h)
+{
+  return gst_harness_push_and_pull (h, packet (1, SSRC, 50));
+}
+
+static gpointer
+push_only (gpointer h)
+{
+  gst_harness_push (h, packet (2, SSRC, 50));
+  return NULL;
+}
+
+/* What waits for a key has it as soon as it is there, and gives up when there will be none. */
+GST_START_TEST (test_held)
+{
+  GstHarness *seal = harness_new (GST_TYPE_NAT_RELAY_SEAL);
+  GstBuffer *sealed;
+  NatMediaKey key;
+  GThread *thread;
+
+  nat_media_key_generate (&key, NAT_SFRAME_AES_128_GCM_SHA256_128);
+  gst_nat_relay_seal_set_held (seal_of (seal), TRUE);
+  thread = g_thread_new ("push", push_and_pull, seal);
+  fail_unless_equals_int (gst_harness_buffers_received (seal), 0);
+  gst_nat_relay_seal_set_key (seal_of (seal), &key);
+  sealed = g_thread_join (thread);
+  fail_unless (gst_buffer_get_size (sealed) > 62 + 16);
+  gst_buffer_unref (sealed);
+  gst_nat_relay_seal_reset (seal_of (seal));
+  gst_nat_relay_seal_set_held (seal_of (seal), TRUE);
+  thread = g_thread_new ("push", push_only, seal);
+  gst_nat_relay_seal_reset (seal_of (seal));
+  g_thread_join (thread);
+  fail_unless_equals_int (gst_harness_buffers_received (seal), 1);
+  fail_unless_equals_uint64 (gst_nat_relay_seal_get_dropped (seal_of (seal)), 1);
+  gst_harness_teardown (seal);
 }
 GST_END_TEST;
 
@@ -334,6 +379,7 @@ natrelaysframe_suite (void)
   tcase_add_test (tc, test_clear);
   tcase_add_test (tc, test_open_refuses);
   tcase_add_test (tc, test_roll);
+  tcase_add_test (tc, test_held);
   return s;
 }
 

@@ -292,6 +292,9 @@ GST_END_TEST;
 
 /* ---- a relay that is not there ------------------------------------------- */
 
+/* What waits for the network waits for a timeout of many seconds, or for ever. */
+#define AT_ONCE (5 * G_TIME_SPAN_SECOND)
+
 #define LIVE_VIDEO                                                                                 \
   "videotestsrc is-live=true ! video/x-raw,width=64,height=48,framerate=100/1 ! vp8enc "           \
   "deadline=1 ! "                                                                                  \
@@ -320,13 +323,13 @@ GST_START_TEST (test_absent_relay)
   gst_message_unref (message);
   for (guint i = 0; i < 3; i++)
     media_wait_element (pipeline, "natrelay-connection-attempt");
-  fail_unless (flow_wait (&flow, 30, 10), "an absent relay held the pipeline");
+  fail_unless (flow_wait (&flow, 30, PATIENCE_S), "an absent relay held the pipeline");
   while (media_stat (sink, "packets-sent-dropped") < 10)
-    fail_unless (flow_wait (&flow, flow_count (&flow) + 1, 10));
+    fail_unless (flow_wait (&flow, flow_count (&flow) + 1, PATIENCE_S));
   fail_unless_equals_uint64 (media_stat (sink, "packets-sent"), 0);
   begin = g_get_monotonic_time ();
   gst_element_set_state (pipeline, GST_STATE_NULL);
-  fail_unless (g_get_monotonic_time () - begin < G_TIME_SPAN_SECOND, "stopping took long");
+  fail_unless (g_get_monotonic_time () - begin < AT_ONCE, "stopping took long");
   gst_object_unref (sink);
   media_stop (pipeline);
   flow_clear (&flow);
@@ -347,11 +350,11 @@ GST_START_TEST (test_black_hole)
   flow_init (&flow);
   flow_watch (&flow, pipeline, "tap");
   media_play (pipeline);
-  fail_unless (g_get_monotonic_time () - begin < G_TIME_SPAN_SECOND, "starting took long");
-  fail_unless (flow_wait (&flow, 30, 10));
+  fail_unless (g_get_monotonic_time () - begin < AT_ONCE, "starting took long");
+  fail_unless (flow_wait (&flow, 30, PATIENCE_S));
   begin = g_get_monotonic_time ();
   gst_element_set_state (pipeline, GST_STATE_NULL);
-  fail_unless (g_get_monotonic_time () - begin < G_TIME_SPAN_SECOND, "stopping took long");
+  fail_unless (g_get_monotonic_time () - begin < AT_ONCE, "stopping took long");
   media_stop (pipeline);
   g_object_unref (listener);
   flow_clear (&flow);
@@ -391,7 +394,7 @@ GST_START_TEST (test_wait_for_connection)
   fail_unless (flow_count (&flow) <= 3, "%u passed", flow_count (&flow));
   begin = g_get_monotonic_time ();
   gst_element_set_state (pipeline, GST_STATE_NULL);
-  fail_unless (g_get_monotonic_time () - begin < G_TIME_SPAN_SECOND, "stopping took long");
+  fail_unless (g_get_monotonic_time () - begin < AT_ONCE, "stopping took long");
   media_stop (pipeline);
   flow_clear (&flow);
 }
@@ -432,14 +435,14 @@ GST_START_TEST (test_warns_about_size_once)
 }
 GST_END_TEST;
 
-/* Half a second of sound from a source that is not live takes half a second, or no time with sync=false. */
+/* From a source that is not live. */
 static GstClockTime
-time_of_half_a_second (const gchar *setup)
+time_of_sound (guint seconds, const gchar *setup)
 {
-  GstElement *pipeline = media_launch ("audiotestsrc num-buffers=25 samplesperbuffer=960 ! "
+  GstElement *pipeline = media_launch ("audiotestsrc num-buffers=%u samplesperbuffer=960 ! "
                                        "audio/x-raw,rate=48000 ! opusenc ! rtpopuspay ! "
                                        "natrelaysink name=s %s uri=" NOWHERE,
-      setup);
+      seconds * 50, setup);
   gint64 begin = g_get_monotonic_time (), took;
 
   media_play (pipeline);
@@ -449,12 +452,13 @@ time_of_half_a_second (const gchar *setup)
   return (GstClockTime)took * GST_USECOND;
 }
 
+/* A second takes a second; with sync=false twenty take no more than it is work. */
 GST_START_TEST (test_sync)
 {
-  GstClockTime with = time_of_half_a_second (""), without = time_of_half_a_second ("sync=false");
+  GstClockTime with = time_of_sound (1, ""), without = time_of_sound (20, "sync=false");
 
-  fail_unless (with >= 450 * GST_MSECOND, "took %" GST_TIME_FORMAT, GST_TIME_ARGS (with));
-  fail_unless (without < 400 * GST_MSECOND, "took %" GST_TIME_FORMAT, GST_TIME_ARGS (without));
+  fail_unless (with >= 950 * GST_MSECOND, "took %" GST_TIME_FORMAT, GST_TIME_ARGS (with));
+  fail_unless (without < 15 * GST_SECOND, "took %" GST_TIME_FORMAT, GST_TIME_ARGS (without));
 }
 GST_END_TEST;
 
@@ -479,7 +483,7 @@ GST_START_TEST (test_live_is_not_delayed)
     GST_BUFFER_PTS (buffer) = 3600 * GST_SECOND;
     fail_unless_equals_int (gst_harness_push (h, buffer), GST_FLOW_OK);
   }
-  fail_unless (g_get_monotonic_time () - begin < G_TIME_SPAN_SECOND);
+  fail_unless (g_get_monotonic_time () - begin < AT_ONCE);
   gst_harness_teardown (h);
   gst_object_unref (sink);
 }

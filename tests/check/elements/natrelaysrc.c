@@ -46,6 +46,9 @@ static const struct {
     {"VP8", 0,
         VIDEO " ! vp8enc deadline=1 keyframe-max-dist=25 ! identity name=tap ! rtpvp8pay mtu=1200",
         "rtpvp8depay ! identity name=tap ! fakesink sync=false"},
+    {"VP9", 0,
+        VIDEO " ! vp9enc deadline=1 keyframe-max-dist=25 ! identity name=tap ! rtpvp9pay mtu=1200",
+        "rtpvp9depay ! identity name=tap ! fakesink sync=false"},
     {"H.265", 265,
         VIDEO " ! x265enc tune=zerolatency speed-preset=ultrafast key-int-max=25 ! h265parse ! "
               "video/x-h265,stream-format=hvc1,alignment=au ! identity name=tap ! "
@@ -68,8 +71,10 @@ static const struct {
 GST_START_TEST (test_codec)
 {
   gchar *to = media_uri (&relay, "door", TRUE), *from = media_uri (&relay, "door", FALSE);
-  GstElement *early = media_launch ("natrelaysrc uri=\"%s\" ! %s", from, codecs[__i__].receive);
-  GstElement *late = media_launch ("natrelaysrc uri=\"%s\" ! %s", from, codecs[__i__].receive);
+  GstElement *early =
+      media_launch ("natrelaysrc latency=1000 uri=\"%s\" ! %s", from, codecs[__i__].receive);
+  GstElement *late =
+      media_launch ("natrelaysrc latency=1000 uri=\"%s\" ! %s", from, codecs[__i__].receive);
   GstElement *sender = media_launch ("%s ! natrelaysink uri=\"%s\"", codecs[__i__].send, to);
   Flow sent, first, second;
 
@@ -83,17 +88,17 @@ GST_START_TEST (test_codec)
   media_play (early);
   media_wait_element (early, "natrelay-connected");
   media_play (sender);
-  fail_unless (flow_wait (&first, UNITS / 2, 20), "%s: %u units arrived of %u sent",
+  fail_unless (flow_wait (&first, UNITS / 2, PATIENCE_S), "%s: %u units arrived of %u sent",
       codecs[__i__].name, flow_count (&first), flow_count (&sent));
   media_play (late);
-  fail_unless (flow_wait (&second, UNITS, 20), "%s: %u units arrived late", codecs[__i__].name,
-      flow_count (&second));
+  fail_unless (flow_wait (&second, UNITS, PATIENCE_S), "%s: %u units arrived late",
+      codecs[__i__].name, flow_count (&second));
   gst_element_send_event (sender, gst_event_new_eos ());
   media_wait_eos (sender);
-  fail_unless (
-      flow_wait_last (&first, &sent, 10), "%s: the last unit is missing", codecs[__i__].name);
-  fail_unless (
-      flow_wait_last (&second, &sent, 10), "%s: the last unit is missing", codecs[__i__].name);
+  fail_unless (flow_wait_last (&first, &sent, PATIENCE_S), "%s: the last unit is missing",
+      codecs[__i__].name);
+  fail_unless (flow_wait_last (&second, &sent, PATIENCE_S), "%s: the last unit is missing",
+      codecs[__i__].name);
   media_stop (sender);
   media_stop (early);
   media_stop (late);
@@ -210,7 +215,7 @@ watcher_clear (Watcher *w)
 static void
 watcher_wait_story (Watcher *w, const gchar *story)
 {
-  gint64 until = g_get_monotonic_time () + 20 * G_TIME_SPAN_SECOND;
+  gint64 until = g_get_monotonic_time () + PATIENCE_S * G_TIME_SPAN_SECOND;
   gboolean ok = TRUE;
 
   g_mutex_lock (&w->lock);
@@ -224,7 +229,7 @@ watcher_wait_story (Watcher *w, const gchar *story)
 static void
 watcher_wait_more (Watcher *w, guint video, guint audio)
 {
-  gint64 until = g_get_monotonic_time () + 20 * G_TIME_SPAN_SECOND;
+  gint64 until = g_get_monotonic_time () + PATIENCE_S * G_TIME_SPAN_SECOND;
   gboolean ok = TRUE;
 
   g_mutex_lock (&w->lock);
@@ -330,9 +335,9 @@ GST_START_TEST (test_unlinked_pad)
 {
   gchar *uri = media_uri (&relay, "talk", FALSE);
   GstElement *sender = publish ("talk", H264_96, OPUS_96);
-  GstElement *receiver = media_launch (
-      "natrelaysrc name=r uri=\"%s\" r.audio_0 ! identity name=tap ! fakesink sync=false "
-      "identity name=late ! fakesink sync=false async=false",
+  GstElement *receiver = media_launch ("natrelaysrc name=r latency=1000 uri=\"%s\" r.audio_0 ! "
+                                       "identity name=tap ! fakesink sync=false "
+                                       "identity name=late ! fakesink sync=false async=false",
       uri);
   GstElement *src = gst_bin_get_by_name (GST_BIN (receiver), "r");
   GstElement *late = gst_bin_get_by_name (GST_BIN (receiver), "late");
@@ -343,11 +348,11 @@ GST_START_TEST (test_unlinked_pad)
   flow_watch (&audio, receiver, "tap");
   flow_watch (&video, receiver, "late");
   media_play (receiver);
-  fail_unless (flow_wait (&audio, 100, 20));
+  fail_unless (flow_wait (&audio, 100, PATIENCE_S));
   fail_unless (gst_element_link_pads (src, "video_0", late, "sink"));
-  fail_unless (flow_wait (&video, 50, 20));
+  fail_unless (flow_wait (&video, 50, PATIENCE_S));
   gst_element_unlink_pads (src, "video_0", late, "sink");
-  fail_unless (flow_wait (&audio, flow_count (&audio) + 50, 20));
+  fail_unless (flow_wait (&audio, flow_count (&audio) + 50, PATIENCE_S));
   gst_object_unref (src);
   gst_object_unref (late);
   media_stop (receiver);
@@ -417,6 +422,27 @@ GST_START_TEST (test_publisher_changes)
 }
 GST_END_TEST;
 
+/* The RTP session gives an SSRC up the moment that its packets come again. */
+GST_START_TEST (test_silent_ssrc_returns)
+{
+  GstElement *sender = publish ("talk", H264_96, ""), *rtpbin;
+  Watcher w;
+
+  watcher_init (&w, "talk", TRUE);
+  media_play (w.pipeline);
+  watcher_wait_more (&w, 20, 0);
+  rtpbin = gst_bin_get_by_name (GST_BIN (w.src), "rtpbin");
+  for (guint i = 0; i < 50; i++) {
+    g_signal_emit_by_name (rtpbin, "on-timeout", 0, 7);
+    watcher_wait_more (&w, 1, 0);
+  }
+  watcher_wait_story (&w, "+video_0 . ");
+  gst_object_unref (rtpbin);
+  watcher_clear (&w);
+  media_stop (sender);
+}
+GST_END_TEST;
+
 /* A track that joins later is described, too. */
 GST_START_TEST (test_track_joins_later)
 {
@@ -454,16 +480,16 @@ GST_START_TEST (test_key_frame_on_join)
   media_play (w.pipeline);
   watcher_wait_more (&w, 50, 0);
   for (guint i = 0; i < 3; i++) {
-    GstElement *receiver =
-        media_launch ("natrelaysrc uri=\"%s\" ! rtph264depay ! h264parse ! avdec_h264 ! "
-                      "identity name=tap ! fakesink sync=false",
-            uri);
+    GstElement *receiver = media_launch (
+        "natrelaysrc latency=1000 uri=\"%s\" ! rtph264depay ! h264parse ! avdec_h264 ! "
+        "identity name=tap ! fakesink sync=false",
+        uri);
     Flow pictures;
 
     flow_init (&pictures);
     flow_watch (&pictures, receiver, "tap");
     media_play (receiver);
-    fail_unless (flow_wait (&pictures, 10, 10), "no picture for number %u", i);
+    fail_unless (flow_wait (&pictures, 10, PATIENCE_S), "no picture for number %u", i);
     media_stop (receiver);
     flow_clear (&pictures);
   }
@@ -485,7 +511,7 @@ GST_START_TEST (test_pause_and_resume)
 
     watcher_wait_more (&w, 30, 15);
     gst_element_set_state (w.pipeline, GST_STATE_PAUSED);
-    fail_unless_equals_int (gst_element_get_state (w.pipeline, NULL, NULL, 5 * GST_SECOND),
+    fail_unless_equals_int (gst_element_get_state (w.pipeline, NULL, NULL, PATIENCE_S * GST_SECOND),
         GST_STATE_CHANGE_NO_PREROLL);
     /* What comes in the pause is dropped, not kept. */
     dropped = media_stat (w.src, "packets-received-dropped");
@@ -579,10 +605,10 @@ GST_START_TEST (test_file_with_eos)
                     "wait-for-connection=true uri=\"%s\" "
                     "audiotestsrc num-buffers=50 ! opusenc ! rtpopuspay ! s.",
           to);
-  GstElement *receiver =
-      media_launch ("natrelaysrc name=r eos-on-end=true uri=\"%s\" r.video_0 ! rtpvp8depay ! "
-                    "identity name=tap ! fakesink sync=false r.audio_0 ! fakesink sync=false",
-          from);
+  GstElement *receiver = media_launch (
+      "natrelaysrc name=r eos-on-end=true latency=1000 uri=\"%s\" r.video_0 ! rtpvp8depay ! "
+      "identity name=tap ! fakesink sync=false r.audio_0 ! fakesink sync=false",
+      from);
   Flow sent, received;
 
   flow_init (&sent);
@@ -605,6 +631,78 @@ GST_START_TEST (test_file_with_eos)
 }
 GST_END_TEST;
 
+typedef struct {
+  GstElement *pipeline;
+  GMutex lock;
+  GCond cond;
+  gboolean entered, leave;
+} Handler;
+
+static void
+linger_and_link (GstElement *src, GstPad *pad, Handler *h)
+{
+  GstElement *sink = gst_bin_get_by_name (GST_BIN (h->pipeline), "end");
+  GstPad *sinkpad = gst_element_get_static_pad (sink, "sink");
+
+  g_mutex_lock (&h->lock);
+  h->entered = TRUE;
+  g_cond_broadcast (&h->cond);
+  while (!h->leave)
+    g_cond_wait (&h->cond, &h->lock);
+  g_mutex_unlock (&h->lock);
+  gst_pad_link (pad, sinkpad);
+  gst_object_unref (sinkpad);
+  gst_object_unref (sink);
+}
+
+/* While a handler lingers over the pads of somebody who left, another comes, plays a short film and is through: the end is
+ * an end all the same. */
+GST_START_TEST (test_film_while_handler_lingers)
+{
+  gchar *to = media_uri (&relay, "film", TRUE), *from = media_uri (&relay, "film", FALSE);
+  GstElement *before = publish ("film", VP8_96, "");
+  GstElement *sender = media_launch (
+      "videotestsrc num-buffers=20 ! video/x-raw,width=160,height=120,framerate=50/1 ! "
+      "vp8enc deadline=1 ! rtpvp8pay pt=96 ssrc=7 ! natrelaysink wait-for-connection=true "
+      "uri=\"%s\"",
+      to);
+  GstElement *other = media_launch ("natrelaysrc eos-on-end=true uri=\"%s\" ! fakesink", from);
+  Handler h = {.pipeline = media_launch ("natrelaysrc name=r eos-on-end=true uri=\"%s\" "
+                                         "fakesink name=end sync=false async=false",
+                   from)};
+  GstElement *src = gst_bin_get_by_name (GST_BIN (h.pipeline), "r");
+
+  g_mutex_init (&h.lock);
+  g_cond_init (&h.cond);
+  g_signal_connect (src, "pad-added", G_CALLBACK (linger_and_link), &h);
+  gst_object_unref (src);
+  media_wait_element (before, "natrelay-connected");
+  media_stop (before);
+  media_play (h.pipeline);
+  g_mutex_lock (&h.lock);
+  while (!h.entered)
+    g_cond_wait (&h.cond, &h.lock);
+  g_mutex_unlock (&h.lock);
+  media_play (other);
+  media_wait_element (other, "natrelay-connected");
+  media_play (sender);
+  media_wait_eos (sender);
+  media_stop (sender);
+  media_wait_eos (other);
+  g_mutex_lock (&h.lock);
+  h.leave = TRUE;
+  g_cond_broadcast (&h.cond);
+  g_mutex_unlock (&h.lock);
+  media_wait_eos (h.pipeline);
+  media_stop (h.pipeline);
+  media_stop (other);
+  g_mutex_clear (&h.lock);
+  g_cond_clear (&h.cond);
+  g_free (to);
+  g_free (from);
+}
+GST_END_TEST;
+
 static Suite *
 natrelaysrc_suite (void)
 {
@@ -616,6 +714,7 @@ natrelaysrc_suite (void)
   tcase_add_loop_test (media, test_codec, 0, G_N_ELEMENTS (codecs));
   tcase_add_loop_test (media, test_encryption, 0, G_N_ELEMENTS (encryptions));
   tcase_add_test (media, test_file_with_eos);
+  tcase_add_test (media, test_film_while_handler_lingers);
   tcase_add_test (media, test_key_frame_on_join);
   tcase_add_test (media, test_pause_and_resume);
   suite_add_tcase (s, pads);
@@ -625,6 +724,7 @@ natrelaysrc_suite (void)
   tcase_add_test (pads, test_unlinked_pad);
   tcase_add_test (pads, test_publisher_restarts);
   tcase_add_test (pads, test_publisher_changes);
+  tcase_add_test (pads, test_silent_ssrc_returns);
   tcase_add_test (pads, test_track_joins_later);
   tcase_add_test (pads, test_used_twice);
   tcase_add_test (pads, test_stopped_at_any_moment);

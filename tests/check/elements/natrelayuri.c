@@ -113,6 +113,8 @@ static const struct {
     {"natrelay://h/d?", "h", "d", 8443},
     {"natrelay://h/%64oor", "h", "door", 8443},
     {"natrelay://h:65535/d", "h", "d", 65535},
+    {"natrelay://h/room/*", "h", "room/*", 8443},
+    {"natrelay://h/**", "h", "**", 8443},
 };
 
 GST_START_TEST (test_parse)
@@ -152,7 +154,8 @@ static const struct {
     {"natrelay://h/a/../b", GST_URI_ERROR_BAD_URI, "not a stream name"},
     {"natrelay://h/d%20e", GST_URI_ERROR_BAD_URI, "not a stream name"},
     {"natrelay://h/d%00", GST_URI_ERROR_BAD_URI, NULL},
-    {"natrelay://h/*", GST_URI_ERROR_BAD_URI, "not a stream name"},
+    {"natrelay://h/d*", GST_URI_ERROR_BAD_URI, "not a stream name"},
+    {"natrelay://h/**/d", GST_URI_ERROR_BAD_URI, "not a stream name"},
     {"natrelay://h/d?a=1&a=2", GST_URI_ERROR_BAD_URI, "twice"},
     {"natrelay://h/d?a=%zz", GST_URI_ERROR_BAD_URI, NULL},
 };
@@ -228,7 +231,7 @@ GST_END_TEST;
 static const struct {
   const gchar *query, *says;
 } refused[] = {
-    {"number=1&nonsense=2", "nonsense"},
+    {"number=1&nonsense=2", "no property \"nonsense\" that the URI may set; gst-inspect-1.0"},
     {"number=1&number2", "number2"},
     {"number=1&uri=x", "uri"},
     {"number=1&read=1", "read"},

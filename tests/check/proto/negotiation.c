@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* Stream names and globs by table and against a slow twin; SDP; documents there and back; and a
+/* SDP; documents there and back; and a
  * clear error for each way in which a document can be wrong. */
 
 #include "natproto/negotiation.h"
@@ -11,159 +11,6 @@
 
 #include "natproto/error.h"
 #include "vectors.h"
-
-/* ---- Names and globs --------------------------------------------------- */
-
-static const struct {
-  const char *text;
-  gboolean name, glob;
-} names[] = {
-    /*  0 */ {"door", TRUE, TRUE},
-    /*  1 */ {"house/door", TRUE, TRUE},
-    /*  2 */ {"a/b/c/d/e/f", TRUE, TRUE},
-    /*  3 */ {"A-Z_a~z.0", TRUE, TRUE},
-    /*  4 */ {"...", TRUE, TRUE},
-    /*  5 */ {".hidden", TRUE, TRUE},
-    /*  6 */ {"..x/y", TRUE, TRUE},
-    /*  7 */ {"", FALSE, FALSE},
-    /*  8 */ {"/", FALSE, FALSE},
-    /*  9 */ {"/door", FALSE, FALSE},
-    /* 10 */ {"door/", FALSE, FALSE},
-    /* 11 */ {"house//door", FALSE, FALSE},
-    /* 12 */ {".", FALSE, FALSE},
-    /* 13 */ {"..", FALSE, FALSE},
-    /* 14 */ {"house/../door", FALSE, FALSE},
-    /* 15 */ {"house/.", FALSE, FALSE},
-    /* 16 */ {"do or", FALSE, FALSE},
-    /* 17 */ {"door%2f", FALSE, FALSE},
-    /* 18 */ {"t\303\274r", FALSE, FALSE},
-    /* 19 */ {"door\n", FALSE, FALSE},
-    /* 20 */ {"door?x", FALSE, FALSE},
-    /* 21 */ {"*", FALSE, TRUE},
-    /* 22 */ {"**", FALSE, TRUE},
-    /* 23 */ {"house/*", FALSE, TRUE},
-    /* 24 */ {"house/**", FALSE, TRUE},
-    /* 25 */ {"*/door", FALSE, TRUE},
-    /* 26 */ {"*/*/**", FALSE, TRUE},
-    /* 27 */ {"**/door", FALSE, FALSE},
-    /* 28 */ {"house/***", FALSE, FALSE},
-    /* 29 */ {"d*", FALSE, FALSE},
-    /* 30 */ {"*d", FALSE, FALSE},
-    /* 31 */ {"**d", FALSE, FALSE},
-    /* 32 */ {"house/**/", FALSE, FALSE},
-    /* 33 */ {"*/", FALSE, FALSE},
-    /* 34 */ {"\\", FALSE, FALSE},
-    /* 35 */ {"a:b", FALSE, FALSE},
-};
-
-static void
-test_names (void)
-{
-  g_autofree char *longest = g_strnfill (128, 'x'), *too_long = g_strnfill (129, 'x');
-
-  for (guint i = 0; i < G_N_ELEMENTS (names); i++) {
-    if (nat_stream_name_valid (names[i].text) != names[i].name)
-      g_error ("row %u: as a name \"%s\" is not as told", i, names[i].text);
-    if (nat_stream_glob_valid (names[i].text) != names[i].glob)
-      g_error ("row %u: as a glob \"%s\" is not as told", i, names[i].text);
-  }
-  g_assert_true (nat_stream_name_valid (longest));
-  g_assert_false (nat_stream_name_valid (too_long));
-  g_assert_true (nat_stream_glob_valid (longest));
-  g_assert_false (nat_stream_glob_valid (too_long));
-}
-
-static const struct {
-  const char *glob, *name;
-  gboolean match;
-} globs[] = {
-    /*  0 */ {"door", "door", TRUE},
-    /*  1 */ {"door", "doors", FALSE},
-    /*  2 */ {"doors", "door", FALSE},
-    /*  3 */ {"door", "house/door", FALSE},
-    /*  4 */ {"door", "Door", FALSE},
-    /*  5 */ {"*", "door", TRUE},
-    /*  6 */ {"*", "house/door", FALSE},
-    /*  7 */ {"**", "door", TRUE},
-    /*  8 */ {"**", "house/door/left", TRUE},
-    /*  9 */ {"house/*", "house/door", TRUE},
-    /* 10 */ {"house/*", "house", FALSE},
-    /* 11 */ {"house/*", "house/door/left", FALSE},
-    /* 12 */ {"house/*", "mouse/door", FALSE},
-    /* 13 */ {"house/**", "house/door/left", TRUE},
-    /* 14 any number: none, too */ {"house/**", "house", TRUE},
-    /* 15 */ {"house/**", "houses", FALSE},
-    /* 16 */ {"house/**", "houses/door", FALSE},
-    /* 17 */ {"*/door", "house/door", TRUE},
-    /* 18 */ {"*/door", "door", FALSE},
-    /* 19 */ {"*/*/**", "a/b", TRUE},
-    /* 20 */ {"*/*/**", "a", FALSE},
-    /* 21 a dot is a dot */ {"a.c", "abc", FALSE},
-    /* 22 not a name */ {"**", "../x", FALSE},
-    /* 23 not a name */ {"*", "*", FALSE},
-    /* 24 not a name */ {"**", "", FALSE},
-    /* 25 not a glob */ {"**/door", "house/door", FALSE},
-    /* 26 not a glob */ {"d*", "door", FALSE},
-    /* 27 */ {"a/b", "a", FALSE},
-    /* 28 */ {"a", "a/b", FALSE},
-};
-
-static void
-test_globs (void)
-{
-  for (guint i = 0; i < G_N_ELEMENTS (globs); i++) {
-    if (nat_stream_glob_match (globs[i].glob, globs[i].name) != globs[i].match)
-      g_error ("row %u: \"%s\" and \"%s\" %s", i, globs[i].glob, globs[i].name,
-          globs[i].match ? "do not match" : "match");
-  }
-}
-
-/* The rule word for word, by recursion over split segments. */
-static gboolean
-twin_match (char **glob, char **name)
-{
-  if (*glob == NULL)
-    return *name == NULL;
-  if (strcmp (*glob, "**") == 0)
-    return glob[1] == NULL;
-  if (*name == NULL || (strcmp (*glob, "*") != 0 && strcmp (*glob, *name) != 0))
-    return FALSE;
-  return twin_match (glob + 1, name + 1);
-}
-
-static char *
-random_path (GRand *rand, const char *const *segments, guint n)
-{
-  GString *s = g_string_new (NULL);
-
-  for (guint i = g_rand_int_range (rand, 1, 5); i > 0; i--) {
-    if (s->len > 0)
-      g_string_append_c (s, '/');
-    g_string_append (s, segments[g_rand_int_range (rand, 0, n)]);
-  }
-  return g_string_free (s, FALSE);
-}
-
-static void
-test_globs_twin (void)
-{
-  static const char *const segments[] = {"a", "b", "ab", "*", "*", "**"};
-  g_autoptr (GRand) rand = g_rand_new_with_seed (8);
-  guint matches = 0;
-
-  for (guint i = 0; i < 50000; i++) {
-    g_autofree char *glob = random_path (rand, segments, 6),
-                    *name = random_path (rand, segments, 3);
-    g_auto (GStrv) glob_split = g_strsplit (glob, "/", -1), name_split = g_strsplit (name, "/", -1);
-    gboolean valid = nat_stream_glob_valid (glob);
-    gboolean want = valid && twin_match (glob_split, name_split);
-
-    if (nat_stream_glob_match (glob, name) != want)
-      g_error ("\"%s\" and \"%s\" should %smatch", glob, name, want ? "" : "not ");
-    matches += want;
-  }
-  g_assert_cmpuint (matches, >, 1000);
-}
 
 /* ---- SDP --------------------------------------------------------------- */
 
@@ -202,6 +49,65 @@ test_sdp_liberties (void)
   g_assert_cmpstr (t.tracks[0].media, ==, "applica");
   g_assert_cmpuint (t.tracks[0].ssrc, ==, G_MAXUINT32);
   g_assert_cmpuint (t.tracks[0].clock_rate, ==, 90000);
+}
+
+#define FRAMEMARKING "urn:ietf:params:rtp-hdrext:framemarking"
+
+/* The id under which the video's frames are marked; the line follows m=video. */
+static const struct {
+  const char *line;
+  guint8 id;
+} extmaps[] = {
+    /*  0 */ {"a=extmap:3 " FRAMEMARKING, 3},
+    /*  1 */ {"a=extmap:14/sendonly " FRAMEMARKING, 14},
+    /*  2 */ {"a=extmap:1/sendrecv  " FRAMEMARKING " some attribute", 1},
+    /*  3 */ {"a=extmap:255 " FRAMEMARKING, 255},
+    /*  4 what the publisher does not send */ {"a=extmap:3/recvonly " FRAMEMARKING, 0},
+    /*  5 */ {"a=extmap:3/inactive " FRAMEMARKING, 0},
+    /*  6 for an offer to choose from (RFC 8285 section 7), not for packets */
+    {"a=extmap:4096 " FRAMEMARKING, 0},
+    /*  7 */ {"a=extmap:3 " FRAMEMARKING "info", 0},
+    /*  8 */ {"a=extmap:3 urn:ietf:params:rtp-hdrext:sdes:mid", 0},
+    /*  9 */ {"a=extmap:3", 0},
+    /* 10 */ {"a=extmap:", 0},
+    /* 11 */ {"a=extmap:x " FRAMEMARKING, 0},
+    /* 12 */ {"a=extmap:99999999999999999999 " FRAMEMARKING, 0},
+    /* 13 one among others */
+    {"a=extmap:1 urn:ietf:params:rtp-hdrext:sdes:mid\r\na=extmap:2 " FRAMEMARKING
+     "\r\na=extmap:3 urn:3gpp:video-orientation",
+        2},
+};
+
+/* The first three ask for it. */
+static void
+test_sdp_feedback (void)
+{
+  static const char *const lines[] = {"96 ack ccfb", "* ack ccfb",
+      "* nack\r\na=rtcp-fb:* ack ccfb\r\na=rtcp-fb:* nack pli", "* ack ccfb2", "* ack", "ccfb", ""};
+
+  for (guint i = 0; i < G_N_ELEMENTS (lines); i++) {
+    g_autofree char *sdp = g_strconcat (V SESSION VIDEO "a=rtcp-fb:", lines[i], "\r\n" AUDIO, NULL);
+    NatTracks t;
+
+    g_assert_true (nat_tracks_from_sdp (&t, sdp, NULL));
+    g_assert_cmpint (t.tracks[0].ccfb, ==, i < 3);
+    g_assert_false (t.tracks[1].ccfb);
+  }
+}
+
+static void
+test_sdp_extmap (void)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (extmaps); i++) {
+    g_autofree char *sdp = g_strconcat (
+        V SESSION "a=extmap:9 " FRAMEMARKING "\r\n" VIDEO, extmaps[i].line, "\r\n" AUDIO, NULL);
+    NatTracks t;
+
+    g_assert_true (nat_tracks_from_sdp (&t, sdp, NULL));
+    if (t.tracks[0].framemarking_id != extmaps[i].id)
+      g_error ("row %u: id %u", i, t.tracks[0].framemarking_id);
+    g_assert_cmpuint (t.tracks[1].framemarking_id, ==, 0);
+  }
 }
 
 /* RFC 3551 tables 4 and 5, once more. */
@@ -363,6 +269,7 @@ example_session (void)
       .realm = "natrelay",
       .password = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
       .n_udp = 2,
+      .websocket = "/v1/websocket",
       .keepalive_ms = 4000,
       .expires_s = 3600,
       .boot_id = "000102030405060708090a0b0c0d0e0f",
@@ -391,6 +298,7 @@ test_session_round_trip (void)
   g_assert_cmpuint (back.n_udp, ==, 2);
   g_assert_true (nat_address_equal (&back.udp[0], &d.udp[0]));
   g_assert_true (nat_address_equal (&back.udp[1], &d.udp[1]));
+  g_assert_cmpstr (back.websocket, ==, "/v1/websocket");
   g_assert_cmpuint (back.keepalive_ms, ==, 4000);
   g_assert_cmpint (back.expires_s, ==, 3600);
   g_assert_cmpstr (back.boot_id, ==, d.boot_id);
@@ -401,6 +309,38 @@ test_session_round_trip (void)
   assert_key (&back.description.media_keys[0], &key_b);
   nat_session_document_clear (&back);
   g_assert_cmpstr (back.password, ==, "");
+  nat_session_document_clear (&back);
+}
+
+static void
+test_session_room (void)
+{
+  NatRoomStream streams[2] = {{(char *)"room/ann", NAT_PUBLISHER_LIVE, {0}},
+      {(char *)"room/bob", NAT_PUBLISHER_GRACE, {0}}};
+  NatSessionDocument d = example_session (), back;
+  g_autofree char *json = NULL, *empty = NULL;
+
+  streams[0].description = d.description;
+  memset (&d.description, 0, sizeof d.description);
+  d.is_room = TRUE;
+  d.streams = streams;
+  d.n_streams = 2;
+  json = nat_session_document_to_json (&d);
+  g_assert_true (nat_session_document_from_json (&back, json, -1, NULL));
+  g_assert_true (back.is_room);
+  g_assert_cmpuint (back.n_streams, ==, 2);
+  g_assert_cmpstr (back.streams[0].name, ==, "room/ann");
+  g_assert_cmpint (back.streams[0].publisher, ==, NAT_PUBLISHER_LIVE);
+  g_assert_cmpstr (back.streams[0].description.sdp, ==, V VIDEO);
+  assert_key (&back.streams[0].description.media_keys[0], &key_b);
+  g_assert_cmpint (back.streams[1].publisher, ==, NAT_PUBLISHER_GRACE);
+  g_assert_null (back.streams[1].description.sdp);
+  nat_session_document_clear (&back);
+  d.n_streams = 0; /* nobody is there, but it is a room */
+  empty = nat_session_document_to_json (&d);
+  g_assert_true (nat_session_document_from_json (&back, empty, -1, NULL));
+  g_assert_true (back.is_room);
+  g_assert_cmpuint (back.n_streams, ==, 0);
   nat_session_document_clear (&back);
 }
 
@@ -563,6 +503,16 @@ static const struct {
     /* 50 */ {"sdp", "7", "\"sdp\" must be a string"},
     /* 51 */ {"media-keys", "7", "\"media-keys\" must be an array"},
     /* 52 */ {"media-keys", "[{\"kid\":1}]", "\"cipher-suite\" is missing"},
+    /* 53 */ {"websocket", "\"//example.org/\"", "\"websocket\" must be a path"},
+    /* 54 */ {"websocket", "\"/a b\"", "\"websocket\" must be a path"},
+    /* 55 */ {"websocket", "\"\"", "\"websocket\" must be a path"},
+    /* 56 */ {"streams", "{}", "streams"},
+    /* 57 */ {"streams", "[1]", "streams"},
+    /* 58 */ {"streams", "[{}]", "stream"},
+    /* 59 */ {"streams", "[{\"stream\": \"a\"}]", "publisher"},
+    /* 60 */ {"streams", "[{\"stream\": \"a/*\", \"publisher\": \"live\"}]", "stream"},
+    /* 61 */ {"streams", "[{\"stream\": \"a\", \"publisher\": \"here\"}]", "publisher"},
+    /* 62 */ {"streams", "[{\"stream\": \"a\", \"publisher\": \"live\", \"sdp\": 1}]", "sdp"},
 };
 
 static char *
@@ -710,11 +660,10 @@ int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
-  g_test_add_func ("/negotiation/names", test_names);
-  g_test_add_func ("/negotiation/globs", test_globs);
-  g_test_add_func ("/negotiation/globs-twin", test_globs_twin);
   g_test_add_func ("/negotiation/sdp", test_sdp);
   g_test_add_func ("/negotiation/sdp-liberties", test_sdp_liberties);
+  g_test_add_func ("/negotiation/sdp-feedback", test_sdp_feedback);
+  g_test_add_func ("/negotiation/sdp-extmap", test_sdp_extmap);
   g_test_add_func ("/negotiation/sdp-static", test_sdp_static);
   g_test_add_func ("/negotiation/sdp-bad", test_sdp_bad);
   g_test_add_func ("/negotiation/sdp-limits", test_sdp_limits);
@@ -722,6 +671,7 @@ main (int argc, char **argv)
   g_test_add_func ("/negotiation/description-bare", test_description_bare);
   g_test_add_func ("/negotiation/description-bad", test_description_bad);
   g_test_add_func ("/negotiation/session-round-trip", test_session_round_trip);
+  g_test_add_func ("/negotiation/session-room", test_session_room);
   g_test_add_func ("/negotiation/session-states", test_session_states);
   g_test_add_func ("/negotiation/session-bad", test_session_bad);
   g_test_add_func ("/negotiation/session-longest-username", test_session_longest_username);

@@ -275,6 +275,56 @@ test_writers_capacity (void)
   g_assert_cmpuint (nat_rtcp_write_sdes_cname (buf, sizeof buf, 1, too_long), ==, 0);
 }
 
+static guint
+read_nack (const guint8 *data, gsize len, guint16 *seqs)
+{
+  NatRtcpNackEntry entry;
+  NatRtcpPacket packet;
+  NatRtcpIter it;
+  guint n = 0;
+
+  g_assert_true (nat_rtcp_iter_init (&it, data, len));
+  g_assert_true (nat_rtcp_iter_next (&it, &packet));
+  for (guint i = 0; nat_rtcp_nack_entry (&packet, i, &entry); i++) {
+    seqs[n++] = entry.first;
+    for (guint bit = 0; bit < 16; bit++) {
+      if (entry.following >> bit & 1)
+        seqs[n++] = (guint16)(entry.first + 1 + bit);
+    }
+  }
+  return n;
+}
+
+static void
+test_nack (void)
+{
+  static const guint16 seqs[] = {14058, 14059, 14061};
+  g_autoptr (GByteArray) bytes = vectors_unhex (NACK);
+  guint16 back[64], many[] = {65530, 65535, 0, 9, 10, 11, 27, 28, 44};
+  guint8 buf[64];
+  guint n = G_N_ELEMENTS (seqs);
+  gsize len;
+
+  g_assert_cmpuint (read_nack (bytes->data, bytes->len, back), ==, 3);
+  g_assert_cmpmem (back, sizeof seqs, seqs, sizeof seqs);
+  len = nat_rtcp_write_nack (buf, sizeof buf, 2222, 1111, seqs, &n);
+  assert_hex (buf, len, NACK);
+  g_assert_cmpuint (n, ==, 3);
+  /* Over the end of the circle, exactly 16 behind, and 17. */
+  n = G_N_ELEMENTS (many);
+  len = nat_rtcp_write_nack (buf, sizeof buf, 2222, 1111, many, &n);
+  g_assert_cmpuint (len, ==, 12 + 3 * 4);
+  g_assert_cmpuint (n, ==, G_N_ELEMENTS (many));
+  g_assert_cmpuint (read_nack (buf, len, back), ==, G_N_ELEMENTS (many));
+  g_assert_cmpmem (back, sizeof many, many, sizeof many);
+  /* What does not fit is for the next; nothing at all is nothing. */
+  g_assert_cmpuint (nat_rtcp_write_nack (buf, 19, 2222, 1111, many, &n), ==, 16);
+  g_assert_cmpuint (n, ==, 5);
+  n = G_N_ELEMENTS (many);
+  g_assert_cmpuint (nat_rtcp_write_nack (buf, 15, 2222, 1111, many, &n), ==, 0);
+  g_assert_cmpuint (n, ==, 0);
+}
+
 /* ---- Noise ------------------------------------------------------------- */
 
 /* Everything that can be asked, of bytes that end where the heap block ends. Returns the packets. */
@@ -283,6 +333,7 @@ read_all (const guint8 *data, gsize len)
 {
   g_autofree guint8 *exact = g_memdup2 (data, len);
   NatRtcpReportBlock block;
+  NatRtcpNackEntry entry;
   NatRtcpSenderInfo info;
   NatRtcpPacket packet;
   NatRtcpIter it;
@@ -300,6 +351,8 @@ read_all (const guint8 *data, gsize len)
     nat_rtcp_sender_info (&packet, &info);
     for (guint i = 0; i < 33; i++)
       nat_rtcp_report_block (&packet, i, &block);
+    for (guint i = 0; nat_rtcp_nack_entry (&packet, i, &entry); i++)
+      g_assert_cmpuint (i, <, len / 4);
   }
   g_assert_cmpuint (sum, <=, len);
   g_assert_cmpuint (it.pos, ==, len);
@@ -363,6 +416,7 @@ main (int argc, char **argv)
   g_test_add_func ("/rtcp/sr-blocks", test_sr_blocks);
   g_test_add_func ("/rtcp/writers", test_writers);
   g_test_add_func ("/rtcp/writers-capacity", test_writers_capacity);
+  g_test_add_func ("/rtcp/nack", test_nack);
   g_test_add_func ("/rtcp/noise", test_noise);
   return g_test_run ();
 }

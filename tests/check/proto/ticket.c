@@ -40,7 +40,9 @@ setup (Fixture *f, gconstpointer data)
   f->ticket.expires_s = NOW + NAT_TICKET_LIFETIME_S;
   f->ticket.token_expires_s = G_MAXINT64;
   f->ticket.max_kbps = 0xdeadbeef;
+  f->ticket.max_packets = 0xfeedface;
   f->ticket.takeover = 1;
+  nat_voucher_make (&f->ticket.voucher, NAT_VOUCHER_STATIC, "x", 1);
   strcpy (f->ticket.subject, "camera-7");
   strcpy (f->ticket.stream, "house/door");
   memset (f->iv, 7, sizeof f->iv);
@@ -62,7 +64,9 @@ assert_same (const NatTicket *a, const NatTicket *b)
   g_assert_cmpint (a->expires_s, ==, b->expires_s);
   g_assert_cmpint (a->token_expires_s, ==, b->token_expires_s);
   g_assert_cmpuint (a->max_kbps, ==, b->max_kbps);
+  g_assert_cmpuint (a->max_packets, ==, b->max_packets);
   g_assert_cmpuint (a->takeover, ==, b->takeover);
+  g_assert_true (nat_voucher_equal (&a->voucher, &b->voucher));
   g_assert_cmpstr (a->subject, ==, b->subject);
   g_assert_cmpstr (a->stream, ==, b->stream);
 }
@@ -208,7 +212,7 @@ test_derivation (Fixture *f, gconstpointer data)
   g_assert_cmpint (n, >, 32);
   g_assert_cmpmem (sealed + 4, 12, f->iv, 12);
   g_assert_true (nat_aead_open (aead, sealed + 4, sealed, 4, sealed + 16, (gsize)n - 16, plain));
-  g_assert_cmpuint (plain[0], ==, 1);
+  g_assert_cmpuint (plain[0], ==, 2);
   g_assert_cmpmem (plain + 1, 16, f->ticket.session_id, 16);
 }
 
@@ -229,7 +233,7 @@ test_odd_plaintext (Fixture *f, gconstpointer data)
   static const struct {
     gsize at;
     guint8 value;
-  } cases[] = {{0, 2}, {17, 0}, {17, 3}, {43, 0}, {43, 255}, {43, 65}, {53, 0}};
+  } cases[] = {{0, 1}, {0, 3}, {17, 0}, {17, 3}, {63, 0}, {63, 255}, {63, 65}, {73, 0}};
   for (gsize i = 0; i < G_N_ELEMENTS (cases); i++) {
     guint8 kept = plain[cases[i].at];
 

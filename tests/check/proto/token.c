@@ -140,7 +140,8 @@ example (void)
       .list = TRUE,
       .admin = TRUE,
       .takeover = TRUE,
-      .max_kbps = G_MAXUINT32};
+      .max_kbps = G_MAXUINT32,
+      .max_packets = 7};
 }
 
 static void
@@ -162,6 +163,7 @@ round_trip (NatSignAlgorithm algorithm, const char *kid)
   g_assert_true (g_strv_equal ((const char *const *)back.subscribe, no_globs));
   g_assert_true (back.list && back.admin && back.takeover);
   g_assert_cmpuint (back.max_kbps, ==, G_MAXUINT32);
+  g_assert_cmpuint (back.max_packets, ==, 7);
   g_assert_true (nat_token_may_publish (&back, "house/door"));
   g_assert_true (nat_token_may_publish (&back, "yard/a/b"));
   g_assert_false (nat_token_may_publish (&back, "house/a/b"));
@@ -325,6 +327,62 @@ test_kid (void)
   assert_refused (foreign, keys, NOW, NAT_ERROR_AUTHENTICATION, "key that it names is not known");
 }
 
+static NatVoucher
+voucher_of (NatSignKey *key)
+{
+  guint8 fingerprint[NAT_SHA256_SIZE];
+  NatVoucher v;
+
+  nat_sign_key_fingerprint (key, fingerprint);
+  nat_voucher_make (&v, NAT_VOUCHER_KEY, fingerprint, sizeof fingerprint);
+  return v;
+}
+
+static gboolean
+have (NatTokenKeys *keys, NatSignKey *key)
+{
+  NatVoucher v = voucher_of (key);
+
+  return nat_token_keys_vouch (keys, &v);
+}
+
+/* Which key verified a token is known afterwards, and found again among keys that were read anew. */
+static void
+test_whose_key (void)
+{
+  static const NatSignAlgorithm algorithms[] = {NAT_SIGN_ES256, NAT_SIGN_EDDSA};
+  g_autoptr (NatSignKey) hmac =
+      nat_sign_key_new_hmac ("0123456789abcdef0123456789abcdef", 32, NULL);
+  g_autoptr (NatSignKey) same =
+      nat_sign_key_new_hmac ("0123456789abcdef0123456789abcdef", 32, NULL);
+  g_autoptr (NatSignKey) other =
+      nat_sign_key_new_hmac ("0123456789abcdef0123456789abcdeF", 32, NULL);
+  g_autoptr (NatTokenKeys) keys = keys_with ("x", nat_sign_key_ref (hmac));
+
+  g_assert_true (have (keys, same));
+  g_assert_false (have (keys, other));
+  g_assert_true (nat_token_keys_know (keys, "x"));
+  g_assert_false (nat_token_keys_know (keys, "y"));
+  for (guint i = 0; i < G_N_ELEMENTS (algorithms); i++) {
+    g_autoptr (NatSignKey) a = nat_sign_key_generate (algorithms[i], NULL);
+    g_autoptr (NatSignKey) b = nat_sign_key_generate (algorithms[i], NULL);
+    g_autofree char *pem = nat_sign_key_to_pem (a, FALSE, NULL);
+    g_autoptr (NatSignKey) public_part = nat_sign_key_new_pem (pem, NULL);
+    NatVoucher voucher = voucher_of (a);
+    g_autofree char *text = NULL;
+    NatToken t = {.expires_s = G_MAXINT64, .not_before_s = G_MININT64};
+
+    text = nat_token_sign (&t, NULL, a, NULL);
+    nat_token_keys_add (keys, "a", public_part);
+    g_assert_true (nat_token_verify (&t, text, keys, NOW, NULL));
+    g_assert_true (nat_voucher_equal (&t.voucher, &voucher));
+    g_assert_cmpint (nat_voucher_kind (&t.voucher), ==, NAT_VOUCHER_KEY);
+    g_assert_true (have (keys, a));
+    g_assert_false (have (keys, b));
+    nat_token_clear (&t);
+  }
+}
+
 static void
 test_tampered (void)
 {
@@ -354,8 +412,10 @@ test_times (void)
   NatToken t;
 
   g_assert_true (nat_token_verify (&t, text, keys, 1000 + NAT_TOKEN_LEEWAY_S, NULL));
+  nat_token_clear (&t);
   g_assert_true (nat_token_verify (&t, text, keys, 500 - NAT_TOKEN_LEEWAY_S, NULL));
   g_assert_cmpint (t.expires_s, ==, 1000);
+  nat_token_clear (&t);
   assert_refused (text, keys, 1001 + NAT_TOKEN_LEEWAY_S, NAT_ERROR_EXPIRED, "has expired");
   assert_refused (text, keys, 499 - NAT_TOKEN_LEEWAY_S, NAT_ERROR_EXPIRED, "not good yet");
   assert_refused (negative, keys, NOW, NAT_ERROR_EXPIRED, "has expired");
@@ -389,6 +449,7 @@ test_bad_claims (void)
       {"{\"takeover\":null}", "\"takeover\" must be true or false"},
       {"{\"max-kbps\":-1}", "\"max-kbps\" must be"},
       {"{\"max-kbps\":4294967296}", "\"max-kbps\" must be"},
+      {"{\"max-packets\":\"1\"}", "\"max-packets\" must be"},
   };
   g_autoptr (NatSignKey) key = nat_sign_key_generate (NAT_SIGN_HS256, NULL);
   g_autoptr (NatTokenKeys) keys = keys_with (NULL, nat_sign_key_ref (key));
@@ -477,5 +538,6 @@ main (int argc, char **argv)
   g_test_add_func ("/token/bad-headers", test_bad_headers);
   g_test_add_func ("/token/not-tokens", test_not_tokens);
   g_test_add_func ("/token/inspect", test_inspect);
+  g_test_add_func ("/token/whose-key", test_whose_key);
   return g_test_run ();
 }

@@ -132,6 +132,223 @@ assert_owners (World *w, const char *a, const char *b, gboolean same)
   g_assert_cmpint (strcmp (one, two) == 0, ==, same);
 }
 
+/* ---- Other ways than keys ---------------------------------------------- */
+
+static NatTicket
+ticket_of (const NatCaller *c, NatRole role, const char *stream)
+{
+  NatTicket t = {.role = role, .voucher = c->token.voucher, .token_expires_s = G_MAXINT64};
+
+  g_strlcpy (t.subject, c->subject, sizeof t.subject);
+  g_strlcpy (t.stream, stream, sizeof t.stream);
+  return t;
+}
+
+static NatTokenKeys *
+one_key (World *w)
+{
+  NatTokenKeys *keys = nat_token_keys_new ();
+
+  nat_token_keys_add (keys, "one", w->key);
+  return keys;
+}
+
+static void
+test_key_withdrawn (void)
+{
+  NatToken token = {.subject = (char *)"a", .expires_s = G_MAXINT64, .not_before_s = G_MININT64};
+  World w = world_new ();
+  g_autofree char *text = bearer (&w, "Bearer ", &token);
+  NatTicket ticket, nobody = {.role = NAT_ROLE_SUBSCRIBER};
+  NatTokenKeys *same = nat_token_keys_new ();
+  NatCaller c;
+
+  g_assert_cmpint (check (&w, text, &c), ==, NAT_PROBLEM_NONE);
+  ticket = ticket_of (&c, NAT_ROLE_PUBLISHER, "door");
+  nat_caller_clear (&c);
+  g_assert_cmpint (nat_auth_vouches (w.auth, &ticket), ==, G_MAXINT64);
+  g_assert_cmpint (nat_auth_vouches (w.auth, &nobody), ==, 0);
+  nat_auth_take_keys (w.auth, nat_token_keys_new ());
+  g_assert_cmpint (nat_auth_vouches (w.auth, &ticket), ==, 0);
+  /* It could be among those that are still to come. */
+  nat_auth_take_fetched (w.auth, nat_token_keys_new (), FALSE);
+  g_assert_cmpint (nat_auth_vouches (w.auth, &ticket), ==, G_MAXINT64);
+  nat_auth_take_fetched (w.auth, nat_token_keys_new (), TRUE);
+  g_assert_cmpint (nat_auth_vouches (w.auth, &ticket), ==, 0);
+  nat_token_keys_add (same, "by another name", w.key);
+  nat_auth_take_fetched (w.auth, same, TRUE);
+  g_assert_cmpint (nat_auth_vouches (w.auth, &ticket), ==, G_MAXINT64);
+  /* It was here while others were still to come, so it is none of those: taken out, from a file or a set, it is gone. */
+  nat_auth_take_fetched (w.auth, nat_token_keys_new (), FALSE);
+  nat_auth_take_keys (w.auth, one_key (&w));
+  g_assert_cmpint (nat_auth_vouches (w.auth, &ticket), ==, G_MAXINT64);
+  nat_auth_take_keys (w.auth, nat_token_keys_new ());
+  g_assert_cmpint (nat_auth_vouches (w.auth, &ticket), ==, 0);
+  nat_auth_take_fetched (w.auth, one_key (&w), FALSE);
+  g_assert_cmpint (nat_auth_vouches (w.auth, &ticket), ==, G_MAXINT64);
+  nat_auth_take_fetched (w.auth, nat_token_keys_new (), FALSE);
+  g_assert_cmpint (nat_auth_vouches (w.auth, &ticket), ==, 0);
+  world_clear (&w);
+}
+
+static void
+test_lacks_key (void)
+{
+  NatToken token = {.expires_s = G_MAXINT64, .not_before_s = G_MININT64};
+  World w = world_new ();
+  g_autoptr (NatSignKey) stranger = nat_sign_key_generate (NAT_SIGN_ES256, NULL);
+  g_autofree char *named = nat_token_sign (&token, "new", stranger, NULL);
+  g_autofree char *field = g_strconcat ("Bearer ", named, NULL);
+  g_autofree char *nameless = bearer (&w, "Bearer ", &token);
+  NatTokenKeys *keys = nat_token_keys_new ();
+
+  g_assert_true (nat_auth_lacks_key (w.auth, field));
+  g_assert_false (nat_auth_lacks_key (w.auth, nameless));
+  g_assert_false (nat_auth_lacks_key (w.auth, "Bearer nonsense"));
+  g_assert_false (nat_auth_lacks_key (w.auth, "Basic nonsense"));
+  g_assert_false (nat_auth_lacks_key (w.auth, NULL));
+  nat_token_keys_add (keys, "new", stranger);
+  nat_auth_take_fetched (w.auth, keys, TRUE);
+  g_assert_false (nat_auth_lacks_key (w.auth, field));
+  world_clear (&w);
+}
+
+static NatStaticTokens *
+list_of (const char *token, const char *glob, gint64 expires_s)
+{
+  char *globs[] = {(char *)glob, NULL};
+  NatToken claims = {.subject = (char *)"camera",
+      .publish = globs,
+      .expires_s = expires_s,
+      .not_before_s = G_MININT64};
+  g_autofree char *line = nat_static_token_line (token, &claims, NULL);
+  NatStaticTokens *tokens = nat_static_tokens_parse (line, NULL);
+
+  g_assert_nonnull (tokens);
+  return tokens;
+}
+
+static void
+test_static_tokens (void)
+{
+  char token[NAT_STATIC_TOKEN_LEN + 1], other[NAT_STATIC_TOKEN_LEN + 1];
+  World w = world_new ();
+  g_autofree char *field = NULL, *wrong = NULL, *basic = NULL;
+  NatTicket ticket;
+  NatCaller c;
+
+  nat_static_token_make (token);
+  nat_static_token_make (other);
+  field = g_strconcat ("Bearer ", token, NULL);
+  wrong = g_strconcat ("Bearer ", other, NULL);
+  basic = g_strconcat ("Basic ", token, NULL);
+  g_assert_cmpint (check (&w, field, &c), ==, NAT_PROBLEM_TOKEN_INVALID);
+  nat_auth_take_static (w.auth, list_of (token, "door", G_MAXINT64));
+  g_assert_cmpint (check (&w, wrong, &c), ==, NAT_PROBLEM_TOKEN_INVALID);
+  g_assert_cmpint (check (&w, basic, &c), ==, NAT_PROBLEM_TOKEN_MISSING);
+  g_assert_cmpint (check (&w, field, &c), ==, NAT_PROBLEM_NONE);
+  g_assert_cmpstr (c.subject, ==, "camera");
+  g_assert_true (nat_caller_may (&c, NAT_ROLE_PUBLISHER, "door"));
+  g_assert_false (nat_caller_may (&c, NAT_ROLE_SUBSCRIBER, "door"));
+  ticket = ticket_of (&c, NAT_ROLE_PUBLISHER, "door");
+  nat_caller_clear (&c);
+  g_assert_cmpint (nat_auth_vouches (w.auth, &ticket), ==, G_MAXINT64);
+  /* What its line allows now is what counts: a shorter time, another stream, nothing. */
+  nat_auth_take_static (w.auth, list_of (token, "*", NOW + 60));
+  g_assert_cmpint (nat_auth_vouches (w.auth, &ticket), ==, NOW + 60 + NAT_TOKEN_LEEWAY_S);
+  nat_auth_take_static (w.auth, list_of (token, "yard", G_MAXINT64));
+  g_assert_cmpint (nat_auth_vouches (w.auth, &ticket), ==, 0);
+  nat_auth_take_static (w.auth, list_of (other, "door", G_MAXINT64));
+  g_assert_cmpint (nat_auth_vouches (w.auth, &ticket), ==, 0);
+  nat_auth_take_static (w.auth, NULL);
+  g_assert_cmpint (nat_auth_vouches (w.auth, &ticket), ==, 0);
+  world_clear (&w);
+}
+
+static void
+unref_key (gpointer key)
+{
+  nat_sign_key_unref (key);
+}
+
+static void
+take_secret (World *w, NatSignKey *secret, const char *publish)
+{
+  char *globs[] = {(char *)publish, NULL};
+  NatRestGrants grants = {globs, NULL};
+  GPtrArray *secrets = g_ptr_array_new_with_free_func (unref_key);
+
+  g_ptr_array_add (secrets, nat_sign_key_ref (secret));
+  g_ptr_array_add (secrets, NULL);
+  nat_auth_take_secrets (w->auth, secrets, &grants);
+}
+
+static void
+test_credentials (void)
+{
+  World w = world_new ();
+  g_autoptr (NatSignKey) secret = nat_sign_key_generate (NAT_SIGN_HS256, NULL);
+  g_autoptr (NatSignKey) other = nat_sign_key_generate (NAT_SIGN_HS256, NULL);
+  g_autofree char *username = NULL, *password = NULL, *word = NULL, *basic = NULL, *field = NULL;
+  NatTicket ticket;
+  NatCaller c;
+
+  g_assert_true (
+      nat_rest_credential_make (secret, NOW + 60, "door", &username, &password, &word, NULL));
+  basic = g_strconcat ("Basic ", word, NULL);
+  field = g_strconcat ("Bearer ", word, NULL);
+  g_assert_cmpint (check (&w, basic, &c), ==, NAT_PROBLEM_TOKEN_MISSING);
+  g_assert_cmpint (check (&w, field, &c), ==, NAT_PROBLEM_TOKEN_INVALID);
+  take_secret (&w, secret, "cameras/{name}");
+  for (guint i = 0; i < 2; i++) {
+    g_assert_cmpint (check (&w, i == 0 ? basic : field, &c), ==, NAT_PROBLEM_NONE);
+    g_assert_cmpstr (c.subject, ==, "door");
+    g_assert_true (nat_caller_may (&c, NAT_ROLE_PUBLISHER, "cameras/door"));
+    g_assert_false (nat_caller_may (&c, NAT_ROLE_PUBLISHER, "cameras/yard"));
+    g_assert_cmpint (nat_caller_expires_s (&c), ==, NOW + 60 + NAT_TOKEN_LEEWAY_S);
+    ticket = ticket_of (&c, NAT_ROLE_PUBLISHER, "cameras/door");
+    nat_caller_clear (&c);
+  }
+  g_assert_cmpint (nat_auth_vouches (w.auth, &ticket), ==, G_MAXINT64);
+  take_secret (&w, secret, "{name}");
+  g_assert_cmpint (nat_auth_vouches (w.auth, &ticket), ==, 0);
+  take_secret (&w, other, "cameras/{name}");
+  g_assert_cmpint (nat_auth_vouches (w.auth, &ticket), ==, 0);
+  g_assert_cmpint (check (&w, basic, &c), ==, NAT_PROBLEM_TOKEN_INVALID);
+  world_clear (&w);
+}
+
+/* With a callback that knows more than we do, only what has run out is refused here. */
+static void
+test_unknown (void)
+{
+  NatToken token = {.subject = (char *)"a", .expires_s = NOW - 999, .not_before_s = G_MININT64};
+  World w = world_new ();
+  g_autofree char *late = bearer (&w, "Bearer ", &token);
+  NatTicket ticket;
+  NatCaller c;
+
+  g_assert_cmpint (check (&w, "Bearer opaque", &c), ==, NAT_PROBLEM_TOKEN_INVALID);
+  nat_auth_set_unknown (w.auth, TRUE);
+  g_assert_cmpint (check (&w, "Bearer opaque", &c), ==, NAT_PROBLEM_NONE);
+  g_assert_true (c.unknown);
+  g_assert_false (nat_caller_may (&c, NAT_ROLE_PUBLISHER, "a"));
+  g_assert_false (nat_caller_is_named (&c));
+  g_assert_true (g_str_has_prefix (c.subject, NAT_SUBJECT_OF_TOKEN));
+  nat_caller_take_subject (&c, "ann");
+  g_assert_cmpstr (c.subject, ==, "ann");
+  g_assert_true (nat_caller_is_named (&c));
+  ticket = ticket_of (&c, NAT_ROLE_PUBLISHER, "a");
+  nat_caller_clear (&c);
+  g_assert_cmpint (nat_auth_vouches (w.auth, &ticket), ==, G_MAXINT64);
+  g_assert_cmpint (check (&w, late, &c), ==, NAT_PROBLEM_TOKEN_EXPIRED);
+  g_assert_cmpint (check (&w, "Basic opaque", &c), ==, NAT_PROBLEM_TOKEN_MISSING);
+  g_assert_cmpint (check (&w, NULL, &c), ==, NAT_PROBLEM_TOKEN_MISSING);
+  nat_auth_set_unknown (w.auth, FALSE);
+  g_assert_cmpint (nat_auth_vouches (w.auth, &ticket), ==, 0);
+  world_clear (&w);
+}
+
 static void
 test_owners (void)
 {
@@ -217,6 +434,29 @@ test_buckets (void)
   nat_admission_free (a);
 }
 
+/* Whoever makes and ends sessions for hours stays within what an hour allows, however he spreads it. */
+static void
+test_hour (void)
+{
+  NatAdmissionLimits limits = {
+      .requests_per_second = 50, .requests_burst = 500, .requests_per_hour = 3600};
+  NatAdmission *a = nat_admission_new (&limits);
+  NatAddress one = address ("192.0.2.1"), two = address ("192.0.2.2");
+  guint taken = 0, retry = 0;
+
+  for (gint64 tick = 0; tick < 2 * 3600 * 10; tick++) {
+    gint64 now = 1000000 + tick * G_USEC_PER_SEC / 10;
+
+    while (nat_admission_take (a, &one, now, &retry))
+      taken++;
+    g_assert_cmpuint (retry, >=, 1);
+    g_assert_cmpuint (taken, <=, 3600 + tick / 10 + 1);
+  }
+  g_assert_cmpuint (taken, >=, 3 * 3600 - 2);
+  g_assert_true (nat_admission_take (a, &two, G_GINT64_CONSTANT (9000) * G_USEC_PER_SEC, &retry));
+  nat_admission_free (a);
+}
+
 static void
 test_many_addresses (void)
 {
@@ -234,24 +474,84 @@ test_many_addresses (void)
   nat_admission_free (a);
 }
 
+/* NULL: it may; else the limit's name. */
+static const char *
+enter (NatAdmission *a, const NatAddress *peer, const char *subject, NatRole role)
+{
+  const char *limit = "unset";
+  NatProblemKind problem = nat_admission_enter (a, &(NatEntrant){peer, subject, role}, &limit);
+
+  g_assert_true ((problem == NAT_PROBLEM_NONE) == (limit == NULL));
+  if (limit != NULL)
+    g_assert_cmpint (problem, ==,
+        strchr (limit + 4, '-') ? NAT_PROBLEM_TOO_MANY_SESSIONS : NAT_PROBLEM_RELAY_FULL);
+  return limit;
+}
+
 static void
 test_quotas (void)
 {
   NatAdmissionLimits limits = {.sessions = 4, .sessions_per_subject = 2, .sessions_per_address = 3};
   NatAdmission *a = nat_admission_new (&limits);
   NatAddress one = address ("192.0.2.1"), two = address ("192.0.2.2");
+  const NatRole role = NAT_ROLE_SUBSCRIBER;
 
-  g_assert_cmpint (nat_admission_enter (a, &one, "ann"), ==, NAT_PROBLEM_NONE);
-  g_assert_cmpint (nat_admission_enter (a, &one, "ann"), ==, NAT_PROBLEM_NONE);
-  g_assert_cmpint (nat_admission_enter (a, &two, "ann"), ==, NAT_PROBLEM_TOO_MANY_SESSIONS);
-  g_assert_cmpint (nat_admission_enter (a, &one, "bob"), ==, NAT_PROBLEM_NONE);
-  g_assert_cmpint (nat_admission_enter (a, &one, "cat"), ==, NAT_PROBLEM_TOO_MANY_SESSIONS);
-  g_assert_cmpint (nat_admission_enter (a, &two, ""), ==, NAT_PROBLEM_NONE);
-  g_assert_cmpint (nat_admission_enter (a, &two, ""), ==, NAT_PROBLEM_RELAY_FULL);
-  g_assert_cmpint (nat_admission_enter (a, NULL, "ann"), ==, NAT_PROBLEM_NONE); /* came back */
-  nat_admission_leave (a, NULL, "ann");
-  nat_admission_leave (a, &one, "ann");
-  g_assert_cmpint (nat_admission_enter (a, &two, "ann"), ==, NAT_PROBLEM_NONE);
+  g_assert_null (enter (a, &one, "ann", role));
+  g_assert_null (enter (a, &one, "ann", role));
+  g_assert_cmpstr (enter (a, &two, "ann", role), ==, "max-sessions-per-subject");
+  g_assert_null (enter (a, &one, "bob", role));
+  g_assert_cmpstr (enter (a, &one, "cat", role), ==, "max-sessions-per-address");
+  g_assert_null (enter (a, &two, "", role));
+  g_assert_cmpstr (enter (a, &two, "", role), ==, "max-sessions");
+  g_assert_null (enter (a, NULL, "ann", role)); /* came back */
+  nat_admission_leave (a, &(NatEntrant){NULL, "ann", role});
+  nat_admission_leave (a, &(NatEntrant){&one, "ann", role});
+  g_assert_null (enter (a, &two, "ann", role));
+  nat_admission_free (a);
+}
+
+/* Of streams only publishers are counted, and they are sessions as well. */
+static void
+test_stream_quotas (void)
+{
+  NatAdmissionLimits limits = {.streams = 4, .streams_per_subject = 2, .streams_per_address = 3};
+  NatAdmission *a = nat_admission_new (&limits);
+  NatAddress one = address ("192.0.2.1"), two = address ("192.0.2.2");
+  const NatRole role = NAT_ROLE_PUBLISHER;
+
+  for (guint i = 0; i < 10; i++)
+    g_assert_null (enter (a, &one, "ann", NAT_ROLE_SUBSCRIBER));
+  g_assert_null (enter (a, &one, "ann", role));
+  g_assert_null (enter (a, &one, "ann", role));
+  g_assert_cmpstr (enter (a, &two, "ann", role), ==, "max-streams-per-subject");
+  g_assert_null (enter (a, &one, "bob", role));
+  g_assert_cmpstr (enter (a, &one, "cat", role), ==, "max-streams-per-address");
+  g_assert_null (enter (a, &two, "cat", role));
+  g_assert_cmpstr (enter (a, &two, "dot", role), ==, "max-streams");
+  nat_admission_leave (a, &(NatEntrant){&one, "ann", role});
+  g_assert_null (enter (a, &two, "ann", role));
+  g_assert_null (enter (a, &two, "ann", NAT_ROLE_SUBSCRIBER));
+  nat_admission_free (a);
+}
+
+/* What a subject may ask for in an hour, from however many addresses. */
+static void
+test_subject_hour (void)
+{
+  NatAdmissionLimits limits = {.requests_per_hour_per_subject = 3600};
+  NatAdmission *a = nat_admission_new (&limits);
+  gint64 now = 1000000;
+  guint retry = 0;
+
+  for (guint i = 0; i < 3600; i++)
+    g_assert_true (nat_admission_take_subject (a, "ann", now, &retry));
+  g_assert_false (nat_admission_take_subject (a, "ann", now, &retry));
+  g_assert_cmpuint (retry, ==, 1);
+  g_assert_true (nat_admission_take_subject (a, "bob", now, &retry));
+  g_assert_true (nat_admission_take_subject (a, "ann", now + 1000000, &retry));
+  g_assert_false (nat_admission_take_subject (a, "ann", now + 1000000, &retry));
+  for (guint i = 0; i < 10000; i++)
+    g_assert_true (nat_admission_take_subject (a, "", now, &retry));
   nat_admission_free (a);
 }
 
@@ -259,12 +559,20 @@ int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/auth/key_withdrawn", test_key_withdrawn);
+  g_test_add_func ("/auth/lacks_key", test_lacks_key);
+  g_test_add_func ("/auth/static_tokens", test_static_tokens);
+  g_test_add_func ("/auth/credentials", test_credentials);
+  g_test_add_func ("/auth/unknown", test_unknown);
   g_test_add_func ("/auth/tokens", test_tokens);
   g_test_add_func ("/auth/never-expires", test_never_expires);
   g_test_add_func ("/auth/owners", test_owners);
   g_test_add_func ("/auth/open", test_open);
   g_test_add_func ("/admission/buckets", test_buckets);
+  g_test_add_func ("/admission/hour", test_hour);
   g_test_add_func ("/admission/many-addresses", test_many_addresses);
   g_test_add_func ("/admission/quotas", test_quotas);
+  g_test_add_func ("/admission/stream-quotas", test_stream_quotas);
+  g_test_add_func ("/admission/subject-hour", test_subject_hour);
   return g_test_run ();
 }

@@ -5,6 +5,7 @@
 /* Settings: command line, file, which of them wins, and what they mean. */
 
 #include "natserver/config.h"
+#include "natserver/configdoc.h"
 
 #include <string.h>
 #include <glib/gstdio.h>
@@ -158,10 +159,14 @@ test_refused_files (void)
     const char *text, *words;
   } rows[] = {
       {"[server]\nlisen=1\n", "Did you mean listen?"},
+      {"\n# x\n[server]\n workers = 1\nlisen=1\n", ", line 5: "},
+      {"[server]\nworkers=1\n\nworkers=1\n", ", line 4: workers stands in line 2"},
+      {"[server]\nworkers=1\n[other]\n", ", line 3: "},
       {"[sever]\n", "[server]"},
       {"workers=1\n", "group"},
       {"[server]\nworkers=many\n", "workers"},
       {"[server]\nconfig=x\n", "no key \"config\""},
+      {"[server]\ncheck=true\n", "no key \"check\""},
       {"[server]\nhelp=true\n", "no key \"help\""},
       {"[server\n", "cannot be read"},
   };
@@ -180,39 +185,152 @@ test_refused_files (void)
   }
 }
 
-/* The example that is installed names every key of the file, with its default. */
+/* Each row of the table, with what stands for it in a text. */
+#define NAT_OPTION(kind, field, name, where, when, argument, def, min, max, example, help, more)   \
+  {#where, name},
+static const struct {
+  const char *where, *name;
+} all_options[] = {
+#include "natserver/options.h"
+};
+#undef NAT_OPTION
+
+static gboolean
+is_in_file (guint i)
+{
+  return strcmp (all_options[i].where, "LINE") != 0;
+}
+
+/* The example that is installed names every key of the file, and is a file with which nothing changes. */
 static void
 test_example (void)
 {
-  g_autofree char *path = g_build_filename (
-      g_getenv ("MESON_SOURCE_ROOT"), "ext/natserver/dist/natrelay-server.conf", NULL);
-  g_autofree char *text = NULL;
+  g_autofree char *text = nat_config_example ();
+  g_autofree char *path = write_file (text);
   g_autofree char *line = g_strconcat ("x --config=", path, NULL);
+  NatConfig c, plain;
+
+  for (guint i = 0; i < G_N_ELEMENTS (all_options); i++) {
+    g_autofree char *key = g_strdup_printf ("\n#%s=", all_options[i].name);
+
+    g_assert_cmpint (strstr (text, key) != NULL, ==, is_in_file (i));
+  }
+  g_assert_true (load (&c, line, NULL));
+  g_assert_true (load (&plain, "x", NULL));
+  g_clear_pointer (&c.config, g_free); /* what names the file */
+  g_assert_null (nat_config_changed_start (&c, &plain));
+  nat_config_clear (&c);
+  nat_config_clear (&plain);
+  g_unlink (path);
+}
+
+/* ... and with all its examples taken, it is a file that can be read. */
+static void
+test_example_taken (void)
+{
+  g_autofree char *text = nat_config_example ();
+  g_auto (GStrv) lines = g_strsplit (text, "\n", -1);
+  g_autofree char *taken = NULL;
+  g_autofree char *path = NULL;
+  g_autofree char *line = NULL;
+  g_autoptr (GError) error = NULL;
   NatConfig c;
 
-  g_assert_true (g_file_get_contents (path, &text, NULL, NULL));
-#define LINE(name)
-#define FILE(name)                                                          g_assert_nonnull (strstr (text, "\n#" name "="));
-#define BOTH(name)                                                          FILE (name)
-#define NAT_OPTION(kind, field, name, where, argument, def, min, max, help) where (name)
-#include "natserver/options.h"
-#undef NAT_OPTION
-  g_assert_true (load (&c, line, NULL));
+  for (guint i = 0; lines[i] != NULL; i++) {
+    if (lines[i][0] == '#' && lines[i][1] != ' ')
+      lines[i][0] = ' ';
+  }
+  taken = g_strjoinv ("\n", lines);
+  path = write_file (taken);
+  line = g_strconcat ("x --config=", path, NULL);
+  load (&c, line, &error);
+  g_assert_no_error (error);
+  g_assert_cmpstr (c.certificate, ==, "/etc/natrelay/fullchain.pem");
+  g_assert_cmpuint (c.max_handshakes, ==, 64);
+  g_assert_cmpuint (c.n_public, ==, 1);
   nat_config_clear (&c);
+  g_unlink (path);
 }
 
 static void
 test_help (void)
 {
   g_autofree char *help = nat_config_help ();
+  g_autofree char *man = nat_config_man ();
+  g_autofree char *words = nat_config_words ();
   g_auto (GStrv) lines = g_strsplit (help, "\n", -1);
 
-#define NAT_OPTION(kind, field, name, where, argument, def, min, max, text)                        \
-  g_assert_nonnull (strstr (help, name));
-#include "natserver/options.h"
-#undef NAT_OPTION
+  for (guint i = 0; i < G_N_ELEMENTS (all_options); i++) {
+    g_autofree char *word = g_strdup_printf ("--%s ", all_options[i].name);
+    g_auto (GStrv) parts = g_strsplit (all_options[i].name, "-", -1);
+    g_autofree char *name = g_strjoinv ("\\-", parts);
+
+    g_assert_nonnull (strstr (help, all_options[i].name));
+    g_assert_nonnull (strstr (man, name));
+    g_assert_cmpint (strstr (words, word) != NULL, ==, strcmp (all_options[i].where, "FILE") != 0);
+  }
   for (guint i = 0; lines[i] != NULL; i++)
     g_assert_cmpuint (strlen (lines[i]), <=, 100);
+}
+
+/* ---- Environment ------------------------------------------------------- */
+
+static void
+test_environment (void)
+{
+  g_autofree char *path = write_file ("[server]\nworkers=3\nmax-sessions=7\ncache-mb=1\n");
+  g_autofree char *line = g_strdup_printf ("x --workers=5 --config %s", path);
+  g_autoptr (GError) error = NULL;
+  NatConfig c;
+
+  g_setenv ("NATRELAY_WORKERS", "6", TRUE);
+  g_setenv ("NATRELAY_MAX_SESSIONS", "8", TRUE);
+  g_setenv ("NATRELAY_LISTEN", "192.0.2.1:443;[::1]:444", TRUE);
+  g_setenv ("NATRELAY_PORT", "tcp://10.0.0.1:8443", TRUE); /* nobody's */
+  g_setenv ("NATRELAY_HELP", "true", TRUE);                /* for the line only */
+  g_assert_true (load (&c, line, NULL));
+  g_assert_cmpuint (c.workers, ==, 5);
+  g_assert_cmpuint (c.max_sessions, ==, 8);
+  g_assert_cmpuint (c.cache_mb, ==, 1);
+  g_assert_cmpuint (c.n_listen, ==, 2);
+  g_assert_false (c.help);
+  nat_config_clear (&c);
+  g_setenv ("NATRELAY_MAX_SESSIONS", "many", TRUE);
+  g_assert_false (load (&c, line, &error));
+  g_assert_nonnull (strstr (error->message, "NATRELAY_MAX_SESSIONS in the environment"));
+  nat_config_clear (&c);
+  g_unsetenv ("NATRELAY_WORKERS");
+  g_unsetenv ("NATRELAY_MAX_SESSIONS");
+  g_unsetenv ("NATRELAY_LISTEN");
+  g_unsetenv ("NATRELAY_PORT");
+  g_unsetenv ("NATRELAY_HELP");
+  g_unlink (path);
+}
+
+/* ---- Reloading --------------------------------------------------------- */
+
+static void
+test_reload (void)
+{
+  NatConfig a, b;
+  g_autofree char *names = NULL;
+
+  g_assert_true (load (&a, "x --token-key one --certificate c --private-key k", NULL));
+  g_assert_true (load (&b, "x --token-key one --token-key two --verbose", NULL));
+  g_assert_null (nat_config_changed_start (&a, &b));
+  nat_config_swap_reloads (&a, &b);
+  g_assert_cmpuint (g_strv_length (a.token_key), ==, 2);
+  g_assert_null (a.certificate);
+  g_assert_true (a.verbose);
+  g_assert_cmpstr (b.certificate, ==, "c");
+  nat_config_clear (&b);
+  g_assert_true (load (&b, "x --listen 127.0.0.1:1 --workers 3 --verbose", NULL));
+  names = nat_config_changed_start (&a, &b);
+  g_assert_cmpstr (names, ==, "listen, workers");
+  nat_config_swap_reloads (&a, &b);
+  g_assert_null (a.listen);
+  nat_config_clear (&a);
+  nat_config_clear (&b);
 }
 
 int
@@ -226,6 +344,9 @@ main (int argc, char **argv)
   g_test_add_func ("/config/refused", test_refused);
   g_test_add_func ("/config/refused-files", test_refused_files);
   g_test_add_func ("/config/example", test_example);
+  g_test_add_func ("/config/example-taken", test_example_taken);
   g_test_add_func ("/config/help", test_help);
+  g_test_add_func ("/config/environment", test_environment);
+  g_test_add_func ("/config/reload", test_reload);
   return g_test_run ();
 }

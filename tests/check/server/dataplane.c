@@ -165,26 +165,45 @@ test_local_addresses (void)
 
 /* ---- Forwarding -------------------------------------------------------- */
 
+static gboolean
+is_audio (guint i)
+{
+  return i % 3 == 0;
+}
+
 /* Sizes change often, so runs are cut everywhere, and are often equal, so that there are long ones. */
 static gsize
 make_packet (guint8 *rtp, guint i)
 {
   gsize len = i % 50 < 30 ? 1200 : 12 + i * 6;
 
-  nat_probe_write_rtp (rtp, len, i % 3 ? VIDEO_SSRC : AUDIO_SSRC, (guint16)i, i);
+  nat_probe_write_rtp (rtp, len, is_audio (i) ? AUDIO_SSRC : VIDEO_SSRC, (guint16)i, i);
   return len;
 }
 
+static guint
+next_of (gboolean audio, guint i)
+{
+  while (is_audio (i) != audio)
+    i++;
+  return i;
+}
+
+/* Each track in its order; audio may overtake video. */
 static void
 assert_receives (NatProbe *p, guint from, guint to)
 {
   guint8 rtp[NAT_DATAGRAM_MAX], got[NAT_DATAGRAM_MAX];
+  guint next[2] = {next_of (FALSE, from), next_of (TRUE, from)};
 
-  for (guint i = from; i < to; i++) {
+  for (guint k = from; k < to; k++) {
+    gssize n = nat_probe_receive (p, NAT_PACKET_RTP, got, NAT_PROBE_WAIT_MS);
+    guint i = (guint)got[2] << 8 | got[3];
     gsize len = make_packet (rtp, i);
-    g_assert_cmpint (
-        nat_probe_receive (p, NAT_PACKET_RTP, got, NAT_PROBE_WAIT_MS), ==, (gssize)len);
-    g_assert_cmpmem (got, len, rtp, len);
+
+    g_assert_cmpuint (i, ==, next[is_audio (i)]);
+    g_assert_cmpmem (got, (gsize)n, rtp, len);
+    next[is_audio (i)] = next_of (is_audio (i), i + 1);
   }
 }
 
@@ -244,27 +263,6 @@ test_refused_media (void)
   nat_session_counters_unref (co);
 }
 
-static void
-test_rate (void)
-{
-  g_autoptr (DataRelay) r = data_relay_new ("127.0.0.1", FALSE, NULL);
-  NatTicket t = data_relay_ticket (r, NAT_ROLE_PUBLISHER);
-  NatSessionCounters *c;
-  g_autoptr (NatProbe) publisher = NULL;
-
-  t.max_kbps = 80; /* 10,000 bytes a second, and as many at once: 50 packets of 200 */
-  publisher = data_relay_join (r, &t, &c);
-  data_relay_describe (r, 1, &t);
-  for (guint i = 0; i < 200; i++)
-    send_rtp (publisher, VIDEO_SSRC, (guint16)i);
-  data_relay_sync (r);
-  g_assert_cmpuint (nat_counter_get (&c->packets_received), >=, 50);
-  g_assert_cmpuint (nat_counter_get (&c->packets_received), <, 150);
-  g_assert_cmpuint (
-      nat_counter_get (&c->packets_received) + nat_counter_get (&c->rtp_refused), ==, 200);
-  nat_session_counters_unref (c);
-}
-
 /* ---- Moving ------------------------------------------------------------ */
 
 static void
@@ -289,6 +287,7 @@ test_move (void)
   g_assert_cmpint (nat_probe_bind (new, NAT_PROBE_SELECT), ==, 0);
   g_assert_true (data_relay_event (r, NAT_EVENT_MOVED, &event, NAT_PROBE_WAIT_MS));
   g_assert_true (nat_address_equal (&event.mapped, &new->local));
+  data_relay_assert_resent (new, 1);
   data_relay_assert_passes (publisher, new, VIDEO_SSRC, 2);
   g_assert_cmpuint (nat_counter_get (&c->moves), ==, 1);
   /* Replayed from the old address, whose nonce is of before: 438, and nothing moves. */
@@ -300,6 +299,7 @@ test_move (void)
   /* With the fresh nonce of that answer the client itself moves back. */
   g_assert_cmpint (nat_probe_bind (old, NAT_PROBE_SELECT), ==, 0);
   g_assert_true (data_relay_event (r, NAT_EVENT_MOVED, &event, NAT_PROBE_WAIT_MS));
+  data_relay_assert_resent (old, 3);
   data_relay_assert_passes (publisher, old, VIDEO_SSRC, 4);
   nat_session_counters_unref (c);
 }
@@ -486,7 +486,7 @@ test_consent (void)
 
   data_relay_default_times (&times);
   g_assert_cmpint (times.consent_us, ==, 30 * G_USEC_PER_SEC);
-  times.consent_us = 1000 * 1000;
+  times.consent_us = 3 * G_USEC_PER_SEC; /* a busy machine must get round in it */
   r = data_relay_new ("127.0.0.1", FALSE, &times);
   subscriber = data_relay_subscribe (r, &ts, &c);
   publisher = data_relay_publish (r, &tp, NULL);
@@ -516,17 +516,12 @@ test_silence (void)
   NatTicket tp;
   g_autoptr (NatProbe) publisher = NULL;
   NatEvent event;
-  gint64 start;
 
   data_relay_default_times (&times);
   times.silence_us = 500 * 1000;
   r = data_relay_new ("127.0.0.1", FALSE, &times);
   publisher = data_relay_publish (r, &tp, NULL);
-  for (start = g_get_monotonic_time (); g_get_monotonic_time () - start < 1000000;) {
-    send_rtp (publisher, VIDEO_SSRC, 1);
-    g_usleep (20000);
-  }
-  data_relay_no_event (r);
+  data_relay_assert_active (r, publisher, times.silence_us / 2);
   g_assert_true (data_relay_event (r, NAT_EVENT_SILENT, &event, NAT_PROBE_WAIT_MS));
   g_assert_cmpmem (event.session_id, sizeof event.session_id, tp.session_id, sizeof tp.session_id);
   send_rtp (publisher, VIDEO_SSRC, 2);
@@ -539,7 +534,7 @@ test_strangers (void)
   NatDataTimes times;
   g_autoptr (DataRelay) r = NULL;
   NatTicket tp;
-  g_autoptr (NatProbe) publisher = NULL, stranger = NULL;
+  g_autoptr (NatProbe) publisher = NULL, stranger = NULL, other = NULL;
 
   data_relay_default_times (&times);
   times.strangers_us = 0;
@@ -550,12 +545,15 @@ test_strangers (void)
   g_assert_cmpint (nat_probe_indication (stranger, QUIET_MS), ==, NAT_REASON_NONE);
   send_rtp (stranger, VIDEO_SSRC, 1);
   g_assert_cmpint (nat_probe_indication (stranger, NAT_PROBE_WAIT_MS), ==, NAT_REASON_REGISTER);
-  /* All strangers together get a hundred a second. */
+  /* One gets a hundred a second, and nobody else has to do without. */
   for (guint i = 0; i < 500; i++)
     send_rtp (stranger, VIDEO_SSRC, (guint16)i);
   data_relay_sync (r);
   g_assert_cmpuint (DATA_RELAY_COUNT (r, drop_unregistered), ==, 502);
   g_assert_cmpuint (DATA_RELAY_COUNT (r, datagrams_sent), <, 200);
+  other = nat_probe_new ("127.0.0.2", &r->address);
+  send_rtp (other, VIDEO_SSRC, 1);
+  g_assert_cmpint (nat_probe_indication (other, NAT_PROBE_WAIT_MS), ==, NAT_REASON_REGISTER);
 }
 
 /* ---- Description, epoch, stop ------------------------------------------ */
@@ -611,11 +609,12 @@ test_stop (void)
   NatTicket tp;
   g_autoptr (NatProbe) publisher = data_relay_publish (r, &tp, NULL);
   g_autoptr (NatProbe) subscriber = data_relay_subscribe (r, NULL, NULL);
-  gint64 start = g_get_monotonic_time ();
+  gint64 took = -g_get_monotonic_time ();
 
   nat_dataplane_stop (r->dp, NAT_REASON_GOING_AWAY);
-  g_assert_cmpint (g_get_monotonic_time () - start, <, 300000);
-  for (guint i = 0; i < 2; i++) {
+  took += g_get_monotonic_time ();
+  /* A first round that took 100 ms has no second. */
+  for (guint i = 0, n = took < 100000 ? 2 : 1; i < n; i++) {
     g_assert_cmpint (nat_probe_indication (publisher, 1), ==, NAT_REASON_GOING_AWAY);
     g_assert_cmpint (nat_probe_indication (subscriber, 1), ==, NAT_REASON_GOING_AWAY);
   }
@@ -677,6 +676,53 @@ test_many (void)
   nat_session_counters_unref (c);
 }
 
+/* Workers that never sleep do all that others do, and end when they are told to. */
+static void
+test_busy_poll (void)
+{
+  const NatDataplaneConfig how = {.busy_poll = TRUE};
+  g_autoptr (DataRelay) r = data_relay_new_with (&how);
+  NatTicket tp, ts;
+  NatSessionCounters *cp;
+  g_autoptr (NatProbe) publisher = data_relay_publish (r, &tp, &cp);
+  g_autoptr (NatProbe) subscriber = data_relay_subscribe (r, &ts, NULL);
+  guint8 buf[NAT_DATAGRAM_MAX];
+
+  for (guint16 seq = 1; seq < 50; seq++)
+    data_relay_assert_passes (publisher, subscriber, VIDEO_SSRC, seq);
+  /* Time passes for it too: reports are due. */
+  g_assert_cmpint (nat_probe_receive_rtcp (publisher, buf, NAT_PROBE_WAIT_MS), >, 0);
+  g_assert_cmpuint (nat_counter_get (&cp->packets_received), ==, 49);
+  g_assert_cmpuint (DATA_RELAY_COUNT (r, wakeups), ==, 0);
+  g_assert_true (nat_dataplane_end_session (r->dp, ts.session_id, NAT_REASON_ENDED, ts.expires_s));
+  g_assert_cmpint (nat_probe_bind (subscriber, NAT_PROBE_SELECT), ==, 403);
+  nat_dataplane_stop (r->dp, NAT_REASON_GOING_AWAY);
+  g_assert_cmpint (nat_probe_indication (publisher, NAT_PROBE_WAIT_MS), !=, NAT_REASON_NONE);
+  nat_session_counters_unref (cp);
+}
+
+/* A person is told when spinning workers take all cores. */
+static void
+test_busy_poll_hint (void)
+{
+  for (guint n = 1; n <= 2; n++) {
+    NatDataplaneConfig config = {.n_listen = 1, .busy_poll = TRUE};
+    g_autofree char *hints = NULL;
+    NatDataplane *dp;
+
+    config.workers = n == 1 ? nat_dataplane_default_workers () : 1;
+    g_assert_true (nat_address_from_text (&config.listen[0], "127.0.0.1", 0));
+    config.socket_buffer = 65536;
+    dp = nat_dataplane_new (&config, &hints, NULL);
+    g_assert_nonnull (dp);
+    if (config.workers == nat_dataplane_default_workers ())
+      g_assert_nonnull (strstr (hints, "busy-poll"));
+    else
+      g_assert_null (hints);
+    nat_dataplane_free (dp);
+  }
+}
+
 int
 main (int argc, char **argv)
 {
@@ -689,7 +735,6 @@ main (int argc, char **argv)
   g_test_add_func ("/dataplane/local-addresses", test_local_addresses);
   g_test_add_func ("/dataplane/forward", test_forward);
   g_test_add_func ("/dataplane/refused-media", test_refused_media);
-  g_test_add_func ("/dataplane/rate", test_rate);
   g_test_add_func ("/dataplane/move", test_move);
   g_test_add_func ("/dataplane/publisher-paths", test_publisher_paths);
   g_test_add_func ("/dataplane/path-limit", test_path_limit);
@@ -705,5 +750,7 @@ main (int argc, char **argv)
   g_test_add_func ("/dataplane/stop", test_stop);
   g_test_add_func ("/dataplane/events-full", test_events_full);
   g_test_add_func ("/dataplane/many", test_many);
+  g_test_add_func ("/dataplane/busy-poll", test_busy_poll);
+  g_test_add_func ("/dataplane/busy-poll-hint", test_busy_poll_hint);
   return g_test_run ();
 }

@@ -33,10 +33,13 @@ static DataRelay *
 start (DataRelay *r, NatDataplaneConfig *config, const NatDataTimes *times)
 {
   g_autoptr (GError) error = NULL;
+  NatDataTimes own;
 
   config->secrets = r->secrets;
   config->workers = data_relay_workers ();
-  config->socket_buffer = 1024 * 1024;
+  if (config->socket_buffer == 0)
+    config->socket_buffer = 1024 * 1024;
+  config->cache_bytes = 64 * 1024 * 1024;
   nat_crypto_random (config->boot_id, sizeof config->boot_id);
   r->dp = nat_dataplane_new (config, NULL, &error);
   if (!r->dp && config->n_listen == 2) {
@@ -46,8 +49,11 @@ start (DataRelay *r, NatDataplaneConfig *config, const NatDataTimes *times)
     r->dp = nat_dataplane_new (config, NULL, &error);
   }
   g_assert_no_error (error);
-  if (times)
-    nat_dataplane_set_times (r->dp, times);
+  if (!times) {
+    nat_dataplane_get_times (r->dp, &own);
+    own.repeat_us = 0;
+  }
+  nat_dataplane_set_times (r->dp, times ? times : &own);
   r->address = *nat_dataplane_local (r->dp, 0);
   if (nat_address_is_any (&r->address))
     g_assert_true (nat_address_from_text (&r->address, "127.0.0.1", r->address.port));
@@ -59,18 +65,34 @@ start (DataRelay *r, NatDataplaneConfig *config, const NatDataTimes *times)
   return r;
 }
 
-DataRelay *
-data_relay_new (const char *listen, gboolean with_ipv6, const NatDataTimes *times)
+static DataRelay *
+with_secrets (void)
 {
   DataRelay *r = g_new0 (DataRelay, 1);
-  NatDataplaneConfig config = {0};
   guint8 secret[32];
 
   r->secrets = nat_secrets_new ();
   nat_crypto_random (secret, sizeof secret);
   nat_secrets_add (r->secrets, 1, secret);
+  return r;
+}
+
+DataRelay *
+data_relay_new (const char *listen, gboolean with_ipv6, const NatDataTimes *times)
+{
+  NatDataplaneConfig config = {0};
+
   set_listen (&config, listen, 0, with_ipv6);
-  return start (r, &config, times);
+  return start (with_secrets (), &config, times);
+}
+
+DataRelay *
+data_relay_new_with (const NatDataplaneConfig *how)
+{
+  NatDataplaneConfig config = *how;
+
+  set_listen (&config, "127.0.0.1", 0, FALSE);
+  return start (with_secrets (), &config, NULL);
 }
 
 DataRelay *
@@ -107,6 +129,7 @@ data_relay_default_times (NatDataTimes *times)
   dp = nat_dataplane_new (&config, NULL, NULL);
   g_assert_nonnull (dp);
   nat_dataplane_get_times (dp, times);
+  times->repeat_us = 0;
   nat_dataplane_free (dp);
 }
 
@@ -230,9 +253,11 @@ data_relay_heard_by (DataRelay *r, guint worker)
     NatProbe *p = nat_probe_new ("127.0.0.1", &r->address);
     guint64 before = data_relay_worker_count (r, worker, answers);
 
-    /* Counted before it is sent. A flood elsewhere may use up the worker's answers for a moment. */
-    if (nat_probe_challenge (p, 200, 50) == 401 &&
-        data_relay_worker_count (r, worker, answers) > before)
+    /* A flood elsewhere may use up the worker's answers for a moment. Asked again from the same address, so
+     * that when an answer comes nothing is under way that another worker may count later. */
+    while (nat_probe_challenge (p, 200, 50) != 401)
+      continue;
+    if (data_relay_worker_count (r, worker, answers) > before) /* counted before it is sent */
       return p;
     nat_probe_free (p);
   }
@@ -257,6 +282,37 @@ data_relay_assert_passes (NatProbe *from, NatProbe *to, guint32 ssrc, guint16 se
   nat_probe_send (from, rtp, sizeof rtp);
   g_assert_cmpint (nat_probe_receive (to, NAT_PACKET_RTP, got, NAT_PROBE_WAIT_MS), ==, sizeof rtp);
   g_assert_cmpmem (got, sizeof rtp, rtp, sizeof rtp);
+}
+
+void
+data_relay_assert_resent (NatProbe *to, guint16 last)
+{
+  guint8 got[NAT_DATAGRAM_MAX];
+
+  do
+    g_assert_cmpint (nat_probe_receive (to, NAT_PACKET_RTP, got, NAT_PROBE_WAIT_MS), >, 12);
+  while ((got[2] << 8 | got[3]) != last);
+}
+
+void
+data_relay_assert_active (DataRelay *r, NatProbe *publisher, gint64 limit_us)
+{
+  gint64 start = g_get_monotonic_time (), last = start, now = start;
+  NatEvent event;
+  guint8 rtp[200];
+
+  for (; now - start < 1500000; last = now) {
+    nat_probe_write_rtp (rtp, sizeof rtp, VIDEO_SSRC, 1, 1);
+    nat_probe_send (publisher, rtp, sizeof rtp);
+    g_usleep (20000);
+    now = g_get_monotonic_time ();
+    if (now - last > limit_us)
+      start = now;
+    while (now - start < 500000 && nat_dataplane_poll_event (r->dp, &event))
+      continue;
+    if (now - start >= 500000)
+      data_relay_no_event (r);
+  }
 }
 
 void

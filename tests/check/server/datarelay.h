@@ -24,10 +24,13 @@ typedef struct {
 
 /* times may be NULL. listen: "127.0.0.1", "0.0.0.0"; with 6: also "[::]" if the system can. */
 DataRelay *data_relay_new (const char *listen, gboolean with_ipv6, const NatDataTimes *times);
+/* On 127.0.0.1; of how only busy_poll and socket_buffer count. */
+DataRelay *data_relay_new_with (const NatDataplaneConfig *how);
 /* A relay with the same secrets on the same port: it was restarted. Frees old. */
 DataRelay *data_relay_restart (DataRelay *old);
 void data_relay_free (DataRelay *r);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (DataRelay, data_relay_free)
+/* The relay's own, but that last packets are not repeated: most tests count what comes. */
 void data_relay_default_times (NatDataTimes *times);
 
 NatTicket data_relay_ticket (DataRelay *r, NatRole role); /* good for an hour */
@@ -54,6 +57,11 @@ guint64 data_relay_count (DataRelay *r, gsize offset);
 
 /* RTP through: sends one and waits for the same bytes. */
 void data_relay_assert_passes (NatProbe *from, NatProbe *to, guint32 ssrc, guint16 seq);
+/* What went to where the subscriber was, up to that packet, comes to where it is. */
+void data_relay_assert_resent (NatProbe *to, guint16 last);
+/* Media for a second, and no event of it. A test that was held up for limit_us begins anew; what comes of that is
+ * read in the half second before. */
+void data_relay_assert_active (DataRelay *r, NatProbe *publisher, gint64 limit_us);
 /* Everything sent before was worked off: an answer came behind it. */
 void data_relay_sync (DataRelay *r);
 

@@ -9,8 +9,10 @@
 #include "datarelay.h"
 #include "natproto/crypto.h"
 #include "natproto/rtcp.h"
+#include "natproto/rtcpapp.h"
 
 #define QUIET_MS 150
+#define REPORTS  4           /* in a row, in time */
 #define RECEIVER 0xabcdef01u /* a subscriber's own SSRC */
 
 static void
@@ -70,6 +72,7 @@ typedef struct {
   gboolean cname;
   guint n_pli;
   guint32 pli_ssrc;
+  guint n_nack;
 } Heard;
 
 /* The next compound from the relay; FALSE: none in time. */
@@ -93,6 +96,7 @@ hear (NatProbe *p, Heard *heard, guint timeout_ms)
         heard->n_blocks++;
     }
     heard->cname |= packet.type == NAT_RTCP_SDES;
+    heard->n_nack += packet.type == NAT_RTCP_RTPFB;
     if (packet.type == NAT_RTCP_PSFB) {
       g_assert_cmpuint (packet.count, ==, NAT_RTCP_FMT_PLI);
       g_assert_true (nat_rtcp_media_ssrc (&packet, &heard->pli_ssrc));
@@ -115,6 +119,20 @@ hear_pli (NatProbe *p, Heard *heard, guint timeout_ms)
   return TRUE;
 }
 
+/* What is lost is asked for, apart from reports. */
+static gboolean
+hear_report (NatProbe *p, Heard *heard, guint timeout_ms)
+{
+  gint64 end = g_get_monotonic_time () + (gint64)timeout_ms * 1000;
+
+  do {
+    gint64 left = MAX (end - g_get_monotonic_time (), 0);
+    if (!hear (p, heard, (guint)(left / 1000)))
+      return FALSE;
+  } while (heard->n_nack > 0);
+  return TRUE;
+}
+
 static void
 send_rtp (NatProbe *p, guint32 ssrc, guint16 seq)
 {
@@ -124,7 +142,22 @@ send_rtp (NatProbe *p, guint32 ssrc, guint16 seq)
   nat_probe_send (p, rtp, sizeof rtp);
 }
 
-/* Also without an audience, and while RTP arrives never more than 400 ms apart. */
+/* About all up to the highest: the test leaves out 5, 15, 25... A stream that moves may have one on its way. */
+static void
+assert_block (const NatRtcpReportBlock *block, guint16 sent)
+{
+  gint lost = (gint)(block->highest_seq + 5) / 10;
+
+  g_assert_cmpuint (block->ssrc, ==, VIDEO_SSRC);
+  g_assert_cmphex (block->lsr, ==, 0x33445566);
+  g_assert_cmpuint (block->dlsr, >, 0);
+  g_assert_cmpuint (block->highest_seq, <=, sent);
+  g_assert_cmpint (block->cumulative_lost, >=, lost);
+  g_assert_cmpint (block->cumulative_lost, <=, lost + 1);
+}
+
+/* Also without an audience, and while RTP arrives never more than 400 ms apart. A busy machine holds up relay
+ * and test as it likes, but not all the time: what counts is that some reports in a row are in time. */
 static void
 test_receiver_report (void)
 {
@@ -132,41 +165,36 @@ test_receiver_report (void)
   NatTicket tp;
   g_autoptr (NatProbe) publisher = data_relay_publish (r, &tp, NULL);
   gint64 start = g_get_monotonic_time (), last = start;
-  guint reports = 0, lost = 0, late = 0;
+  guint in_time = 0, n = 0;
   guint8 sr[200];
   guint32 sender = 0;
   Heard heard;
 
   nat_probe_send_rtcp (
       publisher, sr, write_sr (sr, VIDEO_SSRC, G_GUINT64_CONSTANT (0x1122334455667788)));
-  for (guint16 seq = 1; g_get_monotonic_time () - start < 1500000; seq++) {
-    if (seq % 10 == 5)
-      lost++;
-    else
+  for (guint16 seq = 1; in_time < REPORTS; seq++) {
+    g_assert_cmpint (g_get_monotonic_time () - start, <, 60 * G_USEC_PER_SEC);
+    if (seq % 10 != 5)
       send_rtp (publisher, VIDEO_SSRC, seq);
-    if (!hear (publisher, &heard, 10))
+    if (!hear_report (publisher, &heard, 10))
       continue;
-    reports++;
-    g_assert_cmpint (
-        g_get_monotonic_time () - last, <=, 450000); /* 400, and the test's own delay */
+    in_time =
+        g_get_monotonic_time () - last <= 450000 ? in_time + 1 : 0; /* 400, and the way here */
     last = g_get_monotonic_time ();
     g_assert_true (heard.cname);
     g_assert_true (sender == 0 || sender == heard.sender);
     sender = heard.sender;
     g_assert_cmpuint (heard.n_blocks, ==, 1); /* the audio was not heard */
-    g_assert_cmpuint (heard.blocks[0].ssrc, ==, VIDEO_SSRC);
-    g_assert_cmphex (heard.blocks[0].lsr, ==, 0x33445566);
-    g_assert_cmpuint (heard.blocks[0].dlsr, >, 0);
-    g_assert_cmpuint (heard.blocks[0].highest_seq, <=, seq);
-    g_assert_cmpint (heard.blocks[0].cumulative_lost, <=, (gint)lost);
-    g_assert_cmpint (heard.blocks[0].cumulative_lost, >=, (gint)lost - 1);
+    assert_block (&heard.blocks[0], seq);
   }
-  g_assert_cmpuint (reports, >=, 3);
-  g_assert_cmpuint (late, <=, 1); /* a busy machine may hold the test itself up, once */
   g_assert_true (sender != VIDEO_SSRC && sender != AUDIO_SSRC);
   /* At most one more for what came last; then silence, as nothing arrives. */
-  hear (publisher, &heard, 500);
-  g_assert_false (hear (publisher, &heard, 700));
+  data_relay_sync (r);
+  while (hear_report (publisher, &heard, 1))
+    continue;
+  while (hear_report (publisher, &heard, 700))
+    n++;
+  g_assert_cmpuint (n, <=, 1);
 }
 
 static void
@@ -216,10 +244,12 @@ test_reports_end_here (void)
   g_autoptr (NatProbe) subscriber = data_relay_subscribe (r, NULL, &c);
   NatRtcpReportBlock block = {.ssrc = VIDEO_SSRC, .fraction_lost = 64, .lsr = 0x33445566};
   guint8 buf[NAT_DATAGRAM_MAX], sr[200];
+  gint64 before;
   Heard heard;
   gsize len;
 
   g_assert_true (hear_pli (publisher, &heard, NAT_PROBE_WAIT_MS)); /* of the join */
+  before = g_get_monotonic_time ();
   nat_probe_send_rtcp (
       publisher, sr, write_sr (sr, VIDEO_SSRC, G_GUINT64_CONSTANT (0x1122334455667788)));
   g_assert_cmpint (nat_probe_receive_rtcp (subscriber, buf, NAT_PROBE_WAIT_MS), >, 0);
@@ -231,7 +261,8 @@ test_reports_end_here (void)
   g_assert_cmpuint (nat_counter_get (&c->repair_requests), ==, 1);
   g_assert_cmpuint (nat_counter_get (&c->fraction_lost), ==, 64);
   g_assert_cmpuint (nat_counter_get (&c->rtt_us), >=, 20000);
-  g_assert_cmpuint (nat_counter_get (&c->rtt_us), <, 2000000);
+  g_assert_cmpuint (
+      nat_counter_get (&c->rtt_us), <=, (guint64)(g_get_monotonic_time () - before) + 1000);
   g_assert_cmpuint (nat_counter_get (&c->rtcp_received), ==, 1);
   g_assert_false (hear (publisher, &heard, QUIET_MS));
   /* Forged, replayed, cut: refused and counted. */
@@ -257,12 +288,12 @@ test_picture_limit (void)
   NatSessionCounters *c;
   g_autoptr (NatProbe) publisher = data_relay_publish (r, &tp, NULL);
   g_autoptr (NatProbe) one = NULL, two = NULL;
-  gint64 first, second;
+  gint64 before = g_get_monotonic_time ();
+  guint n = 1;
   Heard heard;
 
   one = data_relay_subscribe (r, NULL, &c);
   g_assert_true (hear_pli (publisher, &heard, NAT_PROBE_WAIT_MS)); /* it joined: video only */
-  first = g_get_monotonic_time ();
   g_assert_cmpuint (heard.n_pli, ==, 1);
   g_assert_cmpuint (heard.pli_ssrc, ==, VIDEO_SSRC);
   two = data_relay_subscribe (r, NULL, NULL);
@@ -270,18 +301,22 @@ test_picture_limit (void)
     send_pli (one, VIDEO_SSRC);
     send_pli (two, VIDEO_SSRC);
   }
-  g_assert_true (hear_pli (publisher, &heard, NAT_PROBE_WAIT_MS));
-  second = g_get_monotonic_time ();
-  g_assert_cmpuint (heard.n_pli, ==, 1);
-  g_assert_cmpint (second - first, >=, 450000); /* 500, and what the first took to get here */
-  g_assert_false (hear_pli (publisher, &heard, 700));
+  /* The second. More come only if the machine took longer than the interval for those few requests. */
+  while (hear_pli (publisher, &heard, n == 1 ? NAT_PROBE_WAIT_MS : 700)) {
+    g_assert_cmpuint (heard.n_pli, ==, 1);
+    g_assert_cmpint (g_get_monotonic_time () - before, >=, n++ * (gint64)500000);
+  }
+  g_assert_cmpuint (n, >=, 2);
+  data_relay_sync (r);
   g_assert_cmpuint (nat_counter_get (&c->keyframe_requests), ==, 10);
   /* After a pause at once; another source has a limit of its own; an unknown one is ignored. */
   send_pli (one, 0xdeadbeef);
   send_pli (one, VIDEO_SSRC);
+  data_relay_sync (r); /* it was served, and so its request was sent */
   g_assert_true (hear_pli (publisher, &heard, 450));
   g_assert_cmpuint (heard.pli_ssrc, ==, VIDEO_SSRC);
   send_pli (one, AUDIO_SSRC);
+  data_relay_sync (r);
   g_assert_true (hear_pli (publisher, &heard, 450));
   g_assert_cmpuint (heard.pli_ssrc, ==, AUDIO_SSRC);
   g_assert_cmpuint (nat_counter_get (&c->keyframe_requests), ==, 12);
@@ -316,7 +351,7 @@ test_indices_go_on (void)
   NatEvent event;
 
   data_relay_default_times (&times);
-  times.consent_us = 700 * 1000;
+  times.consent_us = 2 * G_USEC_PER_SEC; /* a busy machine must do a round in it */
   r = data_relay_new ("127.0.0.1", FALSE, &times);
   subscriber = data_relay_subscribe (r, NULL, NULL);
   publisher = data_relay_publish (r, &tp, NULL);
@@ -356,6 +391,103 @@ test_new_epoch (void)
   nat_session_counters_unref (c);
 }
 
+/* Whoever asked is told of each packet once, with its arrival; who did not is told nothing. */
+static void
+test_congestion_control_feedback (void)
+{
+  g_autoptr (DataRelay) r = data_relay_new ("127.0.0.1", FALSE, NULL);
+  NatTracks tracks = {2, {{VIDEO_SSRC, 96, 90000, "video"}, {AUDIO_SSRC, 97, 48000, "audio"}}};
+  NatTicket tp;
+  g_autoptr (NatProbe) publisher = data_relay_publish (r, &tp, NULL);
+  guint told[300] = {0}, n_told = 0;
+  guint8 buf[NAT_DATAGRAM_MAX];
+  gint64 start;
+
+  tracks.tracks[0].ccfb = TRUE;
+  g_assert_true (nat_dataplane_set_description (r->dp, STREAM, &tracks, 2, tp.session_id));
+  g_assert_cmpint (nat_probe_indication (publisher, NAT_PROBE_WAIT_MS), ==, NAT_REASON_DESCRIPTION);
+  start = g_get_monotonic_time ();
+  for (guint16 seq = 1; seq < 200; seq++) {
+    if (seq % 10 != 5)
+      send_rtp (publisher, VIDEO_SSRC, seq);
+    send_rtp (publisher, AUDIO_SSRC, seq);
+    g_usleep (1000);
+  }
+  while (n_told < 199) {
+    gssize len = nat_probe_receive_rtcp (publisher, buf, NAT_PROBE_WAIT_MS);
+    guint32 timestamp;
+    NatRtcpPacket packet;
+    NatCcfbBlock block;
+    NatCcfbIter ccfb;
+    NatRtcpIter it;
+
+    g_assert_cmpint (len, >, 0);
+    g_assert_true (nat_rtcp_iter_init (&it, buf, (gsize)len));
+    g_assert_true (nat_rtcp_iter_next (&it, &packet));
+    if (!nat_ccfb_iter_init (&ccfb, &packet, &timestamp))
+      continue;
+    while (nat_ccfb_iter_next (&ccfb, &block)) {
+      g_assert_cmphex (block.ssrc, ==, VIDEO_SSRC);
+      for (guint i = 0; i < block.n_metrics; i++) {
+        guint16 seq = (guint16)(block.begin_seq + i);
+        NatCcfbMetric m = nat_ccfb_metric (&block, i);
+
+        g_assert_cmpuint (seq, <, 200);
+        g_assert_cmpuint (told[seq]++, ==, 0);
+        g_assert_cmpint (m.received, ==, seq % 10 != 5);
+        g_assert_cmpuint (
+            m.age, <=, (guint)((g_get_monotonic_time () - start) * 1024 / G_USEC_PER_SEC + 1));
+        n_told++;
+      }
+    }
+  }
+}
+
+/* What three receivers tell comes to the publisher as one line. */
+static void
+test_audience (void)
+{
+  static const guint8 losses[] = {0, 20, 90};
+  g_autoptr (DataRelay) r = data_relay_new ("127.0.0.1", FALSE, NULL);
+  NatTicket tp;
+  g_autoptr (NatProbe) publisher = data_relay_publish (r, &tp, NULL);
+  NatProbe *receivers[3];
+  NatAudience a = {0};
+
+  for (guint i = 0; i < 3; i++) {
+    NatRtcpReportBlock block = {.ssrc = VIDEO_SSRC, .fraction_lost = losses[i]};
+    guint8 buf[64];
+
+    receivers[i] = data_relay_subscribe (r, NULL, NULL);
+    nat_probe_send_rtcp (
+        receivers[i], buf, nat_rtcp_write_rr (buf, sizeof buf, RECEIVER + i, &block, 1));
+    /* Before a question by itself, say; what was told before still holds. */
+    nat_probe_send_rtcp (
+        receivers[i], buf, nat_rtcp_write_rr (buf, sizeof buf, RECEIVER + i, NULL, 0));
+  }
+  data_relay_sync (r);
+  for (guint16 seq = 1; a.worst_loss != 90; seq++) {
+    guint8 buf[NAT_DATAGRAM_MAX];
+    gssize len;
+    NatRtcpPacket packet;
+    NatRtcpIter it;
+
+    g_assert_cmpuint (seq, <, 300);
+    send_rtp (publisher, VIDEO_SSRC, seq);
+    len = nat_probe_receive_rtcp (publisher, buf, 20);
+    if (len < 0 || !nat_rtcp_iter_init (&it, buf, (gsize)len))
+      continue;
+    while (nat_rtcp_iter_next (&it, &packet))
+      nat_rtcp_audience (&packet, &a);
+  }
+  g_assert_cmpuint (a.receivers, ==, 3);
+  g_assert_cmpuint (a.joined, ==, 3);
+  g_assert_cmpuint (a.left, ==, 0);
+  g_assert_cmpuint (a.median_loss, ==, 20);
+  for (guint i = 0; i < 3; i++)
+    nat_probe_free (receivers[i]);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -367,5 +499,7 @@ main (int argc, char **argv)
   g_test_add_func ("/feedback/picture-waits", test_picture_waits);
   g_test_add_func ("/feedback/indices-go-on", test_indices_go_on);
   g_test_add_func ("/feedback/new-epoch", test_new_epoch);
+  g_test_add_func ("/feedback/audience", test_audience);
+  g_test_add_func ("/feedback/congestion-control", test_congestion_control_feedback);
   return g_test_run ();
 }

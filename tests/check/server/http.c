@@ -51,7 +51,33 @@ test_request (void)
   g_assert_cmpuint (r.content_length, ==, 12);
   g_assert_true (r.expects_continue);
   g_assert_false (r.forwarded);
+  g_assert_false (r.last);
   nat_http_request_clear (&r);
+}
+
+static void
+test_last_request (void)
+{
+  static const struct {
+    const char *head;
+    gboolean last;
+  } rows[] = {
+      {"GET / HTTP/1.1\r\n" HOST "\r\n", FALSE},
+      {"GET / HTTP/1.1\r\n" HOST "Connection: Close\r\n\r\n", TRUE},
+      {"GET / HTTP/1.1\r\n" HOST "Connection: te, close\r\n\r\n", TRUE},
+      {"GET / HTTP/1.1\r\n" HOST "Connection: keep-alive\r\n\r\n", FALSE},
+      {"GET / HTTP/1.1\r\n" HOST "Connection: te\r\nConnection: close\r\n\r\n", TRUE},
+      {"GET / HTTP/1.0\r\n\r\n", TRUE},
+      {"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", TRUE},
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (rows); i++) {
+    NatHttpRequest r;
+
+    if (parse (&r, rows[i].head) != NAT_PROBLEM_NONE || r.last != rows[i].last)
+      g_error ("row %u", i);
+    nat_http_request_clear (&r);
+  }
 }
 
 static void
@@ -156,6 +182,7 @@ test_response (void)
   nat_http_response_init (&r);
   nat_http_response_take_body (&r, 201, "application/json", g_strdup ("{}"));
   nat_http_response_add_field (&r, "Location", "/x");
+  r.last = TRUE;
   bytes = nat_http_response_to_bytes (&r, 784111777, TRUE);
   g_assert_cmpstr (bytes->str, ==,
       "HTTP/1.1 201 Created\r\n"
@@ -167,7 +194,9 @@ test_response (void)
       "X-Content-Type-Options: nosniff\r\n"
       "Location: /x\r\n\r\n{}");
   g_string_free (bytes, TRUE);
+  r.last = FALSE;
   bytes = nat_http_response_to_bytes (&r, 0, FALSE);
+  g_assert_null (strstr (bytes->str, "Connection:"));
   g_assert_true (g_str_has_suffix (bytes->str, "\r\n\r\n"));
   g_assert_nonnull (strstr (bytes->str, "Content-Length: 2\r\n"));
   g_string_free (bytes, TRUE);
@@ -190,6 +219,7 @@ main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/http/request", test_request);
+  g_test_add_func ("/http/last-request", test_last_request);
   g_test_add_func ("/http/smallest", test_smallest);
   g_test_add_func ("/http/refused", test_refused);
   g_test_add_func ("/http/end-of-head", test_end_of_head);

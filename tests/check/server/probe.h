@@ -17,8 +17,8 @@
 
 G_BEGIN_DECLS
 
-#define NAT_PROBE_TIMEOUT (-1) /* no answer in time */
-#define NAT_PROBE_WAIT_MS 3000 /* long: only failures wait for all of it */
+#define NAT_PROBE_TIMEOUT (-1)  /* no answer in time */
+#define NAT_PROBE_WAIT_MS 20000 /* long: only failures wait for all of it */
 
 typedef enum {
   NAT_PROBE_SELECT = 1 << 0, /* USE-CANDIDATE */
@@ -28,6 +28,7 @@ typedef enum {
 
 typedef struct {
   int fd;
+  gboolean carried; /* fd is no UDP socket, but connected to who passes datagrams on */
   NatAddress local, relay;
   char username[NAT_TICKET_TEXT_MAX + 1];
   char password[NAT_PASSWORD_TEXT + 1];
@@ -49,6 +50,9 @@ typedef struct {
 
 /* bind: "127.0.0.1", "[::1]", with or without ":PORT". */
 NatProbe *nat_probe_new (const char *bind, const NatAddress *relay);
+/* fd: a socket of packets, which is the probe's from now on, to somebody who passes them on as if they came
+ * from local. */
+NatProbe *nat_probe_new_carried (int fd, const NatAddress *local);
 void nat_probe_free (NatProbe *p);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatProbe, nat_probe_free)
 /* Another socket, same credentials and keys: the client's mapping moved. */

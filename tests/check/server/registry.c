@@ -127,42 +127,65 @@ caller (const char *subject)
 }
 
 static NatProblemKind
+ask_publish_at (World *w, const char *stream, const NatCaller *c, const char *sdp,
+    gboolean takeover, NatRegistered **session)
+{
+  g_auto (NatDescription) d = {.sdp = g_strdup (sdp), .n_media_keys = 1};
+  NatTracks tracks;
+  NatAsk ask = {stream, c, &w->peer, takeover, &d, &tracks};
+
+  g_assert_true (nat_tracks_from_sdp (&tracks, sdp, NULL));
+  memset (d.media_keys[0].key, c->subject[0], NAT_MEDIA_KEY_SIZE);
+  return nat_registry_publish (w->registry, w->now, &ask, session);
+}
+
+static NatProblemKind
 ask_publish (
     World *w, const NatCaller *c, const char *sdp, gboolean takeover, NatRegistered **session)
 {
-  NatDescription d = {.sdp = g_strdup (sdp)};
-  NatTracks tracks;
-  NatAsk ask = {"cam", c, &w->peer, takeover, &d, &tracks};
-  NatProblemKind problem;
+  return ask_publish_at (w, "cam", c, sdp, takeover, session);
+}
 
-  g_assert_true (nat_tracks_from_sdp (&tracks, sdp, NULL));
-  d.n_media_keys = 1;
-  memset (d.media_keys[0].key, 7, NAT_MEDIA_KEY_SIZE);
-  problem = nat_registry_publish (w->registry, w->now, &ask, session);
-  nat_description_clear (&d);
-  return problem;
+static NatProblemKind
+ask_publish_as (
+    World *w, const char *stream, const char *subject, const char *sdp, NatRegistered **session)
+{
+  NatCaller c = caller (subject);
+
+  return ask_publish_at (w, stream, &c, sdp, FALSE, session);
+}
+
+static NatRegistered *
+publish_as (World *w, const char *stream, const char *subject, const char *sdp)
+{
+  NatRegistered *session;
+
+  g_assert_cmpint (ask_publish_as (w, stream, subject, sdp, &session), ==, NAT_PROBLEM_NONE);
+  return session;
 }
 
 static NatRegistered *
 publish (World *w, const char *subject)
 {
+  return publish_as (w, "cam", subject, SDP ("1"));
+}
+
+static NatRegistered *
+subscribe_as (World *w, const char *stream, const char *subject, const char *exclude)
+{
   NatCaller c = caller (subject);
+  NatAsk ask = {stream, &c, &w->peer, .exclude = exclude};
   NatRegistered *session;
 
-  g_assert_cmpint (ask_publish (w, &c, SDP ("1"), FALSE, &session), ==, NAT_PROBLEM_NONE);
+  g_assert_cmpint (
+      nat_registry_subscribe (w->registry, w->now, &ask, &session), ==, NAT_PROBLEM_NONE);
   return session;
 }
 
 static NatRegistered *
 subscribe (World *w)
 {
-  NatCaller c = caller ("viewer");
-  NatAsk ask = {"cam", &c, &w->peer, FALSE, NULL, NULL};
-  NatRegistered *session;
-
-  g_assert_cmpint (
-      nat_registry_subscribe (w->registry, w->now, &ask, &session), ==, NAT_PROBLEM_NONE);
-  return session;
+  return subscribe_as (w, "cam", "viewer", NULL);
 }
 
 static NatProbe *
@@ -332,7 +355,7 @@ test_keys_are_for_subscribers (void)
 
   g_assert_true (nat_registry_document (w->registry, w->now, viewer, &d));
   g_assert_cmpuint (d.description.n_media_keys, ==, 1);
-  g_assert_cmpuint (d.description.media_keys[0].key[5], ==, 7);
+  g_assert_cmpuint (d.description.media_keys[0].key[5], ==, 'c');
   nat_session_document_clear (&d);
   g_assert_true (nat_registry_document (w->registry, w->now, camera, &d));
   g_assert_cmpuint (d.description.n_media_keys, ==, 0);
@@ -610,6 +633,144 @@ test_counters_of_who_comes_back_count_once (void)
   world_free (w);
 }
 
+/* ---- Rooms ------------------------------------------------------------- */
+
+/* 600 graces that end at one time: the data plane is told of some, media has its turn, then of the rest. */
+static void
+test_graces_end_in_parts (void)
+{
+  World *w = world_new (NULL, NULL);
+  NatRegistered *session;
+
+  for (guint i = 0; i < 600; i++) {
+    g_autofree char *name = g_strdup_printf ("cam%u", i);
+    g_autofree char *sdp = g_strdup_printf (SDP ("%u"), i + 1);
+
+    UNTIL (w, ask_publish_as (w, name, "c", sdp, &session) == NAT_PROBLEM_NONE); /* or busy */
+    nat_registry_end (w->registry, w->now, session, NAT_REASON_ENDED, FALSE);
+  }
+  w->now.us += 11 * G_USEC_PER_SEC;
+  g_assert_true (nat_registry_tick (w->registry, w->now));
+  g_assert_cmpuint (count (w, TRUE), ==, 600 - 512);
+  UNTIL (w, !nat_registry_tick (w->registry, w->now) && count (w, TRUE) == 0);
+  world_free (w);
+}
+
+/* "ann=live bob=grace", without the room, in the document's order; what has no description in brackets. */
+static void
+check_room (World *w, NatRegistered *session, const char *streams)
+{
+  g_autoptr (GString) is = g_string_new (NULL);
+  NatSessionDocument d;
+
+  g_assert_true (nat_registry_document (w->registry, w->now, session, &d));
+  g_assert_true (d.is_room);
+  g_assert_null (d.description.sdp);
+  for (guint i = 0; i < d.n_streams; i++) {
+    const NatRoomStream *s = &d.streams[i];
+    const char *state = s->publisher == NAT_PUBLISHER_LIVE ? "live" : "grace";
+
+    g_string_append_printf (is, s->description.sdp ? "%s%s=%s" : "%s(%s=%s)", i > 0 ? " " : "",
+        strrchr (s->name, '/') + 1, state);
+    g_assert_cmpuint (s->description.n_media_keys, ==, s->description.sdp != NULL);
+  }
+  g_assert_cmpstr (is->str, ==, streams);
+  nat_session_document_clear (&d);
+}
+
+static void
+test_room (void)
+{
+  World *w = world_new (NULL, NULL);
+  NatRegistered *bob = publish_as (w, "room/bob", "bob", SDP ("1"));
+  NatRegistered *in = subscribe_as (w, "room/*", "ann", NULL);
+  NatRegistered *other = subscribe_as (w, "other/*", "ann", NULL);
+  g_autoptr (NatProbe) p = join (w, in);
+  NatRegistered *ann, *cid;
+
+  check_room (w, in, "bob=live");
+  check_room (w, other, "");
+  ann = publish_as (w, "room/ann", "ann", SDP ("2"));
+  check_room (w, in, "bob=live");
+  cid = publish_as (w, "room/cid", "cid", SDP ("3"));
+  publish_as (w, "room/cid/screen", "cid", SDP ("4"));
+  check_room (w, in, "bob=live cid=live");
+  check_room (w, subscribe_as (w, "room/*", "dot", "room/cid"), "bob=live ann=live");
+  /* Who says goodbye is gone; who does not may come back. */
+  nat_registry_end (w->registry, w->now, bob, NAT_REASON_ENDED, FALSE);
+  check_room (w, in, "cid=live");
+  nat_registry_end (w->registry, w->now, cid, NAT_REASON_EXPIRED, FALSE);
+  check_room (w, in, "cid=grace");
+  pass (w, 11);
+  check_room (w, in, "");
+  publish_as (w, "room/bob", "bob", SDP ("1"));
+  check_room (w, in, "bob=live");
+  /* Each of these was a version, and its client hears of the last one. */
+  g_assert_cmpuint (nat_registered_version (in), ==, 8);
+  g_assert_cmpuint (nat_registered_version (other), ==, 1);
+  g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
+  g_assert_cmpuint (p->version, ==, 8);
+  g_assert_nonnull (ann);
+  world_free (w);
+}
+
+static void
+test_ssrc_in_use (void)
+{
+  World *w = world_new (NULL, NULL);
+  NatRegistered *ann = publish_as (w, "room/ann", "ann", SDP ("1")), *session;
+  NatRegistered *bob = publish_as (w, "door", "bob", SDP ("2"));
+  NatDescription d = {.sdp = g_strdup (SDP ("1"))};
+  NatTracks tracks;
+
+  g_assert_cmpint (
+      ask_publish_as (w, "room/cid", "cid", SDP ("1"), &session), ==, NAT_PROBLEM_SSRC_IN_USE);
+  g_assert_true (nat_tracks_from_sdp (&tracks, d.sdp, NULL));
+  g_assert_cmpint (
+      nat_registry_describe (w->registry, w->now, bob, &d, &tracks), ==, NAT_PROBLEM_SSRC_IN_USE);
+  /* Its own stream's, which it comes back to. */
+  ann = publish_as (w, "room/ann", "ann", SDP ("1"));
+  nat_registry_end (w->registry, w->now, ann, NAT_REASON_ENDED, FALSE);
+  g_assert_cmpint (
+      nat_registry_describe (w->registry, w->now, bob, &d, &tracks), ==, NAT_PROBLEM_SSRC_IN_USE);
+  pass (w, 11);
+  g_assert_cmpint (
+      nat_registry_describe (w->registry, w->now, bob, &d, &tracks), ==, NAT_PROBLEM_NONE);
+  nat_description_clear (&d);
+  publish_as (w, "room/cid", "cid", SDP ("2"));
+  world_free (w);
+}
+
+/* The relay was restarted: nobody is told that somebody left before all had time to come back. */
+static void
+test_room_after_restart (void)
+{
+  World *w = world_new (NULL, NULL);
+  NatTicket in = *nat_registered_ticket (subscribe_as (w, "room/*", "bob", NULL));
+  NatTicket out = *nat_registered_ticket (publish_as (w, "room/ann", "ann", SDP ("1")));
+  g_autoptr (NatProbe) in_p = NULL;
+  g_autoptr (NatProbe) out_p = NULL;
+
+  stop (w);
+  start (w, NULL);
+  in_p = nat_probe_new ("127.0.0.1", nat_dataplane_local (w->dp, 0));
+  out_p = nat_probe_new ("127.0.0.1", nat_dataplane_local (w->dp, 0));
+  nat_probe_set_ticket (in_p, w->secrets, &in);
+  nat_probe_set_ticket (out_p, w->secrets, &out);
+  g_assert_cmpint (nat_probe_bind (in_p, NAT_PROBE_SELECT), ==, 0);
+  UNTIL (w, nat_registry_find (w->registry, in.session_id) != NULL);
+  g_assert_cmpint (nat_probe_bind (in_p, NAT_PROBE_SELECT), ==, 0);
+  g_assert_cmpuint (in_p->version, ==, 0);
+  g_assert_cmpint (nat_probe_bind (out_p, NAT_PROBE_SELECT), ==, 0);
+  UNTIL (w, nat_registry_find (w->registry, out.session_id) != NULL);
+  check_room (w, nat_registry_find (w->registry, in.session_id), "(ann=live)");
+  pass (w, 6);
+  g_assert_cmpint (nat_probe_bind (in_p, NAT_PROBE_SELECT), ==, 0);
+  g_assert_cmpuint (in_p->version, >, 0);
+  check_room (w, nat_registry_find (w->registry, in.session_id), "(ann=live)");
+  world_free (w);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -617,6 +778,7 @@ main (int argc, char **argv)
 #define T(name) g_test_add_func ("/registry/" #name, test_##name)
   T (states);
   T (return_within_grace_is_one_change);
+  T (graces_end_in_parts);
   T (takeover);
   T (superseded_is_told);
   T (keys_are_for_subscribers);
@@ -631,5 +793,8 @@ main (int argc, char **argv)
   T (restart_without_the_publisher);
   T (counters_outlive_sessions);
   T (counters_of_who_comes_back_count_once);
+  T (room);
+  T (ssrc_in_use);
+  T (room_after_restart);
   return g_test_run ();
 }

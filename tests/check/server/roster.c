@@ -9,7 +9,8 @@
 #include <malloc.h>
 #include <string.h>
 
-#define HOUR_US ((gint64)NAT_TICKET_LIFETIME_S * G_USEC_PER_SEC)
+#define MINUTE_US (60 * G_USEC_PER_SEC)
+#define HOUR_US   ((gint64)NAT_TICKET_LIFETIME_S * G_USEC_PER_SEC)
 
 static NatWorkerCounters counters;
 
@@ -57,6 +58,13 @@ source (guint16 port)
 }
 
 static void
+prune_all (NatRoster *r, gint64 now_us, gint64 now_s)
+{
+  nat_roster_prune_sessions (r, 1, now_us, now_s);
+  nat_roster_prune (r, now_us, now_s);
+}
+
+static void
 test_prune (void)
 {
   NatRoster *r = nat_roster_new ();
@@ -69,15 +77,44 @@ test_prune (void)
   dormant->state = NAT_DATA_REGISTERED;
   nat_roster_sleep (r, dormant, 2);
   nat_roster_end (r, gone, NAT_REASON_REVOKED, 100);
-  nat_roster_prune (r, 2, 99);
+  prune_all (r, 2, 99);
   g_assert_cmpuint (g_hash_table_size (r->sessions), ==, 3);
   g_assert_cmpint (nat_roster_ended (r, gone), ==, NAT_REASON_REVOKED);
   /* Tickets are over: only who is registered stays, until its consent ends. */
-  nat_roster_prune (r, 2, 100);
+  prune_all (r, 2, 100);
   g_assert_cmpuint (g_hash_table_size (r->sessions), ==, 1);
   g_assert_true (nat_roster_find (r, registered->id) == registered);
   g_assert_cmpint (nat_roster_ended (r, gone), ==, NAT_REASON_NONE);
   g_assert_cmpuint (r->live->len, ==, 1);
+  nat_roster_free (r);
+}
+
+/* Each call looks at no more than its share, and in the end all were looked at. */
+static void
+test_prune_by_shares (void)
+{
+  NatRoster *r = nat_roster_new ();
+  const guint shares = 10, n = 200;
+  guint left = n;
+
+  for (guint i = 0; i < n; i++) {
+    NatDataSession *s = add (r, (guint8)i, NAT_ROLE_SUBSCRIBER, i % 3 ? 100 : 200);
+
+    if (i % 2) {
+      s->state = NAT_DATA_REGISTERED;
+      nat_roster_sleep (r, s, 2);
+    }
+  }
+  for (guint i = 0; i < 2 * shares; i++) {
+    guint before = left;
+
+    nat_roster_prune_sessions (r, shares, 2, 100);
+    left = g_hash_table_size (r->sessions);
+    g_assert_cmpuint (r->live->len + r->dormant->len, ==, left);
+    g_assert_cmpuint (before - left, <=, n / shares + 2);
+  }
+  g_assert_cmpuint (left, ==, (n + 2) / 3);
+  nat_roster_settle (r);
   nat_roster_free (r);
 }
 
@@ -103,12 +140,12 @@ test_dormant_are_bounded (void)
         i < NAT_DORMANT_MAX ? NAT_REASON_NONE : NAT_REASON_EXPIRED);
   }
   g_assert_cmpuint (g_hash_table_size (r->sessions), ==, NAT_DORMANT_MAX);
-  g_assert_cmpuint (r->n_dormant, ==, NAT_DORMANT_MAX);
+  g_assert_cmpuint (r->dormant->len, ==, NAT_DORMANT_MAX);
   nat_roster_wake (r, first);
-  g_assert_cmpuint (r->n_dormant, ==, NAT_DORMANT_MAX - 1);
-  nat_roster_prune (r, 2, 100);
-  g_assert_cmpuint (r->n_dormant, ==, 0);
-  g_assert_cmpuint (g_hash_table_size (r->ended), ==, 0);
+  g_assert_cmpuint (r->dormant->len, ==, NAT_DORMANT_MAX - 1);
+  prune_all (r, 2, 100);
+  g_assert_cmpuint (r->dormant->len, ==, 0);
+  g_assert_cmpuint (nat_ended_set_size (r->ended), ==, 0);
   nat_roster_free (r);
 }
 
@@ -131,9 +168,9 @@ test_change_rosters (void)
   nat_roster_select (from, nat_roster_validate_path (from, p, &one, io, 5));
   nat_roster_select (from, nat_roster_validate_path (from, s, &two, io, 5));
   nat_roster_activate (from, stream);
-  from->n_dormant = NAT_DORMANT_MAX; /* full: the next is forgotten */
+  g_ptr_array_set_size (from->dormant, NAT_DORMANT_MAX); /* full: the next is forgotten */
   nat_roster_sleep (from, lost, 5);
-  from->n_dormant = 0;
+  g_ptr_array_set_size (from->dormant, 0);
   nat_roster_sleep (from, p, 5);
   nat_roster_settle (from);
   /* An older path of the same address gives way. */
@@ -144,13 +181,13 @@ test_change_rosters (void)
   nat_roster_detach (from, stream);
   g_assert_cmpuint (g_hash_table_size (from->sessions), ==, 0);
   g_assert_cmpuint (g_hash_table_size (from->forgotten), ==, 0);
-  g_assert_cmpuint (from->live->len + from->n_dormant + from->active.length, ==, 0);
+  g_assert_cmpuint (from->live->len + from->dormant->len + from->active.length, ==, 0);
   g_assert_null (nat_roster_find_path (from, &two.key));
   g_assert_false (nat_roster_has_stream (from, "door"));
   nat_roster_attach (to, stream);
   nat_roster_settle (to);
   g_assert_true (nat_roster_find (to, p->id) == p && nat_roster_find (to, s->id) == s);
-  g_assert_cmpuint (to->n_dormant, ==, 1);
+  g_assert_cmpuint (to->dormant->len, ==, 1);
   g_assert_cmpuint (to->live->len, ==, 2);
   g_assert_cmpuint (to->active.length, ==, 1);
   g_assert_cmpint (nat_roster_ended (to, lost_id), ==, NAT_REASON_EXPIRED);
@@ -163,6 +200,182 @@ test_change_rosters (void)
   nat_roster_free (to);
 }
 
+/* ---- Rooms ------------------------------------------------------------- */
+
+static NatDataSession *
+publish_in_room (NatRoster *r, guint number)
+{
+  NatSessionCounters *c = nat_session_counters_new ();
+  NatTicket t = ticket ((guint8)number, NAT_ROLE_PUBLISHER, 100);
+  NatDataSession *s;
+
+  g_snprintf (t.stream, sizeof t.stream, "room/%03u", number);
+  s = nat_roster_add (r, &t, c, 1);
+  nat_roster_set_publisher (r, s->stream, s->id);
+  nat_session_counters_unref (c);
+  return s;
+}
+
+static NatDataSession *
+watch_room (NatRoster *r, NatUdpio *io)
+{
+  NatSessionCounters *c = nat_session_counters_new ();
+  NatTicket t = ticket (0, NAT_ROLE_SUBSCRIBER, 100);
+  NatUdpSource from = source (1);
+  NatDataSession *s;
+
+  strcpy (t.stream, "room/*");
+  s = nat_roster_add (r, &t, c, 1);
+  nat_roster_select (r, nat_roster_validate_path (r, s, &from, io, 5));
+  nat_session_counters_unref (c);
+  return s;
+}
+
+/* Of the streams from first on, all but the last n have the receiver. */
+static void
+assert_places (NatRoster *r, NatDataSession **p, guint first, guint without)
+{
+  const guint n = NAT_ROOM_STREAMS_MAX + 2;
+
+  nat_roster_settle (r);
+  for (guint i = first; i < n; i++)
+    g_assert_cmpuint (p[i]->stream->receivers->n, ==, i < n - without);
+}
+
+static void
+test_places (void)
+{
+  g_autoptr (NatUdpio) io = open_io ();
+  NatRoster *r = nat_roster_new ();
+  NatDataSession *watcher = watch_room (r, io), *p[NAT_ROOM_STREAMS_MAX + 2];
+
+  for (guint i = 0; i < G_N_ELEMENTS (p); i++)
+    p[i] = publish_in_room (r, i + 1);
+  assert_places (r, p, 0, 2);
+  nat_roster_sleep (r, p[0], 5);
+  assert_places (r, p, 1, 1);
+  g_assert_cmpuint (p[0]->stream->receivers->n, ==, 0);
+  nat_roster_wake (r, p[0]);
+  assert_places (r, p, 0, 2);
+  nat_roster_remove (r, p[0], 5);
+  prune_all (r, 3 * MINUTE_US, 99);
+  g_assert_false (nat_roster_has_stream (r, "room/001"));
+  assert_places (r, p, 1, 1);
+  /* Another is: now it is the newest, and of nobody. */
+  nat_roster_set_publisher (r, p[1]->stream, p[2]->id);
+  nat_roster_settle (r);
+  assert_places (r, p, 2, 0);
+  nat_roster_remove (r, watcher, 5);
+  nat_roster_settle (r);
+  for (guint i = 1; i < G_N_ELEMENTS (p); i++)
+    g_assert_cmpuint (p[i]->stream->receivers->n + g_hash_table_size (p[i]->stream->guests), ==, 0);
+  nat_roster_free (r);
+}
+
+#define WATCHERS 200
+
+static NatDataSession *
+watch_room_as (NatRoster *r, NatUdpio *io, guint number)
+{
+  NatSessionCounters *c = nat_session_counters_new ();
+  NatTicket t = ticket (255, NAT_ROLE_SUBSCRIBER, 100);
+  NatUdpSource from = source ((guint16)(1000 + number));
+  NatDataSession *s;
+
+  memcpy (t.session_id, &number, sizeof number);
+  strcpy (t.stream, "room/*");
+  s = nat_roster_add (r, &t, c, 1);
+  nat_roster_select (r, nat_roster_validate_path (r, s, &from, io, 5));
+  nat_session_counters_unref (c);
+  return s;
+}
+
+static gboolean
+names (const NatDataStream *stream, const NatDataSession *s)
+{
+  for (guint i = 0; i < stream->receivers->n; i++) {
+    if (stream->receivers->list[i].session == s)
+      return TRUE;
+  }
+  return FALSE;
+}
+
+/* A large room's lists are built a part at a time, in the order in which they waited, also where somebody comes each time; and what a
+ * list names that was not built yet is there. */
+static void
+test_settle_some (void)
+{
+  g_autoptr (NatUdpio) io = open_io ();
+  NatRoster *r = nat_roster_new ();
+  NatDataSession *p[NAT_ROOM_STREAMS_MAX], *gone, *came;
+  guint parts = 1, n = 0;
+
+  for (guint i = 0; i < G_N_ELEMENTS (p); i++)
+    p[i] = publish_in_room (r, i + 1);
+  gone = watch_room_as (r, io, 0);
+  for (guint i = 1; i < WATCHERS; i++)
+    watch_room_as (r, io, i);
+  nat_roster_settle (r);
+  nat_roster_remove (r, gone, 5);
+  came = watch_room_as (r, io, WATCHERS);
+  for (; !nat_roster_settle_some (r); parts++) {
+    n = 0;
+    for (guint i = 0; i < G_N_ELEMENTS (p); i++) {
+      g_assert_true (names (p[i]->stream, came) != names (p[i]->stream, gone));
+      g_assert_false (names (p[i]->stream, gone) && gone->selected);
+      n += names (p[i]->stream, came);
+    }
+    g_assert_cmpuint (n, ==, parts * (NAT_SETTLE_SOME / (WATCHERS + 1) + 1));
+  }
+  g_assert_cmpuint (parts, >, 2);
+  for (guint i = 0; i < G_N_ELEMENTS (p); i++) {
+    g_assert_cmpuint (p[i]->stream->receivers->n, ==, WATCHERS);
+    g_assert_cmpuint (g_hash_table_size (p[i]->stream->guests), ==, WATCHERS);
+    g_assert_cmpuint (p[i]->stream->audience->receivers, ==, WATCHERS);
+  }
+  came = watch_room_as (r, io, WATCHERS + 1);
+  for (guint i = 0; i < parts; i++) {
+    watch_room_as (r, io, WATCHERS + 2 + i);
+    nat_roster_settle_some (r);
+  }
+  for (guint i = 0; i < G_N_ELEMENTS (p); i++)
+    g_assert_true (names (p[i]->stream, came));
+  nat_roster_settle (r);
+  for (guint i = 0; i < G_N_ELEMENTS (p); i++) {
+    g_assert_cmpuint (p[i]->stream->receivers->n, ==, WATCHERS + 1 + parts);
+    g_assert_cmpuint (g_hash_table_size (p[i]->stream->guests), ==, WATCHERS + 1 + parts);
+  }
+  nat_roster_free (r);
+}
+
+/* Who comes or goes costs nothing for each of those who went before. */
+static void
+test_left_streams (void)
+{
+  g_autoptr (NatUdpio) io = open_io ();
+  NatRoster *r = nat_roster_new ();
+  NatDataStream *left[100];
+  NatDataSession *last;
+
+  watch_room (r, io);
+  for (guint i = 0; i < G_N_ELEMENTS (left); i++) {
+    NatDataSession *s = publish_in_room (r, i + 1);
+
+    left[i] = s->stream;
+    nat_roster_settle (r);
+    g_assert_cmpuint (left[i]->receivers->n, ==, 1);
+    nat_roster_remove (r, s, 5);
+    nat_roster_settle (r);
+    g_assert_cmpuint (left[i]->receivers->n, ==, 0);
+  }
+  last = publish_in_room (r, 200);
+  for (guint i = 0; i < G_N_ELEMENTS (left); i++)
+    g_assert_false (left[i]->stale);
+  nat_roster_settle (r);
+  g_assert_cmpuint (last->stream->receivers->n, ==, 1);
+  nat_roster_free (r);
+}
+
 static void
 test_empty_stream (void)
 {
@@ -173,14 +386,14 @@ test_empty_stream (void)
 
   nat_roster_describe (r, stream, &tracks);
   nat_roster_activate (r, stream);
-  nat_roster_prune (r, 10 * HOUR_US, 1);
+  prune_all (r, 10 * HOUR_US, 1);
   g_assert_cmpuint (g_hash_table_size (r->streams), ==, 1);
   nat_roster_remove (r, s, 10 * HOUR_US);
   nat_roster_settle (r);
-  nat_roster_prune (r, 11 * HOUR_US - 1, 1);
+  prune_all (r, 10 * HOUR_US + 2 * MINUTE_US - 1, 1);
   g_assert_cmpuint (g_hash_table_size (r->streams), ==, 1);
   g_assert_true (nat_roster_ssrc_announced (r, 42));
-  nat_roster_prune (r, 11 * HOUR_US, 1);
+  prune_all (r, 10 * HOUR_US + 2 * MINUTE_US, 1);
   g_assert_cmpuint (g_hash_table_size (r->streams), ==, 0);
   g_assert_false (nat_roster_ssrc_announced (r, 42));
   g_assert_null (r->active.head);
@@ -254,15 +467,38 @@ test_renew (void)
   NatTicket t = ticket (1, NAT_ROLE_PUBLISHER, 200);
 
   t.max_kbps = 8;
-  nat_roster_renew (s, &t, 1);
+  nat_roster_renew (s, &t);
   g_assert_cmpint (s->expires_s, ==, 200);
-  g_assert_cmpint (s->rate->rate, ==, 1000);
+  g_assert_cmpuint (nat_budget_claimed (s->budget).kbps, ==, 8);
   /* The older ticket is still good for a Binding, but does not take back what the newer said. */
   t.expires_s = 100;
   t.max_kbps = 0;
-  nat_roster_renew (s, &t, 1);
+  nat_roster_renew (s, &t);
   g_assert_cmpint (s->expires_s, ==, 200);
-  g_assert_cmpint (s->rate->rate, ==, 1000);
+  g_assert_cmpuint (nat_budget_claimed (s->budget).kbps, ==, 8);
+  nat_roster_free (r);
+}
+
+/* What control says holds at once, with a token that ends sooner and against any ticket. */
+static void
+test_govern (void)
+{
+  NatRoster *r = nat_roster_new ();
+  NatDataSession *s = add (r, 1, NAT_ROLE_PUBLISHER, 200);
+  NatTicket t = ticket (1, NAT_ROLE_PUBLISHER, 100);
+
+  t.max_kbps = 8;
+  nat_roster_govern (s, &t);
+  g_assert_cmpuint (nat_budget_claimed (s->budget).kbps, ==, 8);
+  g_assert_cmpint (s->expires_s, ==, 200); /* the older ticket is good as long as ever */
+  t.max_kbps = 800;
+  t.expires_s = 300;
+  nat_roster_renew (s, &t);
+  g_assert_cmpuint (nat_budget_claimed (s->budget).kbps, ==, 8);
+  g_assert_cmpint (s->expires_s, ==, 300);
+  t.max_kbps = 0;
+  nat_roster_govern (s, &t);
+  g_assert_cmpuint (nat_budget_claimed (s->budget).kbps, ==, 0);
   nat_roster_free (r);
 }
 
@@ -330,12 +566,17 @@ main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/roster/prune", test_prune);
+  g_test_add_func ("/roster/prune-by-shares", test_prune_by_shares);
   g_test_add_func ("/roster/dormant-are-bounded", test_dormant_are_bounded);
   g_test_add_func ("/roster/change-rosters", test_change_rosters);
+  g_test_add_func ("/roster/places", test_places);
+  g_test_add_func ("/roster/settle-some", test_settle_some);
+  g_test_add_func ("/roster/left-streams", test_left_streams);
   g_test_add_func ("/roster/empty-stream", test_empty_stream);
   g_test_add_func ("/roster/generations", test_generations);
   g_test_add_func ("/roster/describe", test_describe);
   g_test_add_func ("/roster/renew", test_renew);
+  g_test_add_func ("/roster/govern", test_govern);
   g_test_add_func ("/roster/many", test_many);
   return g_test_run ();
 }

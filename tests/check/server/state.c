@@ -36,6 +36,18 @@ ended (guint8 n, NatReason reason, gint64 until_s)
 
 /* ---- ended ------------------------------------------------------------- */
 
+static guint
+count (const char *path, gint64 now_s)
+{
+  NatEndedFile *file = nat_ended_file_open (path, now_s, NULL);
+  g_autoptr (GArray) found = NULL;
+
+  g_assert_nonnull (file);
+  found = nat_ended_file_take_found (file);
+  nat_ended_file_free (file);
+  return found->len;
+}
+
 static void
 test_ended_survive (void)
 {
@@ -43,13 +55,14 @@ test_ended_survive (void)
   NatEndedFile *file = nat_ended_file_open (path, NOW, NULL);
   NatEnded a = ended (1, NAT_REASON_ENDED, NOW + 10),
            b = ended (2, NAT_REASON_SUPERSEDED, NOW + 20);
-  const NatEnded *entries;
+  g_autoptr (GArray) found = NULL;
+  const NatEnded *second;
   struct stat st;
-  guint n;
 
   g_assert_nonnull (file);
-  nat_ended_file_entries (file, &n);
-  g_assert_cmpuint (n, ==, 0);
+  found = nat_ended_file_take_found (file);
+  g_assert_cmpuint (found->len, ==, 0);
+  g_clear_pointer (&found, g_array_unref);
   g_assert_true (nat_ended_file_add (file, &a, NOW, NULL));
   g_assert_true (nat_ended_file_add (file, &b, NOW, NULL));
   nat_ended_file_free (file);
@@ -57,17 +70,14 @@ test_ended_survive (void)
   g_assert_cmpuint (st.st_mode & 0777, ==, 0600);
 
   file = nat_ended_file_open (path, NOW, NULL);
-  entries = nat_ended_file_entries (file, &n);
-  g_assert_cmpuint (n, ==, 2);
-  g_assert_cmpmem (entries[1].id, NAT_SESSION_ID_SIZE, b.id, NAT_SESSION_ID_SIZE);
-  g_assert_cmpint (entries[1].reason, ==, NAT_REASON_SUPERSEDED);
-  g_assert_cmpint (entries[1].until_s, ==, NOW + 20);
+  found = nat_ended_file_take_found (file);
+  g_assert_cmpuint (found->len, ==, 2);
+  second = &g_array_index (found, NatEnded, 1);
+  g_assert_cmpmem (second->id, NAT_SESSION_ID_SIZE, b.id, NAT_SESSION_ID_SIZE);
+  g_assert_cmpint (second->reason, ==, NAT_REASON_SUPERSEDED);
+  g_assert_cmpint (second->until_s, ==, NOW + 20);
   nat_ended_file_free (file);
-
-  file = nat_ended_file_open (path, NOW + 10, NULL); /* what is past goes */
-  entries = nat_ended_file_entries (file, &n);
-  g_assert_cmpuint (n, ==, 1);
-  nat_ended_file_free (file);
+  g_assert_cmpuint (count (path, NOW + 10), ==, 1); /* what is past goes */
   g_unlink (path);
 }
 
@@ -75,21 +85,21 @@ static void
 test_ended_cut_lines (void)
 {
   g_autofree char *path = temporary ();
-  NatEndedFile *file;
-  guint n;
 
   g_assert_true (g_file_set_contents (path,
       "AAAAAAAAAAAAAAAAAAAAAA ended 1800000000\n"
       "rubbish\n"
       "AAAAAAAAAAAAAAAAAAAAAA vanished 1800000000\n"
       "AAAAAAAAAAAAAAAAAAAAAA ended x\n"
+      "AAAAAAAAAAAAAAAAAAAAAA ended 1800000000 x\n"
+      "AAAAAAAAAAAAAAAAAAAAAA  ended 1800000000\n"
+      "AAAAAAAAAAAAAAAAAAAAAA ended 18000000000000000000000000000000000000000\n"
+      "AAAAAAAAAAAAAAAAAAAAAA ended -1\n"
+      " \n\n"
       "AAAAAAAAAAAAAAAAAAAAAQ revoked 1800000000\n"
       "AAAAAAAAAAAAAAAAAAAAAQ supersed",
       -1, NULL));
-  file = nat_ended_file_open (path, NOW, NULL);
-  nat_ended_file_entries (file, &n);
-  g_assert_cmpuint (n, ==, 2);
-  nat_ended_file_free (file);
+  g_assert_cmpuint (count (path, NOW), ==, 2);
   g_unlink (path);
 }
 
@@ -99,18 +109,16 @@ test_ended_does_not_grow (void)
   g_autofree char *path = temporary ();
   NatEndedFile *file = nat_ended_file_open (path, NOW, NULL);
   struct stat st;
-  guint n;
 
   for (guint i = 0; i < 20000; i++) {
     NatEnded e = ended ((guint8)i, NAT_REASON_ENDED, NOW + i / 10 + 10);
 
     g_assert_true (nat_ended_file_add (file, &e, NOW + i / 10, NULL));
   }
-  nat_ended_file_entries (file, &n);
-  g_assert_cmpuint (n, <, 9000);
   g_assert_cmpint (stat (path, &st), ==, 0);
   g_assert_cmpint (st.st_size, <, 9000 * 50);
   nat_ended_file_free (file);
+  g_assert_cmpuint (count (path, NOW + 1999), ==, 100);
   g_unlink (path);
 }
 
@@ -124,7 +132,6 @@ test_ended_when_the_disk_is_full (void)
       ended (3, NAT_REASON_ENDED, NOW + 10), ended (4, NAT_REASON_ENDED, NOW + 10)};
   g_autoptr (GError) error = NULL;
   struct rlimit before, full;
-  guint n;
 
   g_assert_true (nat_ended_file_add (file, &e[0], NOW, NULL));
   g_assert_true (nat_ended_file_sync (file, NOW, NULL));
@@ -142,10 +149,33 @@ test_ended_when_the_disk_is_full (void)
   g_assert_true (nat_ended_file_sync (file, NOW, NULL));
   g_assert_true (nat_ended_file_add (file, &e[3], NOW, NULL));
   nat_ended_file_free (file);
-  file = nat_ended_file_open (path, NOW, NULL);
-  nat_ended_file_entries (file, &n);
-  g_assert_cmpuint (n, ==, G_N_ELEMENTS (e));
+  g_assert_cmpuint (count (path, NOW), ==, G_N_ELEMENTS (e));
+  g_unlink (path);
+}
+
+/* What is past by then needs no room any more, neither in memory nor on the disk. */
+static void
+test_ended_while_the_disk_is_full (void)
+{
+  g_autofree char *path = temporary ();
+  NatEndedFile *file = nat_ended_file_open (path, NOW, NULL);
+  struct rlimit before, full;
+
+  g_assert_cmpint (getrlimit (RLIMIT_FSIZE, &before), ==, 0);
+  full = before;
+  full.rlim_cur = 10;
+  signal (SIGXFSZ, SIG_IGN);
+  g_assert_cmpint (setrlimit (RLIMIT_FSIZE, &full), ==, 0);
+  for (guint i = 0; i < 100; i++) {
+    NatEnded e = ended ((guint8)i, NAT_REASON_ENDED, NOW + 10);
+
+    g_assert_false (nat_ended_file_add (file, &e, NOW, NULL));
+  }
+  g_assert_false (nat_ended_file_sync (file, NOW + 9, NULL));
+  g_assert_true (nat_ended_file_sync (file, NOW + 10, NULL));
+  g_assert_cmpint (setrlimit (RLIMIT_FSIZE, &before), ==, 0);
   nat_ended_file_free (file);
+  g_assert_cmpuint (count (path, NOW), ==, 0);
   g_unlink (path);
 }
 
@@ -275,6 +305,7 @@ main (int argc, char **argv)
   g_test_add_func ("/ended/cut-lines", test_ended_cut_lines);
   g_test_add_func ("/ended/does-not-grow", test_ended_does_not_grow);
   g_test_add_func ("/ended/full-disk", test_ended_when_the_disk_is_full);
+  g_test_add_func ("/ended/long-full-disk", test_ended_while_the_disk_is_full);
   g_test_add_func ("/ended/nowhere", test_ended_where_nothing_can_be_written);
   g_test_add_func ("/secrets/load", test_secrets);
   g_test_add_func ("/secrets/spoilt", test_spoilt_secrets);

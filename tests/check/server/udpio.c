@@ -4,15 +4,24 @@
 
 #include "natserver/data/udpio.h"
 
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
+#include <stddef.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "natproto/error.h"
+#include "natserver/data/udphint.h"
+#include "childtry.h"
 #include "probe.h"
 
-#define BUFFER (1024 * 1024)
+#define BUFFER  (1024 * 1024)
+#define WAIT_MS 20000
 
 static NatWorkerCounters counters;
 
@@ -36,8 +45,9 @@ wait_super (NatUdpio *io, guint socket)
 {
   NatUdpSuper *supers;
 
-  g_assert_cmpint (poll (&(struct pollfd){nat_udpio_fd (io, socket), POLLIN, 0}, 1, 5000), ==, 1);
-  g_assert_cmpuint (nat_udpio_receive (io, socket, &supers), ==, 1);
+  g_assert_cmpint (
+      poll (&(struct pollfd){nat_udpio_fd (io, socket), POLLIN, 0}, 1, WAIT_MS), ==, 1);
+  g_assert_cmpuint (nat_udpio_receive (io, socket, NAT_UDPIO_SLOTS, &supers), ==, 1);
   return supers;
 }
 
@@ -62,7 +72,7 @@ echo_over (NatUdpio *io, guint socket, const char *client, const char *address)
   g_assert_cmpmem (super->data, super->len, rtp, sizeof rtp);
   nat_udpio_dest_init (io, &dest, &super->source);
   g_assert_true (nat_udpio_send_one (io, &dest, rtp, sizeof rtp));
-  g_assert_cmpint (nat_probe_receive (probe, NAT_PACKET_RTP, buf, 3000), ==, sizeof rtp);
+  g_assert_cmpint (nat_probe_receive (probe, NAT_PACKET_RTP, buf, WAIT_MS), ==, sizeof rtp);
   g_assert_cmpmem (buf, sizeof rtp, rtp, sizeof rtp);
 }
 
@@ -101,20 +111,26 @@ test_specific (void)
   echo_over (io, 1, "127.0.0.1", "127.0.0.3");
 }
 
-/* IPV6_V6ONLY: both families share a port number. */
+/* IPV6_V6ONLY: both families share a port number. One that is free for IPv6 may be another program's for
+ * IPv4. */
 static void
 test_same_port (void)
 {
-  g_autoptr (NatUdpio) v4 = NULL, v6 = NULL;
-  g_autofree char *text = NULL;
+  NatUdpio *v4 = NULL;
 
   if (!has_ipv6 ()) {
     g_test_skip ("no IPv6 here");
     return;
   }
-  v6 = listen_on ("[::]", NULL);
-  text = g_strdup_printf ("0.0.0.0:%u", nat_udpio_local (v6, 0)->port);
-  v4 = listen_on (text, NULL);
+  for (guint i = 0; i < 20 && !v4; i++) {
+    g_autoptr (NatUdpio) v6 = listen_on ("[::]", NULL);
+    NatAddress same;
+
+    g_assert_true (nat_address_from_text (&same, "0.0.0.0", nat_udpio_local (v6, 0)->port));
+    v4 = nat_udpio_new (&same, 1, BUFFER, &counters, NULL, NULL);
+  }
+  g_assert_nonnull (v4);
+  nat_udpio_free (v4);
 }
 
 static void
@@ -180,7 +196,7 @@ test_run (void)
   NatUdpRun run = {iov, 2, 20, SEGMENT, 19 * SEGMENT + 100};
   NatUdpSource source = {0};
   NatUdpDest dest;
-  NatUdpMessage message = {&dest, &run, NULL, 99};
+  NatUdpMessage message = {.dest = &dest, .run = &run, .n_sent = 99};
 
   for (guint i = 0; i < 20; i++)
     nat_probe_write_rtp (data + i * SEGMENT, SEGMENT, 5, (guint16)i, 0);
@@ -191,7 +207,7 @@ test_run (void)
   g_assert_cmpuint (message.n_sent, ==, 20);
   for (guint i = 0; i < 20; i++) {
     gsize len = i < 19 ? SEGMENT : 100;
-    g_assert_cmpint (nat_probe_receive (probe, NAT_PACKET_RTP, buf, 3000), ==, (gssize)len);
+    g_assert_cmpint (nat_probe_receive (probe, NAT_PACKET_RTP, buf, WAIT_MS), ==, (gssize)len);
     g_assert_cmpmem (buf, len, data + i * SEGMENT, len);
   }
 
@@ -206,6 +222,87 @@ test_run (void)
     g_assert_cmpmem (super->data, super->len, data + at, super->len);
     at += super->len;
   }
+}
+
+/* From now on this process is on a kernel without UDP_SEGMENT (103) and UDP_GRO (104). */
+static gboolean
+refuse_offloads (gconstpointer unused)
+{
+#define ARG(n) (offsetof (struct seccomp_data, args[n]) + (G_BYTE_ORDER == G_BIG_ENDIAN ? 4 : 0))
+  struct sock_filter filter[] = {
+      BPF_STMT (BPF_LD | BPF_W | BPF_ABS, offsetof (struct seccomp_data, nr)),
+      BPF_JUMP (BPF_JMP | BPF_JEQ | BPF_K, SYS_setsockopt, 0, 6),
+      BPF_STMT (BPF_LD | BPF_W | BPF_ABS, ARG (1)),
+      BPF_JUMP (BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_UDP, 0, 4),
+      BPF_STMT (BPF_LD | BPF_W | BPF_ABS, ARG (2)),
+      BPF_JUMP (BPF_JMP | BPF_JEQ | BPF_K, 103, 1, 0),
+      BPF_JUMP (BPF_JMP | BPF_JEQ | BPF_K, 104, 0, 1),
+      BPF_STMT (BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOPROTOOPT),
+      BPF_STMT (BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+#undef ARG
+  struct sock_fprog program = {G_N_ELEMENTS (filter), filter};
+
+  return prctl (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         prctl (PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == 0;
+}
+
+static void
+send_run (NatUdpio *io, NatProbe *probe)
+{
+  guint8 data[20 * SEGMENT], buf[NAT_DATAGRAM_MAX];
+  struct iovec iov = {data, sizeof data};
+  NatUdpRun run = {&iov, 1, 20, SEGMENT, sizeof data, NAT_RANK_VIDEO};
+  NatUdpSource source = {.key = {probe->local, *nat_udpio_local (io, 0)}};
+  NatUdpDest dest;
+  NatUdpMessage message = {.dest = &dest, .run = &run};
+
+  for (guint i = 0; i < 20; i++)
+    nat_probe_write_rtp (data + i * SEGMENT, SEGMENT, 5, (guint16)i, 0);
+  nat_udpio_dest_init (io, &dest, &source);
+  nat_udpio_send (io, &message, 1);
+  g_assert_cmpuint (message.n_sent, ==, 20);
+  for (guint i = 0; i < 20; i++) {
+    g_assert_cmpint (nat_probe_receive (probe, NAT_PACKET_RTP, buf, WAIT_MS), ==, SEGMENT);
+    g_assert_cmpmem (buf, SEGMENT, data + i * SEGMENT, SEGMENT);
+  }
+}
+
+/* A kernel that knows neither: a person is told, once for all sockets, and everything works. */
+static void
+test_old_kernel (void)
+{
+  g_autoptr (NatUdpio) io = NULL;
+  g_autoptr (NatProbe) probe = NULL;
+  g_autofree char *hints = NULL;
+  NatAddress list[2];
+  NatUdpSuper *supers;
+  guint n = 0;
+
+  if (!g_test_subprocess ()) {
+    if (!works_in_child (refuse_offloads, NULL)) {
+      g_test_skip ("seccomp is not to be had here");
+      return;
+    }
+    g_test_trap_subprocess (NULL, 0, G_TEST_SUBPROCESS_INHERIT_STDERR);
+    g_test_trap_assert_passed ();
+    return;
+  }
+  g_assert_true (refuse_offloads (NULL));
+  g_assert_true (nat_address_from_text (&list[0], "127.0.0.1", 0));
+  g_assert_true (nat_address_from_text (&list[1], "127.0.0.2", 0));
+  io = nat_udpio_new (list, 2, 65536, &counters, &hints, NULL);
+  g_assert_nonnull (io);
+  g_assert_nonnull (strstr (hints, "UDP_GRO"));
+  g_assert_true (strstr (hints, "UDP_SEGMENT") == g_strrstr (hints, "UDP_SEGMENT"));
+  probe = nat_probe_new ("127.0.0.1", nat_udpio_local (io, 0));
+  send_run (io, probe);
+  g_assert_cmpuint (nat_counter_get (&counters.send_apart), ==, 20);
+  for (guint i = 0; i < 3; i++)
+    nat_probe_send (probe, "12345", 5);
+  while (n < 3 && poll (&(struct pollfd){nat_udpio_fd (io, 0), POLLIN, 0}, 1, WAIT_MS) == 1)
+    n += nat_udpio_receive (io, 0, NAT_UDPIO_SLOTS, &supers);
+  g_assert_cmpuint (n, ==, 3);
 }
 
 /* What the system would not cut is sent apart. */
@@ -228,6 +325,7 @@ test_refused_segments (void)
   nat_udpio_send (io, &message, 1);
   g_assert_cmpuint (message.n_sent, ==, 2048);
   g_assert_cmpuint (nat_counter_get (&counters.send_failed), ==, failed);
+  g_assert_cmpuint (nat_udpio_findings (io), ==, NAT_UDPHINT_NO_OFFLOAD);
 }
 
 /* A destination that the system refuses hurts no other. */
@@ -257,7 +355,7 @@ test_refused_neighbour (void)
   g_assert_cmpuint (messages[1].n_sent, ==, 0);
   g_assert_cmpuint (messages[2].n_sent, ==, 1);
   for (guint i = 0; i < 2; i++)
-    g_assert_cmpint (nat_probe_receive (probe, NAT_PACKET_RTP, buf, 3000), ==, sizeof rtp);
+    g_assert_cmpint (nat_probe_receive (probe, NAT_PACKET_RTP, buf, WAIT_MS), ==, sizeof rtp);
 }
 
 int
@@ -271,6 +369,7 @@ main (int argc, char **argv)
   g_test_add_func ("/udpio/foreign-address", test_foreign_address);
   g_test_add_func ("/udpio/hint", test_hint);
   g_test_add_func ("/udpio/run", test_run);
+  g_test_add_func ("/udpio/old-kernel", test_old_kernel);
   g_test_add_func ("/udpio/refused-segments", test_refused_segments);
   g_test_add_func ("/udpio/refused-neighbour", test_refused_neighbour);
   return g_test_run ();

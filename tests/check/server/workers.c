@@ -21,6 +21,14 @@ workers (void)
   return MAX (data_relay_workers (), 2);
 }
 
+/* Clients that do not keep their consent stay for as long as a busy machine takes. */
+static void
+patient_times (NatDataTimes *times)
+{
+  data_relay_default_times (times);
+  times->consent_us = 3600 * (gint64)G_USEC_PER_SEC;
+}
+
 /* Moves are held up while events wait. */
 static void
 drain_events (DataRelay *r)
@@ -70,7 +78,7 @@ rebind_to (DataRelay *r, NatProbe *p, guint worker)
 static void
 wait_for_owner (DataRelay *r, NatProbe *from, NatProbe *to, guint16 *seq)
 {
-  gint64 end = g_get_monotonic_time () + 5 * G_USEC_PER_SEC;
+  gint64 end = g_get_monotonic_time () + NAT_PROBE_WAIT_MS * 1000;
   guint64 before;
 
   do {
@@ -173,7 +181,7 @@ test_follows (void)
   g_autoptr (NatProbe) publisher = NULL, subscriber = NULL;
   guint16 seq = 1;
 
-  data_relay_default_times (&times);
+  patient_times (&times);
   g_assert_cmpint (times.move_us, ==, G_USEC_PER_SEC);
   times.move_us = 200 * 1000;
   r = data_relay_new ("127.0.0.1", FALSE, &times);
@@ -202,34 +210,71 @@ test_follows (void)
   nat_session_counters_unref (cs);
 }
 
-/* Each packet arrives, and the stream stays where it is. */
+static guint64
+datagrams_sent (DataRelay *r, guint worker)
+{
+  return data_relay_worker_count (r, worker, G_STRUCT_OFFSET (NatWorkerCounters, datagrams_sent));
+}
+
+static void
+assert_all_receive (NatProbe *const *subscribers, guint n, guint16 seq)
+{
+  for (guint i = 0; i < n; i++) {
+    guint8 got[NAT_DATAGRAM_MAX];
+
+    g_assert_cmpint (
+        nat_probe_receive (subscribers[i], NAT_PACKET_RTP, got, NAT_PROBE_WAIT_MS), ==, 200);
+    g_assert_cmpuint ((guint)got[2] << 8 | got[3], ==, seq);
+  }
+}
+
+/* Each packet arrives at receivers that all workers hear between them, and one worker sends them all: the
+ * stream stays where it is. */
 static void
 test_rebind_storm (void)
 {
-  g_autoptr (DataRelay) r = data_relay_new ("127.0.0.1", FALSE, NULL);
-  NatTicket tp = data_relay_ticket (r, NAT_ROLE_PUBLISHER);
-  NatTicket ts = data_relay_ticket (r, NAT_ROLE_SUBSCRIBER);
-  NatSessionCounters *cs;
-  g_autoptr (NatProbe) publisher = join_at (r, &tp, 0, NULL);
-  g_autoptr (NatProbe) subscriber = NULL;
-  guint64 moved;
+  NatDataTimes times;
+  g_autoptr (DataRelay) r = NULL;
+  NatTicket tp, ts;
+  g_autoptr (NatProbe) publisher = NULL;
+  NatProbe *subscribers[NAT_WORKERS_MAX];
+  NatSessionCounters *c[NAT_WORKERS_MAX];
+  guint64 moved, sent[NAT_WORKERS_MAX];
+  guint n = workers (), owners = 0;
+  guint8 rtp[200];
   guint16 seq = 1;
 
+  patient_times (&times);
+  times.move_us = 3600 * (gint64)G_USEC_PER_SEC; /* however long the machine takes for the storm */
+  r = data_relay_new ("127.0.0.1", FALSE, &times);
+  tp = data_relay_ticket (r, NAT_ROLE_PUBLISHER);
+  publisher = join_at (r, &tp, 0, NULL);
   data_relay_describe (r, 1, &tp);
-  subscriber = join_at (r, &ts, 0, &cs);
-  wait_for_owner (r, publisher, subscriber, &seq);
+  for (guint i = 0; i < n; i++) {
+    ts = data_relay_ticket (r, NAT_ROLE_SUBSCRIBER);
+    subscribers[i] = join_at (r, &ts, i, &c[i]);
+    if (i == 0)
+      wait_for_owner (r, publisher, subscribers[0], &seq);
+    sent[i] = datagrams_sent (r, i);
+  }
   moved = DATA_RELAY_COUNT (r, streams_moved);
   for (guint i = 0; i < STORM; i++) {
     nat_probe_rebind (publisher, "127.0.0.1");
     g_assert_cmpint (nat_probe_bind (publisher, NAT_PROBE_SELECT), ==, 0);
     drain_events (r);
-    data_relay_assert_passes (publisher, subscriber, VIDEO_SSRC, seq++);
+    nat_probe_write_rtp (rtp, sizeof rtp, VIDEO_SSRC, seq, seq);
+    nat_probe_send (publisher, rtp, sizeof rtp);
+    assert_all_receive (subscribers, n, seq++);
   }
-  /* A machine that stands still for a second in the middle looks like a mapping that stays. */
-  g_assert_cmpuint (DATA_RELAY_COUNT (r, streams_moved), <=, moved + 1);
   data_relay_sync (r);
-  g_assert_cmpuint (nat_counter_get (&cs->packets_sent), ==, seq - 1);
-  nat_session_counters_unref (cs);
+  for (guint i = 0; i < n; i++) {
+    owners += datagrams_sent (r, i) - sent[i] >= STORM * n;
+    g_assert_cmpuint (nat_counter_get (&c[i]->packets_sent), >=, STORM);
+    nat_probe_free (subscribers[i]);
+    nat_session_counters_unref (c[i]);
+  }
+  g_assert_cmpuint (DATA_RELAY_COUNT (r, streams_moved), ==, moved);
+  g_assert_cmpuint (owners, ==, 1);
 }
 
 /* Describes on and on until the stream was handed over, or for 200 ms. Returns the version. */
@@ -277,7 +322,7 @@ test_commands_follow (void)
   guint8 rtp[NAT_DATAGRAM_MAX];
   guint32 version = 1;
 
-  data_relay_default_times (&times);
+  patient_times (&times);
   times.move_us = 0;
   r = data_relay_new ("127.0.0.1", FALSE, &times);
   tp = data_relay_ticket (r, NAT_ROLE_PUBLISHER);
@@ -311,7 +356,7 @@ test_events_in_order (void)
   g_autoptr (NatProbe) publisher = NULL;
   NatEvent event;
 
-  data_relay_default_times (&times);
+  patient_times (&times);
   times.move_us = 0;
   r = data_relay_new ("127.0.0.1", FALSE, &times);
   tp = data_relay_ticket (r, NAT_ROLE_PUBLISHER);
@@ -416,6 +461,7 @@ test_address_reused (void)
     /* Back again. */
     nat_probe_set_ticket (p, r->secrets, &ts);
     g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
+    data_relay_assert_resent (p, (guint16)(2 * i + 2)); /* first what it missed meanwhile */
     data_relay_assert_passes (publisher, p, VIDEO_SSRC, (guint16)(2 * i + 3));
   }
   nat_session_counters_unref (c);
@@ -441,7 +487,6 @@ test_stop (void)
   g_autoptr (DataRelay) r = data_relay_new ("127.0.0.1", FALSE, NULL);
   NatProbe *all[4 * NAT_WORKERS_MAX];
   guint n = 4 * workers ();
-  gint64 start;
 
   for (guint i = 0; i < n; i++) {
     NatTicket t = data_relay_ticket (r, i % 4 ? NAT_ROLE_SUBSCRIBER : NAT_ROLE_PUBLISHER);
@@ -449,9 +494,7 @@ test_stop (void)
     g_snprintf (t.stream, sizeof t.stream, "stream-%u", i / 4);
     all[i] = join_at (r, &t, (i / 4 + i % 4) % workers (), NULL);
   }
-  start = g_get_monotonic_time ();
   nat_dataplane_stop (r->dp, NAT_REASON_GOING_AWAY);
-  g_assert_cmpint (g_get_monotonic_time () - start, <, 300000);
   for (guint i = 0; i < n; i++) {
     g_assert_cmpint (nat_probe_indication (all[i], 1), ==, NAT_REASON_GOING_AWAY);
     nat_probe_free (all[i]);

@@ -13,16 +13,16 @@ new_film_flows ()
   grep -qxFf "$work/camera2.lines" "$work/viewer1.lines"
 }
 begin_film --seconds 60
-wait_for 10 has_units camera1 100
+wait_for 30 has_units camera1 100
 kill -KILL "$camera1_pid"
 wait "$camera1_pid" 2>/dev/null
 sleep "$1"
 start_camera camera2 --seconds 5
-need "the camera that is back reaches the relay" wait_for 15 said camera2 connected
+need "the camera that is back reaches the relay" wait_for 60 said camera2 connected
 kill -USR1 "$camera2_pid"
-check "the viewer sees it" wait_for 10 new_film_flows
+check "the viewer sees it" wait_for 30 new_film_flows
 check "the second film ends by itself" ended "$camera2_pid" 30
-wait_for 5 caught_up camera2 viewer1
+wait_for 20 caught_up camera2 viewer1
 sleep 0.3
 check "the viewer is still there" kill -0 "$viewer1_pid"
 stop "$viewer1_pid" INT

@@ -1,11 +1,12 @@
 # natrelay
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# Somebody between the NATs and the relay keeps all that passes. Nothing of picture or sound can be
-# read in it, and everything in it is well-formed.
+# capture.sh [SETTING]: somebody between the NATs and the relay keeps all that passes. Nothing of picture or sound can be
+# read in it, and everything in it is well-formed. SETTING, as "passphrase=…", is one of both elements.
 # shellcheck shell=bash disable=SC2154
 . "$here/scenarios/common.sh"
 relay_options=()
+uri_more=${1:+&$1}
 
 need "packets are kept at the camera's side" capture camera "$work/camera.pcap"
 need "packets are kept at the viewer's side" capture viewer "$work/viewer.pcap"
@@ -34,10 +35,13 @@ for side in camera viewer; do
 done
 check "the search does find a film that is sent openly" open_film
 
+# A NAT may pick the port of some other protocol, such as 1719 of H.225, as which tshark would read it.
+as_rtp=udp.port==1024-65535,rtp
+
 malformed ()
 {
   local found
-  tshark -o nameres.network_name:FALSE -d udp.port==8443,rtp -r "$work/$1.pcap" \
+  tshark -o nameres.network_name:FALSE -d "$as_rtp" -r "$work/$1.pcap" \
       -Y '_ws.malformed && udp && !rtcp' -T fields -e frame.number >"$work/malformed" 2>"$work/tshark"
   found=$(wc -l <"$work/malformed")
   echo "tshark calls $found frames malformed: $(head -c 200 "$work/malformed" | tr '\n' ' ')"
@@ -45,7 +49,7 @@ malformed ()
 }
 bindings ()
 {
-  tshark -r "$work/$1.pcap" -Y 'stun.type == 0x0101' 2>/dev/null | wc -l
+  tshark -d "$as_rtp" -r "$work/$1.pcap" -Y 'stun.type == 0x0101' 2>/dev/null | wc -l
 }
 if command -v tshark >/dev/null; then
   for side in camera viewer; do

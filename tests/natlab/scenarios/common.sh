@@ -8,7 +8,8 @@ build=${NATLAB_BUILD:-$(cd "$here/../.." && pwd)/build}
 film_seconds=${NATLAB_SECONDS:-6}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export GST_PLUGIN_PATH=$build/gst/natrelay GST_REGISTRY=$work/registry.bin
+# The list of plugins is kept, where somebody says where: on a busy machine it takes half a minute.
+export GST_PLUGIN_PATH=$build/gst/natrelay GST_REGISTRY=${NATLAB_REGISTRY:-$work/registry.bin}
 export NO_COLOR=1 XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-$work}
 number=0
 
@@ -55,6 +56,7 @@ start_relay ()
   [ -n "$fingerprint" ] && [ -n "$publish_token" ] && [ -n "$subscribe_token" ]
 }
 
+# camera_query and viewer_query: what stands behind "?" in the URI, unless it is the relay's fingerprint.
 # start_camera NAME [aucheck's OPTION…], start_viewer likewise: lines in NAME.lines, what it says
 # in NAME.log. $NAME_pid is the process.
 start_camera ()
@@ -62,7 +64,7 @@ start_camera ()
   local name=$1
   shift
   NATRELAY_AUTH_TOKEN=$publish_token start camera "$work/$name.log" "$build/tests/natlab/aucheck" send \
-      --uri "natrelay://$RELAY_FOR_CAMERA/film?tls-fingerprint=$fingerprint" --hashes "$work/$name.lines" \
+      --uri "natrelay://$RELAY_FOR_CAMERA/film?${camera_query:-tls-fingerprint=$fingerprint}${uri_more:-}" --hashes "$work/$name.lines" \
       --seconds "$film_seconds" "$@"
   printf -v "${name}_pid" %s "$STARTED"
 }
@@ -72,7 +74,7 @@ start_viewer ()
   local name=$1
   shift
   NATRELAY_AUTH_TOKEN=$subscribe_token start viewer "$work/$name.log" "$build/tests/natlab/aucheck" receive \
-      --uri "natrelay://$RELAY_FOR_VIEWER/film?tls-fingerprint=$fingerprint" --hashes "$work/$name.lines" "$@"
+      --uri "natrelay://$RELAY_FOR_VIEWER/film?${viewer_query:-tls-fingerprint=$fingerprint}${uri_more:-}" --hashes "$work/$name.lines" "$@"
   printf -v "${name}_pid" %s "$STARTED"
 }
 
@@ -94,6 +96,18 @@ stat_of ()
   sed -nE "s/^stats .*[ ,]$2=\([a-z0-9]+\)\"?([^\",;]*).*/\1/p" "$work/$1.log" | tail -1
 }
 
+# time_of NAME WHAT: the milliseconds of a line "WHAT … after=…ms" or "WHAT …".
+time_of ()
+{
+  sed -nE "s/^$2.*after=([0-9]+)ms.*/\\1/p; s/^$2 ([0-9]+)\$/\\1/p" "$work/$1.log" | tail -1
+}
+
+# moved_to NAME TRANSPORT: its last change of transport led there.
+moved_to ()
+{
+  grep '^message natrelay-transport' "$work/$1.log" | tail -n 1 | grep -q "=(string)$2"
+}
+
 # has_units NAME N: so many units are finished.
 has_units ()
 {
@@ -113,25 +127,60 @@ caught_up ()
   done
 }
 
-# The usual beginning: a viewer waits, the camera comes, both are there, the count begins.
+# mark, flows_since_mark CAMERA VIEWER [TRACKS]: units of these tracks ("video audio") arrived that the camera sent since.
+mark ()
+{
+  marked=$(stat -c %s "$work/$1.lines")
+}
+
+flows_since_mark ()
+{
+  local kind
+  tail -c "+$((marked + 1))" "$work/$1.lines" >"$work/since.lines"
+  for kind in ${3:-video audio}; do
+    tail -n 150 "$work/$2.lines" | grep "^$kind " | grep -qxFf "$work/since.lines" || return 1
+  done
+}
+
+# check_flows TEXT: it flows again, from now on; says after how long.
+check_flows ()
+{
+  local begin=${EPOCHREALTIME/[.,]/}
+  mark camera1
+  check "$1" wait_for 20 flows_since_mark camera1 viewer1
+  echo "# after $(((${EPOCHREALTIME/[.,]/} - begin) / 1000)) ms"
+}
+
+# The usual beginning: a viewer waits, the camera comes, both are there, the count begins. Limits of time end
+# a hang; on a busy machine GStreamer alone takes longer than all the rest to look at its plugins. viewer_options are aucheck's;
+# patience is how many seconds a bad link may need for a connection.
 begin_film ()
 {
-  local tracks=${tracks:-2}
+  local tracks=${tracks:-2} patience=${patience:-60}
   need "the relay starts" start_relay "${relay_options[@]}"
-  start_viewer viewer1
-  need "the viewer reaches the relay" wait_for 15 said viewer1 connected
+  start_viewer viewer1 "${viewer_options[@]}"
+  need "the viewer reaches the relay" wait_for "$patience" said viewer1 connected
   start_camera camera1 "$@"
-  need "the camera reaches the relay" wait_for 15 said camera1 connected
-  need "the viewer sees every track" wait_for 20 flows viewer1 "$tracks"
+  need "the camera reaches the relay" wait_for "$patience" said camera1 connected
+  need "the viewer sees every track" wait_for "$((patience + 5))" flows viewer1 "$tracks"
   kill -USR1 "$camera1_pid"
-  need "the film begins" wait_for 5 said camera1 counting
+  need "the film begins" wait_for 20 said camera1 counting
+}
+
+# join_late [aucheck's OPTION…]: while the film is on, one more viewer comes; says how long it took to see it.
+join_late ()
+{
+  start_viewer late "$@"
+  check "a viewer that joins sees every track" wait_for 30 flows late
+  stop "$STARTED" INT
+  echo "# it was connected after $(time_of late connected) ms, and saw the picture after $(time_of late 'flowing video') ms"
 }
 
 # And the usual end.
 end_film ()
 {
   check "the camera ends by itself" ended "$camera1_pid" "${1:-60}"
-  wait_for 5 caught_up camera1 viewer1
+  wait_for 10 caught_up camera1 viewer1
   sleep 0.3
   stop "$viewer1_pid" INT
   check "the viewer ends when asked to" said viewer1 end

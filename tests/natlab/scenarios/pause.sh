@@ -12,7 +12,7 @@ need "packets are kept at the viewer's side" capture viewer "$work/viewer.pcap"
 begin_film --pause-after 2 --pause "${1:-20}" --seconds 5
 before_camera=$(mappings camera)
 before_viewer=$(mappings viewer)
-need "the film pauses" wait_for 10 said camera1 paused
+need "the film pauses" wait_for 30 said camera1 paused
 paused=$(date +%s)
 need "the film goes on" wait_for 40 said camera1 resumed
 resumed=$(date +%s)

@@ -1,0 +1,151 @@
+# natrelay
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Runs the generator against a relay and reads what it says."""
+
+import json
+import pathlib
+import subprocess
+
+import lab
+import relays
+
+PROBE = 0.6                     # seconds of one probe of a search
+QUIET = 0.05                    # share of the relay's core that others may use
+
+
+class Bench:
+    def __init__(self, build, directory, options=()):
+        """options: of the generator, in all measurements."""
+        self.build, self.directory, self.options = build, directory, options
+
+    def program(self, name):
+        return self.build / "tests/bench" / name
+
+    def blast(self, net, case, running, *options):
+        """The generator's command line."""
+        generator_cpu, relay_cpu = lab.cores()
+        command = [self.program("natblast"), *case.arguments(),
+                   "--from", f"{net.our_ip}:{relays.PUBLISHER_PORT}",
+                   "--sink", f"{net.our_ip}:{relays.SINK_PORT}",
+                   "--cpu", generator_cpu, "--relay-cpu", relay_cpu, *running.arguments,
+                   *self.options, *options]
+        if running.process:
+            kernel = ",".join(map(str, net.kernel_pids()))
+            command += ["--pid", running.process.pid, "--kernel-pid", kernel]
+        if net.sink_gro:
+            command.append("--sink-gro")
+        return command
+
+    def generator(self, net, case, running, *options):
+        command = self.blast(net, case, running, *options)
+        done = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE, text=True,
+                              stderr=subprocess.PIPE, timeout=400, check=False,
+                              preexec_fn=lab.dies_with_us)
+        if done.returncode:
+            raise lab.BenchError(done.stderr.strip() or f"natblast: exit {done.returncode}")
+        return json.loads(done.stdout.splitlines()[-1])
+
+    def measure(self, net, case, relay, *options):
+        running = relay.start(net, case, self.directory)
+        try:
+            return self.generator(net, case, running, *options)
+        finally:
+            relay.stop(running)
+
+    def fixed(self, net, case, relay, rate, seconds):
+        """{"result", "failures"} or {"error", "failures"}. A relay that stopped forwarding (rtpengine
+        does, for good, after its queue ran over five times) is started again, up to twice, and that
+        is told."""
+        for failures in range(3):
+            try:
+                result = self.measure(net, case, relay, "--rate", rate, "--seconds", seconds)
+                if 2 * result["received"] > result["expected"]:
+                    return {"result": result, "failures": failures}
+                error = f"{result['received']} of {result['expected']} packets arrived"
+            except lab.BenchError as e:
+                error = str(e)
+        return {"error": error, "failures": failures + 1}
+
+    def search(self, net, case, relay, near=None):
+        """The highest rate without loss, as fixed() tells it. near: a rate that it will not be far from,
+        which saves the way there."""
+        low, high = map(float, case.search.split(":"))
+        if near:
+            found = self._search(net, case, relay, max(low, 0.55 * near), high)
+            if "result" in found:
+                return found
+        return self._search(net, case, relay, low, high)
+
+    def _search(self, net, case, relay, low, high):
+        if relay.breaks:
+            return self._search_afresh(net, case, relay, low, high)
+        try:
+            r = self.measure(net, case, relay, "--search", f"{low:.0f}:{high:.0f}",
+                             "--probe-seconds", PROBE)
+        except lab.BenchError as e:
+            return {"error": str(e), "failures": 1}
+        if r["received"]:
+            return {"result": r, "failures": 0}
+        return {"error": f"fits nowhere from {low:.0f}/s on", "failures": 0}
+
+    def _probe_afresh(self, net, case, relay, rate):
+        for _ in range(3):
+            try:
+                r = self.measure(net, case, relay, "--rate", rate, "--seconds", PROBE)
+            except lab.BenchError as e:
+                r = {"limit": "loses", "error": str(e)}
+            if r["limit"] == "fits":
+                break
+        return r
+
+    def _search_afresh(self, net, case, relay, low, high):
+        """natblast's own search, but every probe has a relay of its own."""
+        best, rate, step = None, low, None
+        for _ in range(30):
+            r = self._probe_afresh(net, case, relay, rate)
+            if r["limit"] == "fits":
+                best = r
+                if rate >= high:
+                    break
+            elif best is None:
+                return {"error": r.get("error", f"fits nowhere from {low:.0f}/s on"), "failures": 0}
+            else:
+                step = step or (rate - best["rate_in"])
+                best["limit"] = r["limit"]
+            if step:
+                step /= 2
+                if step < best["rate_in"] / 30:
+                    break
+                rate = best["rate_in"] + step
+            else:
+                rate = min(rate * 2, high)
+        return {"result": {**best, "kind": "search"}, "failures": 0}
+
+    def micro(self, seconds):
+        """The small measurements, as {name: numbers}."""
+        found = {}
+        for program in ("table-micro", "stun-micro", "memory-micro"):
+            self._take(found, [str(self.program(program)), str(seconds)])
+        server = relays.NatrelayServer(self.build)
+        if not server.missing():
+            process, address = server.start_server(lab.Loopback(), self.directory, unlimited=True)
+            try:
+                self._take(found, [str(self.program("https-micro")), address, str(process.pid),
+                                   str(seconds)])
+            finally:
+                lab.stop(process)
+        return found
+
+    @staticmethod
+    def _take(found, command):
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False,
+                              stderr=subprocess.PIPE)
+        if done.returncode:
+            raise lab.BenchError(f"{pathlib.Path(command[0]).name}: {done.stderr.strip()}")
+        for line in done.stdout.splitlines():
+            numbers = json.loads(line)
+            found[numbers.pop("name")] = numbers
+
+
+def disturbed(result):
+    return result["foreign_share"] > QUIET

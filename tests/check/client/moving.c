@@ -1,0 +1,366 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "natclient/prober.h"
+#include "natclient/resume.h"
+
+#include <string.h>
+
+#include "relaymodel.h"
+
+#define MS(n) ((gint64)(n)*1000)
+#define RTT   MS (20)
+
+/* One prober, and a relay behind each of its addresses, of which each may be cut off. */
+typedef struct {
+  gint64 at_us;
+  guint to;
+  guint8 data[NAT_DATAGRAM_MAX];
+  gsize len;
+} Flight;
+
+typedef struct {
+  NatProber *prober;
+  RelayModel relays[2];
+  NatAddress address[2], z;
+  guint serves[2]; /* which relay answers there */
+  gboolean cut[2];
+  guint asked[2]; /* requests that were sent there */
+  gint64 now;
+  GArray *flights; /* answers on their way, of Flight */
+  guint events[NAT_PROBER_FORBIDDEN + 1];
+  NatProberReport report;
+  char username[NAT_TICKET_TEXT_MAX + 1], password[NAT_PASSWORD_TEXT + 1];
+} Ways;
+
+static void
+on_send (gpointer user, const NatAddress *relay, const guint8 *data, gsize len)
+{
+  Ways *w = user;
+  Flight f = {w->now + RTT, nat_address_equal (relay, &w->address[1]) ? 1 : 0, {0}, 0};
+
+  w->asked[f.to]++;
+  if (w->cut[f.to])
+    return;
+  f.len = relay_model_input (
+      &w->relays[w->serves[f.to]], w->now, &w->z, relay, data, len, f.data, sizeof f.data);
+  if (f.len > 0)
+    g_array_append_val (w->flights, f);
+}
+
+static void
+on_event (gpointer user, NatProberEvent event, const NatProberReport *report)
+{
+  Ways *w = user;
+
+  w->events[event]++;
+  if (report != NULL)
+    w->report = *report;
+}
+
+static void
+on_random (gpointer user, gpointer out, gsize len)
+{
+  for (gsize i = 0; i < len; i++)
+    ((guint8 *)out)[i] = (guint8)g_test_rand_int ();
+}
+
+static void
+ways_init (Ways *w, NatRole role, guint n)
+{
+  static const NatProberOps ops = {on_send, on_event, on_random};
+  static const guint8 epoch[NAT_EPOCH_SIZE] = "epoch of a test";
+
+  memset (w, 0, sizeof *w);
+  w->now = 1000 * G_USEC_PER_SEC;
+  w->flights = g_array_new (FALSE, FALSE, sizeof (Flight));
+  relay_model_init (&w->relays[0], 1);
+  relay_model_init (&w->relays[1], 2);
+  w->relays[1].foreign_is_401 = TRUE;
+  relay_model_open (&w->relays[0], 3600, w->username, w->password);
+  g_assert_true (nat_address_from_text (&w->address[0], "192.0.2.1:8443", 0));
+  g_assert_true (nat_address_from_text (&w->address[1], "[2001:db8::1]:8443", 0));
+  g_assert_true (nat_address_from_text (&w->z, "198.51.100.7:40000", 0));
+  w->prober = nat_prober_new (role, epoch, &ops, w);
+  nat_prober_set_credentials (
+      w->prober, w->now, w->username, NAT_REALM, w->password, NAT_KEEPALIVE_MS);
+  nat_prober_start (w->prober, w->now, w->address, n, 15000);
+}
+
+static void
+ways_clear (Ways *w)
+{
+  nat_prober_free (w->prober);
+  relay_model_clear (&w->relays[0]);
+  relay_model_clear (&w->relays[1]);
+  g_array_unref (w->flights);
+}
+
+static void
+run_for (Ways *w, gint64 us)
+{
+  gint64 until = w->now + us;
+
+  for (;;) {
+    gint64 arrival = w->flights->len > 0 ? g_array_index (w->flights, Flight, 0).at_us : G_MAXINT64;
+    gint64 next = MIN (arrival, nat_prober_deadline (w->prober));
+
+    if (next > until)
+      break;
+    w->now = MAX (w->now, next);
+    if (arrival <= w->now) {
+      Flight f = g_array_index (w->flights, Flight, 0);
+
+      g_array_remove_index (w->flights, 0);
+      nat_prober_input (w->prober, w->now, &w->address[f.to], f.data, f.len);
+    } else {
+      nat_prober_tick (w->prober, w->now);
+    }
+  }
+  w->now = until;
+}
+
+static void
+register_at (Ways *w, guint which)
+{
+  run_for (w, MS (500));
+  g_assert_cmpuint (w->events[NAT_PROBER_ACCEPTED], ==, 1);
+  g_assert_true (nat_address_equal (&w->report.relay, &w->address[which]));
+}
+
+static void
+indicate (Ways *w, NatReason reason)
+{
+  guint8 data[256];
+  gsize n = relay_model_indication (&w->relays[0], reason, data, sizeof data);
+
+  nat_prober_input (w->prober, w->now, &w->address[0], data, n);
+}
+
+/* ---- Addresses --------------------------------------------------------- */
+
+/* IPv4 breaks in the middle of a stream: IPv6 has it within one probe and two round trips of the silence, and keeps it. */
+static void
+test_family_breaks (void)
+{
+  Ways w;
+  guint before;
+
+  ways_init (&w, NAT_ROLE_SUBSCRIBER, 2);
+  register_at (&w, 0);
+  for (guint i = 0; i < 50; i++) {
+    run_for (&w, MS (20));
+    nat_prober_heard (w.prober, w.now);
+  }
+  w.cut[0] = TRUE;
+  run_for (&w, MS (60 + 250)); /* three gaps, and the suspicion */
+  g_assert_cmpuint (w.events[NAT_PROBER_SILENT], ==, 1);
+  run_for (&w, NAT_PROBE_US + 2 * RTT);
+  g_assert_cmpuint (w.events[NAT_PROBER_ACCEPTED], ==, 2);
+  g_assert_true (nat_address_equal (&w.report.relay, &w.address[1]));
+  /* The old one comes back, and is left alone. */
+  w.cut[0] = FALSE;
+  before = w.asked[0];
+  run_for (&w, MS (20000));
+  g_assert_true (nat_address_equal (&w.report.relay, &w.address[1]));
+  g_assert_cmpuint (w.asked[0], ==, before);
+  g_assert_cmpuint (w.events[NAT_PROBER_SILENT], ==, 1);
+  ways_clear (&w);
+}
+
+/* Both answer again after an outage of both: the one that we had goes on. */
+static void
+test_family_stays (void)
+{
+  Ways w;
+
+  ways_init (&w, NAT_ROLE_PUBLISHER, 2);
+  register_at (&w, 0);
+  w.cut[0] = w.cut[1] = TRUE;
+  run_for (&w, MS (8100));
+  g_assert_cmpuint (w.events[NAT_PROBER_SILENT], ==, 1);
+  w.cut[0] = w.cut[1] = FALSE;
+  run_for (&w, MS (5000));
+  g_assert_cmpint (nat_prober_phase (w.prober), ==, NAT_PROBER_REGISTERED);
+  g_assert_cmpuint (w.events[NAT_PROBER_ACCEPTED], ==, 2);
+  ways_clear (&w);
+}
+
+/* The name's other address is another relay's, which does not know the session: nothing is lost by that. But if the one that
+ * knew it is silent for more than five seconds, it may be this one that forgot: we negotiate anew, and ask on. */
+static void
+test_another_relay (void)
+{
+  Ways w;
+  guint before;
+
+  ways_init (&w, NAT_ROLE_PUBLISHER, 1);
+  w.serves[1] = 1;
+  nat_prober_add (w.prober, w.now, &w.address[1]);
+  register_at (&w, 0);
+  w.cut[0] = TRUE;
+  run_for (&w, MS (8500)); /* four of them until it is noticed */
+  g_assert_cmpuint (w.events[NAT_PROBER_SILENT], ==, 1);
+  g_assert_cmpuint (w.events[NAT_PROBER_LOST], ==, 0);
+  run_for (&w, MS (3500));
+  g_assert_cmpuint (w.events[NAT_PROBER_LOST], ==, 1);
+  g_assert_cmpuint (w.events[NAT_PROBER_DISOWNED], ==, 0);
+  before = w.asked[1];
+  g_assert_cmpuint (before, >=, 2);
+  run_for (&w, MS (5000)); /* nor is it asked again */
+  g_assert_cmpuint (w.asked[1], ==, before);
+  w.cut[0] = FALSE;
+  run_for (&w, MS (500));
+  g_assert_cmpint (nat_prober_phase (w.prober), ==, NAT_PROBER_REGISTERED);
+  /* But that the one that served us disowns us is believed. */
+  relay_model_lose_secrets (&w.relays[0], 99);
+  w.relays[0].foreign_is_401 = TRUE;
+  run_for (&w, MS (4200));
+  g_assert_cmpuint (w.events[NAT_PROBER_DISOWNED], ==, 1);
+  ways_clear (&w);
+}
+
+/* The way that served us was a WebSocket, and ended; one address does not know us, and one never answers. */
+static void
+test_connection_ends (void)
+{
+  NatAddress nobody;
+  Ways w;
+
+  ways_init (&w, NAT_ROLE_PUBLISHER, 1);
+  w.serves[1] = 1;
+  g_assert_true (nat_address_from_text (&nobody, "192.0.2.9:8443", 0));
+  nat_prober_add (w.prober, w.now, &w.address[1]);
+  nat_prober_add (w.prober, w.now, &nobody);
+  register_at (&w, 0);
+  w.cut[0] = TRUE;
+  nat_prober_remove (w.prober, w.now, &w.address[0]);
+  run_for (&w, MS (900));
+  g_assert_cmpuint (w.events[NAT_PROBER_LOST], ==, 0);
+  run_for (&w, MS (2000));
+  g_assert_cmpuint (w.events[NAT_PROBER_LOST], ==, 1);
+  g_assert_cmpuint (w.events[NAT_PROBER_DISOWNED], ==, 0);
+  ways_clear (&w);
+}
+
+static void
+test_all_disown (void)
+{
+  Ways w;
+
+  ways_init (&w, NAT_ROLE_PUBLISHER, 2);
+  w.serves[0] = w.serves[1] = 1;
+  run_for (&w, MS (2000));
+  g_assert_cmpuint (w.events[NAT_PROBER_DISOWNED], ==, 1);
+  g_assert_cmpint (nat_prober_phase (w.prober), ==, NAT_PROBER_IDLE);
+  ways_clear (&w);
+}
+
+/* ---- A relay that says it goes ----------------------------------------- */
+
+static void
+test_goes (void)
+{
+  Ways w;
+  guint before;
+
+  ways_init (&w, NAT_ROLE_SUBSCRIBER, 1);
+  register_at (&w, 0);
+  indicate (&w, NAT_REASON_GOING_AWAY);
+  run_for (&w, MS (100)); /* it answers once more */
+  w.cut[0] = TRUE;
+  run_for (&w, MS (550));
+  g_assert_cmpuint (w.events[NAT_PROBER_SILENT], ==, 1);
+  g_assert_true (nat_prober_was_told (w.prober));
+  g_assert_cmpuint (w.events[NAT_PROBER_LOST], ==, 0);
+  run_for (&w, MS (1000));
+  g_assert_cmpuint (w.events[NAT_PROBER_LOST], ==, 1);
+  /* It is asked as often as before, until consent is over. */
+  before = w.asked[0];
+  run_for (&w, MS (20000));
+  g_assert_cmpuint (w.asked[0] - before, >=, 78);
+  w.cut[0] = FALSE;
+  run_for (&w, NAT_PROBE_US + 2 * RTT);
+  g_assert_cmpuint (w.events[NAT_PROBER_ACCEPTED], ==, 2);
+  g_assert_false (nat_prober_was_told (w.prober));
+  ways_clear (&w);
+}
+
+/* Said by a liar: as long as the relay answers, nothing comes of it; and a silence long after is a silence. */
+static void
+test_does_not_go (void)
+{
+  Ways w;
+
+  ways_init (&w, NAT_ROLE_SUBSCRIBER, 1);
+  register_at (&w, 0);
+  indicate (&w, NAT_REASON_GOING_AWAY);
+  run_for (&w, MS (3500));
+  g_assert_cmpuint (w.events[NAT_PROBER_SILENT], ==, 0);
+  w.cut[0] = TRUE;
+  run_for (&w, MS (20000));
+  g_assert_cmpuint (w.events[NAT_PROBER_SILENT], ==, 1);
+  g_assert_false (nat_prober_was_told (w.prober));
+  g_assert_cmpuint (w.events[NAT_PROBER_LOST], ==, 0);
+  ways_clear (&w);
+}
+
+/* Whoever is long lost asks every two seconds; on another network at once, and often. */
+static void
+test_another_network (void)
+{
+  Ways w;
+  guint before;
+
+  ways_init (&w, NAT_ROLE_SUBSCRIBER, 2);
+  register_at (&w, 0);
+  w.cut[0] = w.cut[1] = TRUE;
+  run_for (&w, MS (60000));
+  g_assert_cmpuint (w.events[NAT_PROBER_LOST], ==, 1);
+  before = w.asked[0] + w.asked[1];
+  nat_prober_socket_changed (w.prober, w.now);
+  run_for (&w, MS (600));
+  g_assert_cmpuint (w.asked[0] + w.asked[1] - before, >=, 4);
+  w.cut[1] = FALSE;
+  run_for (&w, MS (1100));
+  g_assert_cmpuint (w.events[NAT_PROBER_ACCEPTED], ==, 2);
+  g_assert_true (nat_address_equal (&w.report.relay, &w.address[1]));
+  ways_clear (&w);
+}
+
+/* ---- Sleep ------------------------------------------------------------- */
+
+static void
+test_sleep (void)
+{
+  NatResume r = {0};
+
+  /* The machine slept before we began: that is no news. */
+  g_assert_cmpint (nat_resume_check (&r, MS (1000), MS (500000)), ==, 0);
+  g_assert_cmpint (nat_resume_check (&r, MS (2000), MS (501000)), ==, 0);
+  /* The two are never read in the same moment. */
+  g_assert_cmpint (nat_resume_check (&r, MS (3000), MS (502900)), ==, 0);
+  g_assert_cmpint (nat_resume_check (&r, MS (4000), MS (503000)), ==, 0);
+  g_assert_cmpint (nat_resume_check (&r, MS (4001), MS (503001 + 120000)), ==, MS (120000));
+  g_assert_cmpint (nat_resume_check (&r, MS (4002), MS (503002 + 120000)), ==, 0);
+  /* Half a second now and then adds up. */
+  g_assert_cmpint (nat_resume_check (&r, MS (5000), MS (504000 + 120500)), ==, 0);
+  g_assert_cmpint (nat_resume_check (&r, MS (6000), MS (505000 + 121000)), ==, MS (1000));
+  g_assert_cmpint (nat_resume_check (&r, MS (7000), -1), ==, 0);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/moving/family-breaks", test_family_breaks);
+  g_test_add_func ("/moving/family-stays", test_family_stays);
+  g_test_add_func ("/moving/another-relay", test_another_relay);
+  g_test_add_func ("/moving/all-disown", test_all_disown);
+  g_test_add_func ("/moving/connection-ends", test_connection_ends);
+  g_test_add_func ("/moving/goes", test_goes);
+  g_test_add_func ("/moving/does-not-go", test_does_not_go);
+  g_test_add_func ("/moving/another-network", test_another_network);
+  g_test_add_func ("/moving/sleep", test_sleep);
+  return g_test_run ();
+}

@@ -1,0 +1,374 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* A relay whose port firewalls block is found at the second one; where it is only slow or away, it is
+ * asked where it always was. */
+
+#include <string.h>
+
+#include "httpsserver.h"
+#include "natclient/negotiator.h"
+
+#define SESSION "AAECAwQFBgcICQoLDA0ODw"
+#define SECRET  "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+#define NOT_OURS                                                                                   \
+  "HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 5\r\n"                     \
+  "Connection: close\r\n\r\nhello"
+
+typedef struct {
+  GMainContext *context;
+  NatSessionConfig config;
+  NatNegotiator *n;
+  char *pem;
+  /* The last answer. */
+  gboolean answered, has_document;
+  NatCause *cause;
+  NatAddress remote;
+} Asker;
+
+static char *
+document (void)
+{
+  NatSessionDocument d = {.session = SESSION,
+      .username = (char *)"user",
+      .realm = NAT_REALM,
+      .password = SECRET,
+      .n_udp = 1,
+      .keepalive_ms = 4000,
+      .expires_s = 3600,
+      .boot_id = "000102030405060708090a0b0c0d0e0f",
+      .version = 3,
+      .publisher = NAT_PUBLISHER_NONE};
+  g_autofree char *json = NULL;
+
+  nat_address_from_text (&d.udp[0], "127.0.0.1:8443", 0);
+  json = nat_session_document_to_json (&d);
+  return g_strdup_printf (
+      "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: %u\r\n"
+      "Connection: close\r\n\r\n%s",
+      (guint)strlen (json), json);
+}
+
+static HttpsServer *
+relay (const Asker *a)
+{
+  g_autofree char *text = document ();
+
+  return https_server_new (HTTPS_ANSWERS, text, a->pem);
+}
+
+static void
+asker_init (Asker *a)
+{
+  HttpsServer *server;
+
+  memset (a, 0, sizeof *a);
+  a->context = g_main_context_new ();
+  g_main_context_push_thread_default (a->context);
+  a->pem = https_make_certificate (FALSE);
+  nat_session_config_init (&a->config);
+  a->config.host = g_strdup ("127.0.0.1");
+  a->config.stream = g_strdup ("house/door");
+  server = relay (a);
+  a->config.tls_fingerprint = g_strdup (https_server_fingerprint (server));
+  https_server_free (server);
+}
+
+static void
+asker_clear (Asker *a)
+{
+  nat_negotiator_free (a->n);
+  while (g_main_context_iteration (a->context, FALSE))
+    ;
+  g_main_context_pop_thread_default (a->context);
+  g_main_context_unref (a->context);
+  nat_session_config_clear (&a->config);
+  nat_cause_free (a->cause);
+  g_free (a->pem);
+}
+
+static void
+on_reply (NatReply *reply, gpointer user)
+{
+  Asker *a = user;
+
+  g_assert_false (a->answered);
+  a->answered = TRUE;
+  a->has_document = reply->document != NULL;
+  a->cause = g_steal_pointer (&reply->cause);
+  a->remote = reply->remote;
+}
+
+static void
+ask (Asker *a, guint16 port, guint16 second_port, guint timeout_ms)
+{
+  NatCause *cause = NULL;
+
+  a->config.port = port;
+  a->config.second_port = second_port;
+  if (a->n == NULL)
+    a->n = nat_negotiator_new (&a->config, NULL, NULL, &cause);
+  g_assert_nonnull (a->n);
+  a->answered = FALSE;
+  g_clear_pointer (&a->cause, nat_cause_free);
+  nat_negotiator_send (a->n, NAT_REQUEST_OPEN, NULL, NULL, "token", timeout_ms, on_reply, a);
+  while (!a->answered || nat_negotiator_n_pending (a->n) > 0)
+    g_main_context_iteration (a->context, TRUE);
+}
+
+/* ---- Ports that lead nowhere ------------------------------------------- */
+
+/* Nothing listens there. */
+static guint16
+closed_port (const Asker *a)
+{
+  HttpsServer *server = relay (a);
+  guint16 port = https_server_port (server);
+
+  https_server_free (server);
+  return port;
+}
+
+/* Its queue is full, so that the system drops who wants to connect, as a firewall does. */
+typedef struct {
+  GSocket *listener;
+  GSocket *callers[8];
+  guint16 port;
+} Blocked;
+
+static void
+blocked_init (Blocked *b)
+{
+  g_autoptr (GSocketAddress) any = g_inet_socket_address_new_from_string ("127.0.0.1", 0);
+  g_autoptr (GSocketAddress) here = NULL;
+
+  b->listener =
+      g_socket_new (G_SOCKET_FAMILY_IPV4, G_SOCKET_TYPE_STREAM, G_SOCKET_PROTOCOL_TCP, NULL);
+  g_assert_true (g_socket_bind (b->listener, any, FALSE, NULL));
+  g_socket_set_listen_backlog (b->listener, 0);
+  g_assert_true (g_socket_listen (b->listener, NULL));
+  here = g_socket_get_local_address (b->listener, NULL);
+  b->port = g_inet_socket_address_get_port (G_INET_SOCKET_ADDRESS (here));
+  for (guint i = 0; i < G_N_ELEMENTS (b->callers); i++) {
+    b->callers[i] =
+        g_socket_new (G_SOCKET_FAMILY_IPV4, G_SOCKET_TYPE_STREAM, G_SOCKET_PROTOCOL_TCP, NULL);
+    g_socket_set_blocking (b->callers[i], FALSE);
+    g_socket_connect (b->callers[i], here, NULL, NULL);
+  }
+}
+
+static void
+blocked_clear (Blocked *b)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (b->callers); i++)
+    g_object_unref (b->callers[i]);
+  g_object_unref (b->listener);
+}
+
+/* ---- Tests ------------------------------------------------------------- */
+
+static void
+assert_found (const Asker *a, guint16 port, guint16 other)
+{
+  g_assert_null (a->cause);
+  g_assert_true (a->has_document);
+  g_assert_cmpuint (a->remote.port, ==, port);
+  g_assert_cmpuint (nat_negotiator_port (a->n, FALSE), ==, port);
+  g_assert_cmpuint (nat_negotiator_port (a->n, TRUE), ==, other);
+}
+
+static void
+test_refused (void)
+{
+  HttpsServer *server;
+  guint16 port, second;
+  Asker a;
+
+  asker_init (&a);
+  port = closed_port (&a);
+  server = relay (&a);
+  second = https_server_port (server);
+  ask (&a, port, second, 10000);
+  assert_found (&a, second, port);
+  /* There it is asked from now on. */
+  ask (&a, port, second, 10000);
+  assert_found (&a, second, port);
+  g_assert_cmpuint (https_server_n_requests (server), ==, 2);
+  asker_clear (&a);
+  https_server_free (server);
+}
+
+static void
+test_blocked (void)
+{
+  HttpsServer *server;
+  Blocked blocked;
+  gint64 begin;
+  Asker a;
+
+  asker_init (&a);
+  server = relay (&a);
+  blocked_init (&blocked);
+  begin = g_get_monotonic_time ();
+  ask (&a, blocked.port, https_server_port (server), 2000);
+  assert_found (&a, https_server_port (server), blocked.port);
+  g_assert_cmpint (g_get_monotonic_time () - begin, >=, 500 * 1000); /* a quarter of the time */
+  g_assert_cmpuint (https_server_n_requests (server), ==, 1);
+  asker_clear (&a);
+  blocked_clear (&blocked);
+  https_server_free (server);
+}
+
+/* Whoever has 443 there is not asked to explain the relay's absence, and is not where the relay is looked for again. */
+static void
+test_stranger (void)
+{
+  HttpsServer *stranger;
+  Blocked blocked;
+  guint16 port;
+  Asker a;
+
+  asker_init (&a);
+  stranger = https_server_new (HTTPS_ANSWERS, NOT_OURS, a.pem);
+  port = closed_port (&a);
+  ask (&a, port, https_server_port (stranger), 10000);
+  g_assert_cmpint (a.cause->kind, ==, NAT_CAUSE_UNREACHABLE);
+  g_assert_nonnull (strstr (a.cause->text, "Nothing listens"));
+  g_assert_cmpuint (https_server_n_requests (stranger), ==, 1);
+  g_assert_cmpuint (nat_negotiator_port (a.n, FALSE), ==, port);
+  asker_clear (&a);
+
+  asker_init (&a);
+  blocked_init (&blocked);
+  ask (&a, blocked.port, https_server_port (stranger), 800);
+  g_assert_cmpint (a.cause->kind, ==, NAT_CAUSE_TIMEOUT);
+  g_assert_nonnull (strstr (a.cause->text, "443"));
+  g_assert_cmpuint (nat_negotiator_port (a.n, FALSE), ==, blocked.port);
+  asker_clear (&a);
+  blocked_clear (&blocked);
+  https_server_free (stranger);
+}
+
+/* Neither another certificate nor a second port that drops everything changes what is told. */
+static void
+test_nowhere (void)
+{
+  Asker a;
+  Blocked blocked;
+  HttpsServer *impostor;
+  guint16 port;
+
+  asker_init (&a);
+  impostor = https_server_new (HTTPS_ANSWERS, NOT_OURS, NULL);
+  port = closed_port (&a);
+  ask (&a, port, https_server_port (impostor), 10000);
+  g_assert_nonnull (strstr (a.cause->text, "Nothing listens"));
+  g_assert_false (a.cause->final);
+  g_assert_cmpuint (https_server_n_requests (impostor), ==, 0);
+  asker_clear (&a);
+  https_server_free (impostor);
+
+  asker_init (&a);
+  blocked_init (&blocked);
+  ask (&a, port, blocked.port, 600);
+  g_assert_nonnull (strstr (a.cause->text, "Nothing listens"));
+  asker_clear (&a);
+  blocked_clear (&blocked);
+}
+
+/* A relay that was there is away, not blocked; unless that goes on. */
+static void
+test_away (void)
+{
+  HttpsServer *first, *second;
+  guint16 port;
+  Asker a;
+
+  asker_init (&a);
+  first = relay (&a);
+  second = relay (&a);
+  port = https_server_port (first);
+  ask (&a, port, https_server_port (second), 10000);
+  assert_found (&a, port, https_server_port (second));
+  https_server_free (first);
+  for (guint i = 0; i < 4; i++) {
+    ask (&a, port, https_server_port (second), 10000);
+    g_assert_cmpint (a.cause->kind, ==, NAT_CAUSE_UNREACHABLE);
+  }
+  g_assert_cmpuint (https_server_n_requests (second), ==, 0);
+  ask (&a, port, https_server_port (second), 10000);
+  assert_found (&a, https_server_port (second), port);
+  asker_clear (&a);
+  https_server_free (second);
+}
+
+/* A proxy that only lets 443 through says no to the other. */
+static void
+test_proxy (void)
+{
+  HttpsServer *proxy = https_server_new (HTTPS_PROXY,
+      "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", NULL);
+  g_autofree char *request = NULL;
+  Asker a;
+
+  asker_init (&a);
+  a.config.proxy = g_strdup_printf ("http://127.0.0.1:%u", https_server_port (proxy));
+  ask (&a, 8443, 443, 10000);
+  g_assert_cmpint (a.cause->kind, ==, NAT_CAUSE_PROXY);
+  g_assert_nonnull (strstr (a.cause->text, "8443"));
+  g_assert_cmpuint (https_server_n_requests (proxy), ==, 2);
+  request = https_server_dup_request (proxy);
+  g_assert_true (g_str_has_prefix (request, "CONNECT 127.0.0.1:443 "));
+  asker_clear (&a);
+  https_server_free (proxy);
+}
+
+static void
+test_cancel (void)
+{
+  Blocked blocked;
+  HttpsServer *server;
+  gint64 end;
+  Asker a;
+
+  /* Also when the first attempt was given up, and the second is under way. */
+  for (guint i = 0; i < 4; i++) {
+    asker_init (&a);
+    blocked_init (&blocked);
+    server = https_server_new (HTTPS_HANGS, NULL, a.pem);
+    a.config.port = blocked.port;
+    a.config.second_port = https_server_port (server);
+    a.n = nat_negotiator_new (&a.config, NULL, NULL, &a.cause);
+    nat_negotiator_send (a.n, NAT_REQUEST_OPEN, NULL, NULL, NULL, 200, on_reply, &a);
+    end = g_get_monotonic_time () + i * 25 * 1000;
+    while (g_get_monotonic_time () < end)
+      g_main_context_iteration (a.context, FALSE);
+    nat_negotiator_cancel (a.n);
+    while (nat_negotiator_n_pending (a.n) > 0)
+      g_main_context_iteration (a.context, TRUE);
+    g_assert_false (a.answered);
+    asker_clear (&a);
+    blocked_clear (&blocked);
+    https_server_free (server);
+  }
+}
+
+int
+main (int argc, char **argv)
+{
+  /* The machine's own proxies are none of the test's business. */
+  g_unsetenv ("https_proxy");
+  g_unsetenv ("HTTPS_PROXY");
+  g_unsetenv ("all_proxy");
+  g_unsetenv ("ALL_PROXY");
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/secondport/refused", test_refused);
+  g_test_add_func ("/secondport/blocked", test_blocked);
+  g_test_add_func ("/secondport/stranger", test_stranger);
+  g_test_add_func ("/secondport/nowhere", test_nowhere);
+  g_test_add_func ("/secondport/away", test_away);
+  g_test_add_func ("/secondport/proxy", test_proxy);
+  g_test_add_func ("/secondport/cancel", test_cancel);
+  return g_test_run ();
+}

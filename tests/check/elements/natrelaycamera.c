@@ -1,0 +1,284 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* natrelay-camera as a person runs it, with a camera that asks for a password and vanishes, and a relay that does. */
+
+#include <gio/gio.h>
+#include <glib/gstdio.h>
+#include <signal.h>
+
+#include "rtspcamera.h"
+
+#define PICTURE                                                                                    \
+  "videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width=160,height=120,"         \
+  "framerate=25/1"
+#define SOUND  "audiotestsrc is-live=true samplesperbuffer=160"
+#define END    "fakesink sync=false async=false"
+#define UNITS  25
+#define WAIT_S 60
+
+static const struct {
+  const gchar *transport, *user, *password;
+  const gchar *camera;
+  const gchar *video, *audio; /* how they are received */
+} cameras[] = {
+    {"udp", "owner", "geheim",
+        "( " PICTURE " ! x264enc tune=zerolatency threads=1 key-int-max=25 ! identity name=v ! "
+        "rtph264pay name=pay0 "
+        "pt=96 config-interval=-1 " SOUND
+        " ! avenc_aac ! identity name=a ! rtpmp4gpay name=pay1 pt=97 )",
+        "rtph264depay ! h264parse", "rtpmp4gdepay"},
+    {"tcp", "owner", "geheim",
+        "( " PICTURE
+        " ! x265enc tune=zerolatency speed-preset=ultrafast key-int-max=25 ! identity name=v ! "
+        "rtph265pay name=pay0 pt=96 config-interval=-1 " SOUND
+        " ! alawenc ! identity name=a ! rtppcmapay name=pay1 )",
+        "rtph265depay ! h265parse", "rtppcmadepay"},
+    {"auto", NULL, NULL,
+        "( " PICTURE " ! x264enc tune=zerolatency threads=1 key-int-max=25 ! identity name=v ! "
+        "rtph264pay name=pay0 "
+        "pt=96 config-interval=-1 " SOUND " ! mulawenc ! identity name=a ! rtppcmupay name=pay1 )",
+        "rtph264depay ! h264parse", "rtppcmudepay"},
+};
+
+/* ---- natrelay-camera --------------------------------------------------- */
+
+typedef struct {
+  GSubprocess *process;
+  GDataInputStream *log;
+  gchar *config;
+} Pusher;
+
+static void
+pusher_start (Pusher *pusher, const gchar *settings)
+{
+  g_autoptr (GError) error = NULL;
+
+  pusher->config =
+      g_strdup_printf ("%s/natrelay-camera-%08x.conf", g_get_tmp_dir (), g_random_int ());
+  fail_unless (g_file_set_contents (pusher->config, settings, -1, &error));
+  pusher->process = g_subprocess_new (G_SUBPROCESS_FLAGS_STDERR_PIPE, &error,
+      g_getenv ("NATRELAY_CAMERA"), "--config", pusher->config, NULL);
+  fail_unless (pusher->process != NULL, "%s", error ? error->message : "");
+  pusher->log = g_data_input_stream_new (g_subprocess_get_stderr_pipe (pusher->process));
+}
+
+/* Until it says that. Nothing that it says before has a password in it. */
+static void
+pusher_wait (Pusher *pusher, const gchar *words)
+{
+  for (;;) {
+    g_autofree gchar *line = g_data_input_stream_read_line (pusher->log, NULL, NULL, NULL);
+
+    fail_unless (line != NULL, "it ended without having said \"%s\"", words);
+    GST_INFO ("%s", line);
+    fail_unless (strstr (line, "geheim") == NULL, "%s", line);
+    if (strstr (line, words))
+      return;
+  }
+}
+
+static void
+pusher_clear (Pusher *pusher)
+{
+  g_object_unref (pusher->log);
+  g_object_unref (pusher->process);
+  g_unlink (pusher->config);
+  g_free (pusher->config);
+}
+
+static void
+pusher_stop (Pusher *pusher)
+{
+  g_subprocess_send_signal (pusher->process, SIGTERM);
+  fail_unless (g_subprocess_wait (pusher->process, NULL, NULL));
+  fail_unless (g_subprocess_get_if_exited (pusher->process), "it was killed");
+  fail_unless_equals_int (g_subprocess_get_exit_status (pusher->process), 0);
+  pusher_clear (pusher);
+}
+
+/* ---- Tests ------------------------------------------------------------- */
+
+static void
+assert_flows (Flow *video, Flow *audio)
+{
+  guint pictures = flow_count (video), sounds = flow_count (audio);
+
+  fail_unless (flow_wait (video, pictures + UNITS, WAIT_S), "%u pictures", flow_count (video));
+  fail_unless (flow_wait (audio, sounds + UNITS, WAIT_S), "%u frames of sound", flow_count (audio));
+}
+
+GST_START_TEST (test_camera)
+{
+  static RelayProcess relay;
+  static RtspCamera camera;
+  GstElement *receiver;
+  Flow video, audio;
+  Pusher pusher;
+  gchar *to, *from, *settings, *user;
+  gint port;
+
+  relay_process_start (&relay);
+  rtsp_camera_init (&camera, 0, cameras[__i__].camera);
+  camera.user = cameras[__i__].user;
+  camera.password = cameras[__i__].password;
+  port = rtsp_camera_start (&camera, 0);
+  to = media_uri (&relay, "yard", TRUE);
+  from = media_uri (&relay, "yard", FALSE);
+  user = camera.user ? g_strdup_printf ("%s:%s@", camera.user, camera.password) : g_strdup ("");
+  settings = g_strdup_printf ("[yard]\ncamera=rtsp://%s127.0.0.1:%d/live\nrelay=%s\ntransport=%s\n",
+      user, port, to, cameras[__i__].transport);
+  flow_init (&video);
+  flow_init (&audio);
+  receiver = media_launch ("natrelaysrc name=r uri=\"%s\" r.video_0 ! %s ! identity name=v ! " END
+                           " r.audio_0 ! %s ! identity name=a ! " END,
+      from, cameras[__i__].video, cameras[__i__].audio);
+  flow_watch (&video, receiver, "v");
+  flow_watch (&audio, receiver, "a");
+  media_play (receiver);
+  pusher_start (&pusher, settings);
+  pusher_wait (&pusher, "plays");
+  assert_flows (&video, &audio);
+
+  rtsp_camera_vanish (&camera);
+  pusher_wait (&pusher, "next try");
+  rtsp_camera_start (&camera, port);
+  pusher_wait (&pusher, "plays");
+  assert_flows (&video, &audio);
+
+  relay_process_kill (&relay);
+  relay_process_restart (&relay);
+  assert_flows (&video, &audio);
+
+  media_stop (receiver);
+  pusher_stop (&pusher);
+  rtsp_camera_stop (&camera);
+  flow_clear (&video);
+  flow_clear (&audio);
+  rtsp_camera_clear (&camera);
+  relay_process_clear (&relay);
+  g_free (settings);
+  g_free (user);
+  g_free (to);
+  g_free (from);
+}
+GST_END_TEST;
+
+/* Whoever mistyped the address is told where to look. */
+GST_START_TEST (test_no_camera)
+{
+  Pusher pusher;
+
+  pusher_start (
+      &pusher, "[yard]\ncamera=rtsp://127.0.0.1:1/live\nrelay=natrelay://127.0.0.1:1/yard\n");
+  pusher_wait (&pusher, "does not answer: check that it is on, and its address; next try");
+  pusher_stop (&pusher);
+}
+GST_END_TEST;
+
+/* It is said, and tried again: somebody may set the camera's password right. */
+GST_START_TEST (test_wrong_password)
+{
+  static RtspCamera camera;
+  Pusher pusher;
+  gchar *settings;
+  gint port;
+
+  rtsp_camera_init (&camera, 0, cameras[0].camera);
+  camera.user = "owner";
+  camera.password = "another";
+  port = rtsp_camera_start (&camera, 0);
+  settings = g_strdup_printf (
+      "[yard]\ncamera=rtsp://owner:geheim@127.0.0.1:%d/live\nrelay=natrelay://127.0.0.1:1/yard\n",
+      port);
+  pusher_start (&pusher, settings);
+  pusher_wait (&pusher, "Unauthorized");
+  pusher_wait (&pusher, "next try in 2 s");
+  pusher_stop (&pusher);
+  rtsp_camera_stop (&camera);
+  rtsp_camera_clear (&camera);
+  g_free (settings);
+}
+GST_END_TEST;
+
+/* Another publisher with the same token took the stream: to take it back would be a quarrel. */
+GST_START_TEST (test_superseded)
+{
+  static RelayProcess relay;
+  static RtspCamera camera;
+  GstElement *other;
+  Pusher pusher;
+  gchar *to, *settings;
+  gint port;
+
+  relay_process_start (&relay);
+  rtsp_camera_init (&camera, 0, cameras[2].camera);
+  port = rtsp_camera_start (&camera, 0);
+  to = media_uri (&relay, "yard", TRUE);
+  settings = g_strdup_printf (
+      "[yard]\ncamera=rtsp://127.0.0.1:%d/live\nrelay=%s\ntransport=tcp\n", port, to);
+  pusher_start (&pusher, settings);
+  pusher_wait (&pusher, "plays");
+  other = media_launch ("audiotestsrc is-live=true ! natrelaysink uri=\"%s\"", to);
+  media_play (other);
+  pusher_wait (&pusher, "given up");
+  fail_unless (g_subprocess_wait (pusher.process, NULL, NULL));
+  fail_unless_equals_int (g_subprocess_get_exit_status (pusher.process), 3);
+  pusher_clear (&pusher);
+  media_stop (other);
+  rtsp_camera_stop (&camera);
+  rtsp_camera_clear (&camera);
+  relay_process_clear (&relay);
+  g_free (settings);
+  g_free (to);
+}
+GST_END_TEST;
+
+/* What nobody can mean is refused, with its place, and without repeating a password. */
+GST_START_TEST (test_settings)
+{
+  static const struct {
+    const gchar *text, *says;
+  } rows[] = {
+      {"", "names no camera"},
+      {"[a]\ncamera=rtsp://x/\n", "[a]: camera= (rtsp://...) and relay="},
+      {"[a]\ncamera=http://u:geheim@x/\nrelay=natrelay://y/z\n", "rtsp://, not http://"},
+      {"[a]\ncamera=rtsp://u:geheim@/\nrelay=natrelay://y/z\n", "no host"},
+      {"[a]\ncamera=rtsp://x/\nrelay=rtsp://y/z\n", "natrelay://, not rtsp://"},
+      {"[a]\ncamera=rtsp://x/\nrelay=natrelay://y/z\ntransport=smoke\n", "auto, udp or tcp"},
+      {"[a]\ncamera=rtsp://x/\nrelay=natrelay://y/z\nlatency=x\n", "latency"},
+      {"[a]\ncamera=rtsp://x/\nrelay=natrelay://y/z\nlatence=1\n", "no key \"latence\""},
+      {"[a]\ncamera=rtsp://x/\nrelay=natrelay://y/z\nauth-token-file=/nonexistent\n",
+          "/nonexistent"},
+      {"a\n", "cannot be read"},
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (rows); i++) {
+    Pusher pusher;
+
+    pusher_start (&pusher, rows[i].text);
+    pusher_wait (&pusher, rows[i].says);
+    fail_unless (g_subprocess_wait (pusher.process, NULL, NULL));
+    fail_unless_equals_int (g_subprocess_get_exit_status (pusher.process), 1);
+    pusher_clear (&pusher);
+  }
+}
+GST_END_TEST;
+
+static Suite *
+natrelaycamera_suite (void)
+{
+  Suite *s = suite_create ("natrelaycamera");
+  TCase *tc = tcase_create ("camera");
+
+  suite_add_tcase (s, tc);
+  tcase_add_loop_test (tc, test_camera, 0, G_N_ELEMENTS (cameras));
+  tcase_add_test (tc, test_no_camera);
+  tcase_add_test (tc, test_wrong_password);
+  tcase_add_test (tc, test_superseded);
+  tcase_add_test (tc, test_settings);
+  return s;
+}
+
+GST_CHECK_MAIN (natrelaycamera);

@@ -1,0 +1,322 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* Packets of the past: told from live ones, kept in their order, asked for, and waited for only so long. */
+
+#include <gst/check/gstcheck.h>
+
+#include "gstnatrelayheadstart.h"
+#include "natproto/rtcpapp.h"
+
+#define OWN   99
+#define VIDEO 7
+#define AUDIO 8
+
+typedef struct {
+  GstNatRelayHeadstart *headstart;
+  GMutex lock;
+  GString *asked;  /* "65535,2" */
+  gboolean answer; /* what is asked for comes at once */
+  GThread *helper;
+} Viewer;
+
+static GstBuffer *
+packet_new (guint16 seq)
+{
+  guint8 bytes[13] = {0x80, 96, (guint8)(seq >> 8), (guint8)seq, 0, 0, 0, 0, 0, 0, 0, VIDEO, 1};
+
+  return gst_buffer_new_memdup (bytes, sizeof bytes);
+}
+
+static guint16
+seq_of (GstBuffer *packet)
+{
+  guint8 seq[2];
+
+  gst_buffer_extract (packet, 2, seq, 2);
+  return GST_READ_UINT16_BE (seq);
+}
+
+static gboolean
+take (Viewer *v, guint32 ssrc, guint16 seq)
+{
+  GstBuffer *packet = packet_new (seq);
+  gboolean taken = gst_nat_relay_headstart_take_packet (v->headstart, ssrc, seq, packet);
+
+  gst_buffer_unref (packet);
+  return taken;
+}
+
+static gpointer
+answer (gpointer user)
+{
+  Viewer *v = user;
+  gchar **seqs;
+
+  g_mutex_lock (&v->lock);
+  seqs = g_strsplit (v->asked->str, ",", -1);
+  g_mutex_unlock (&v->lock);
+  for (guint i = 0; seqs[i] != NULL; i++)
+    take (v, VIDEO, (guint16)g_ascii_strtoull (seqs[i], NULL, 10));
+  g_strfreev (seqs);
+  return NULL;
+}
+
+static void
+note (Viewer *v, guint16 seq)
+{
+  g_string_append_printf (v->asked, v->asked->len > 0 ? ",%u" : "%u", seq);
+}
+
+static void
+viewer_send (gpointer user, const guint8 *data, gsize len)
+{
+  Viewer *v = user;
+  NatRtcpNackEntry entry;
+  NatRtcpPacket packet;
+  NatRtcpIter it;
+  guint32 ssrc;
+
+  fail_unless (nat_rtcp_iter_init (&it, data, len) && nat_rtcp_iter_next (&it, &packet));
+  fail_unless (nat_rtcp_media_ssrc (&packet, &ssrc) && ssrc == VIDEO);
+  fail_unless_equals_int (nat_rtcp_sender_ssrc (&packet), OWN);
+  g_mutex_lock (&v->lock);
+  for (guint i = 0; nat_rtcp_nack_entry (&packet, i, &entry); i++) {
+    note (v, entry.first);
+    for (guint bit = 0; bit < 16; bit++) {
+      if (entry.following & 1u << bit)
+        note (v, (guint16)(entry.first + 1 + bit));
+    }
+  }
+  g_mutex_unlock (&v->lock);
+  if (v->answer && v->helper == NULL)
+    v->helper = g_thread_new ("answer", answer, v);
+}
+
+static guint
+viewer_rtt (gpointer user)
+{
+  return 1000;
+}
+
+static const GstNatRelayHeadstartHooks hooks = {viewer_send, viewer_rtt};
+
+static void
+viewer_init (Viewer *v)
+{
+  *v = (Viewer){.asked = g_string_new (NULL)};
+  g_mutex_init (&v->lock);
+  v->headstart = gst_nat_relay_headstart_new (&hooks, v);
+  gst_nat_relay_headstart_start (v->headstart, OWN);
+}
+
+static void
+viewer_clear (Viewer *v)
+{
+  g_clear_pointer (&v->helper, g_thread_join);
+  gst_nat_relay_headstart_free (v->headstart);
+  g_string_free (v->asked, TRUE);
+  g_mutex_clear (&v->lock);
+}
+
+/* behind packets up to seq are announced. */
+static void
+announce (Viewer *v, guint32 ssrc, guint16 seq, guint16 behind)
+{
+  NatLiveEdge edges[] = {{.ssrc = AUDIO, .seq = 500}, {.ssrc = ssrc, .seq = seq, .behind = behind}};
+  guint8 compound[200];
+  gsize len = nat_rtcp_write_rr (compound, sizeof compound, 5, NULL, 0);
+
+  len += nat_rtcp_write_edges (compound + len, sizeof compound - len, 5, edges, 2);
+  gst_nat_relay_headstart_take_rtcp (v->headstart, compound, len);
+}
+
+static void
+expect_next (Viewer *v, guint16 seq)
+{
+  gboolean complete = FALSE;
+  GstBuffer *packet = gst_nat_relay_headstart_next (v->headstart, VIDEO, &complete);
+
+  fail_unless (packet != NULL, "%u does not come", seq);
+  fail_unless_equals_int (seq_of (packet), seq);
+  gst_buffer_unref (packet);
+}
+
+static void
+expect_end (Viewer *v, gboolean complete)
+{
+  gboolean is_complete = !complete;
+
+  fail_unless (gst_nat_relay_headstart_next (v->headstart, VIDEO, &is_complete) == NULL);
+  fail_unless_equals_int (is_complete, complete);
+}
+
+static const guint16 edges[] = {1003, 1, 65535};
+
+GST_START_TEST (test_order)
+{
+  guint16 edge = edges[__i__], from = (guint16)(edge - 3);
+  Viewer v;
+
+  viewer_init (&v);
+  fail_if (take (&v, VIDEO, from), "taken before it was announced");
+  announce (&v, VIDEO, edge, 4);
+  announce (&v, VIDEO, edge, 4); /* in case that one is lost */
+  fail_if (take (&v, VIDEO, (guint16)(edge + 1)), "a live packet is of the past");
+  fail_if (take (&v, VIDEO, (guint16)(from - 1)), "nobody announced this one");
+  fail_if (take (&v, AUDIO, 500), "sound has no past");
+  fail_unless (take (&v, VIDEO, from));
+  fail_unless (take (&v, VIDEO, edge));
+  fail_unless (take (&v, VIDEO, (guint16)(edge - 1)));
+  fail_unless (take (&v, VIDEO, (guint16)(edge - 1)));
+  fail_unless (take (&v, VIDEO, (guint16)(from + 1)));
+  fail_if (gst_nat_relay_headstart_begin (v.headstart, AUDIO));
+  fail_unless (gst_nat_relay_headstart_begin (v.headstart, VIDEO));
+  for (guint i = 0; i < 4; i++)
+    expect_next (&v, (guint16)(from + i));
+  expect_end (&v, TRUE);
+  fail_unless (take (&v, VIDEO, from), "a repeat goes to the RTP session");
+  fail_if (take (&v, VIDEO, (guint16)(edge + 2)));
+  fail_unless_equals_string (v.asked->str, "");
+  viewer_clear (&v);
+}
+GST_END_TEST;
+
+GST_START_TEST (test_missing_is_asked_for)
+{
+  Viewer v;
+
+  viewer_init (&v);
+  announce (&v, VIDEO, 2, 6); /* 65533 to 2 */
+  v.answer = TRUE;
+  take (&v, VIDEO, 65533);
+  take (&v, VIDEO, 65534);
+  take (&v, VIDEO, 0);
+  take (&v, VIDEO, 1);
+  fail_unless (gst_nat_relay_headstart_begin (v.headstart, VIDEO));
+  for (guint i = 0; i < 5; i++)
+    expect_next (&v, (guint16)(65533 + i));
+  g_clear_pointer (&v.helper, g_thread_join);
+  g_string_truncate (v.asked, 0);
+  expect_next (&v, 2); /* nothing came behind it */
+  expect_end (&v, TRUE);
+  fail_unless_equals_string (v.asked->str, "2");
+  viewer_clear (&v);
+}
+GST_END_TEST;
+
+GST_START_TEST (test_what_does_not_come)
+{
+  GstNatRelayHeadstartStats stats;
+  Viewer v;
+
+  viewer_init (&v);
+  announce (&v, VIDEO, 100, 3);
+  take (&v, VIDEO, 98);
+  take (&v, VIDEO, 100);
+  fail_unless (gst_nat_relay_headstart_begin (v.headstart, VIDEO));
+  expect_next (&v, 98);
+  expect_end (&v, FALSE);
+  fail_unless (g_str_has_prefix (v.asked->str, "99,99"), "asked for \"%s\"", v.asked->str);
+  expect_end (&v, FALSE);
+  gst_nat_relay_headstart_get_stats (v.headstart, &stats);
+  fail_unless_equals_uint64 (stats.packets, 2);
+  fail_unless_equals_uint64 (stats.given_up, 1);
+  viewer_clear (&v);
+}
+GST_END_TEST;
+
+static gpointer
+wait_for_past (gpointer user)
+{
+  gboolean complete = TRUE;
+  gint64 before = g_get_monotonic_time ();
+  GstBuffer *packet = gst_nat_relay_headstart_next (((Viewer *)user)->headstart, VIDEO, &complete);
+
+  fail_unless (packet == NULL && !complete);
+  return GINT_TO_POINTER ((gint)((g_get_monotonic_time () - before) / 1000));
+}
+
+/* Whoever stops, or takes the track away, is not kept waiting: questions show that somebody waits. */
+GST_START_TEST (test_wakes)
+{
+  GThread *thread;
+  Viewer v;
+
+  viewer_init (&v);
+  announce (&v, VIDEO, 100, 3);
+  take (&v, VIDEO, 100);
+  thread = g_thread_new ("waits", wait_for_past, &v);
+  while (TRUE) {
+    gboolean waits;
+
+    g_mutex_lock (&v.lock);
+    waits = v.asked->len > 0;
+    g_mutex_unlock (&v.lock);
+    if (waits)
+      break;
+    g_usleep (1000);
+  }
+  if (__i__ == 0)
+    gst_nat_relay_headstart_stop (v.headstart);
+  else
+    gst_nat_relay_headstart_forget (v.headstart, VIDEO);
+  g_thread_join (thread);
+  fail_if (take (&v, VIDEO, 99), "it was forgotten");
+  viewer_clear (&v);
+}
+GST_END_TEST;
+
+/* The client had to join again, and plays already. */
+GST_START_TEST (test_too_late)
+{
+  Viewer v;
+
+  viewer_init (&v);
+  fail_if (gst_nat_relay_headstart_begin (v.headstart, VIDEO));
+  announce (&v, VIDEO, 100, 3);
+  fail_unless (take (&v, VIDEO, 99), "the RTP session gets packets of the past");
+  fail_if (take (&v, VIDEO, 101));
+  gst_nat_relay_headstart_forget (v.headstart, VIDEO);
+  announce (&v, VIDEO, 100, 3);
+  fail_unless (gst_nat_relay_headstart_begin (v.headstart, VIDEO));
+  viewer_clear (&v);
+}
+GST_END_TEST;
+
+/* What the relay cannot have meant. */
+GST_START_TEST (test_nonsense)
+{
+  Viewer v;
+
+  viewer_init (&v);
+  announce (&v, VIDEO, 100, 40000);
+  fail_if (take (&v, VIDEO, 99));
+  for (guint32 ssrc = 1000; ssrc < 1100; ssrc++)
+    announce (&v, ssrc, 5, 2);
+  gst_nat_relay_headstart_take_rtcp (v.headstart, (const guint8 *)"\x80", 1);
+  gst_nat_relay_headstart_stop (v.headstart);
+  announce (&v, VIDEO, 100, 3);
+  fail_if (take (&v, VIDEO, 99), "it has not started");
+  viewer_clear (&v);
+}
+GST_END_TEST;
+
+static Suite *
+natrelayheadstart_suite (void)
+{
+  Suite *s = suite_create ("natrelayheadstart");
+  TCase *tc = tcase_create ("general");
+
+  suite_add_tcase (s, tc);
+  tcase_add_loop_test (tc, test_order, 0, G_N_ELEMENTS (edges));
+  tcase_add_test (tc, test_missing_is_asked_for);
+  tcase_add_test (tc, test_what_does_not_come);
+  tcase_add_loop_test (tc, test_wakes, 0, 2);
+  tcase_add_test (tc, test_too_late);
+  tcase_add_test (tc, test_nonsense);
+  return s;
+}
+
+GST_CHECK_MAIN (natrelayheadstart);

@@ -1,0 +1,300 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* Both elements with a real relay, and ways to it that lose: everything arrives in the end, whatever was lost. */
+
+#include <gst/check/gstcheck.h>
+
+#include "lossy.h"
+#include "media.h"
+
+/* Frames of some packets each, and sound: gaps within a frame and between frames. */
+#define VIDEO                                                                                      \
+  "videotestsrc is-live=true pattern=snow ! video/x-raw,width=160,height=120,framerate=50/1 ! "    \
+  "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=25 target-bitrate=800000 ! identity name=tap ! " \
+  "rtpvp8pay mtu=600"
+#define SCREEN "rtpvp8depay ! identity name=tap ! fakesink sync=false"
+
+static RelayProcess relay;
+
+static void
+setup (void)
+{
+  relay_process_start (&relay);
+}
+
+static void
+teardown (void)
+{
+  relay_process_clear (&relay);
+}
+
+/* A stream from one pipeline to another, over two ways that lose. */
+typedef struct {
+  Lossy *up, *down;
+  GstElement *sender, *sink, *receiver, *src;
+  Flow sent, received;
+} Film;
+
+static gchar *
+uri_by_way_of (const gchar *address, gboolean publish)
+{
+  return g_strdup_printf ("natrelay://%s:%u/door?tls-fingerprint=%s&auth-token=%s", address,
+      relay.port, relay.fingerprint, publish ? relay.publish_token : relay.subscribe_token);
+}
+
+static void
+film_begin (Film *f, LossyFunc lose_up, LossyFunc lose_down, gpointer user, const gchar *properties)
+{
+  gchar *to = uri_by_way_of ("127.0.0.2", TRUE), *from = uri_by_way_of ("127.0.0.3", FALSE);
+
+  flow_init (&f->sent);
+  flow_init (&f->received);
+  f->up = lossy_new ("127.0.0.2", relay.port, lose_up, user);
+  f->down = lossy_new ("127.0.0.3", relay.port, lose_down, user);
+  f->sender = media_launch (VIDEO " ! natrelaysink name=n uri=\"%s\"", to);
+  f->receiver = media_launch ("natrelaysrc name=n uri=\"%s\" %s ! " SCREEN, from, properties);
+  g_free (to);
+  g_free (from);
+  f->src = gst_bin_get_by_name (GST_BIN (f->receiver), "n");
+  f->sink = gst_bin_get_by_name (GST_BIN (f->sender), "n");
+  flow_watch (&f->sent, f->sender, "tap");
+  flow_watch (&f->received, f->receiver, "tap");
+  media_play (f->receiver);
+  media_wait_element (f->receiver, "natrelay-connected");
+  media_play (f->sender);
+}
+
+static void
+film_end (Film *f)
+{
+  gst_object_unref (f->src);
+  gst_object_unref (f->sink);
+  media_stop (f->sender);
+  media_stop (f->receiver);
+  lossy_free (f->up);
+  lossy_free (f->down);
+  flow_clear (&f->sent);
+  flow_clear (&f->received);
+}
+
+/* To its end, and all of it arrives. */
+static void
+film_arrives (Film *f, guint units)
+{
+  fail_unless (flow_wait (&f->received, units, PATIENCE_S), "%u units arrived of %u sent",
+      flow_count (&f->received), flow_count (&f->sent));
+  gst_element_send_event (f->sender, gst_event_new_eos ());
+  media_wait_eos (f->sender);
+  fail_unless (flow_wait_last (&f->received, &f->sent, PATIENCE_S), "the last unit is missing");
+  flow_assert_suffix (&f->received, &f->sent, units);
+}
+
+static gboolean
+lose_nothing (const LossyDatagram *d, gpointer user)
+{
+  return FALSE;
+}
+
+/* Media only, for the first time. */
+static gboolean
+lose_every_seventh (const LossyDatagram *d, gpointer user)
+{
+  return d->rtp && !d->repeat && GST_READ_UINT16_BE (d->data + 2) % 7 == 3;
+}
+
+static gboolean
+lose_in_rows (const LossyDatagram *d, gpointer user)
+{
+  return d->rtp && !d->repeat && GST_READ_UINT16_BE (d->data + 2) % 64 < 12;
+}
+
+/* One in ten of all that is not a Binding, repairs and questions included. */
+static gboolean
+lose_one_in_ten (const LossyDatagram *d, gpointer user)
+{
+  guint n = (guint)g_atomic_int_add ((gint *)user, 1);
+
+  return d->data[0] >= 128 && (n * 2654435761u >> 16) % 10 == 0;
+}
+
+/* From some time on, all media for the first time. */
+static gboolean
+lose_first_times (const LossyDatagram *d, gpointer user)
+{
+  return d->rtp && !d->repeat && g_atomic_int_get ((gint *)user);
+}
+
+static const struct {
+  LossyFunc up, down;
+} losses[] = {
+    {lose_every_seventh, lose_nothing},
+    {lose_nothing, lose_every_seventh},
+    {lose_every_seventh, lose_every_seventh},
+    {lose_in_rows, lose_in_rows},
+};
+
+GST_START_TEST (test_repaired)
+{
+  guint lost_up, lost_down, passed;
+  Film f;
+
+  film_begin (&f, losses[__i__].up, losses[__i__].down, NULL, "latency=2000");
+  film_arrives (&f, 100);
+  lossy_count (f.up, TRUE, &lost_up, &passed);
+  lossy_count (f.down, FALSE, &lost_down, &passed);
+  fail_unless (lost_up + lost_down > 20, "%u and %u lost", lost_up, lost_down);
+  fail_unless (media_stat (f.sink, "packets-retransmitted") >= lost_up, "%u of %u lost sent again",
+      (guint)media_stat (f.sink, "packets-retransmitted"), lost_up);
+  fail_unless (lost_down == 0 || media_stat (f.src, "packets-recovered") > 0);
+  film_end (&f);
+}
+GST_END_TEST;
+
+/* The last frame is lost as a whole, and nothing comes after it. */
+GST_START_TEST (test_lost_tail)
+{
+  gint end = FALSE; /* atomic */
+  Film f;
+
+  film_begin (&f, lose_first_times, lose_nothing, &end, "latency=2000");
+  fail_unless (flow_wait (&f.received, 50, PATIENCE_S));
+  g_atomic_int_set (&end, TRUE);
+  flow_wait (&f.sent, flow_count (&f.sent) + 2, PATIENCE_S);
+  film_arrives (&f, 50);
+  film_end (&f);
+}
+GST_END_TEST;
+
+typedef struct {
+  GstClockTime last;
+  GstClockTime longest; /* from one frame to the next */
+  guint backwards;
+} Times;
+
+static GstPadProbeReturn
+note_time (GstPad *pad, GstPadProbeInfo *info, gpointer user)
+{
+  GstClockTime now = GST_BUFFER_PTS (GST_PAD_PROBE_INFO_BUFFER (info));
+  Times *times = user;
+
+  if (times->last != 0 && now < times->last)
+    times->backwards++;
+  else if (times->last != 0)
+    times->longest = MAX (times->longest, now - times->last);
+  times->last = now;
+  return GST_PAD_PROBE_OK;
+}
+
+static Times
+play_with_outage (void)
+{
+  gint lost = FALSE; /* atomic */
+  Times times = {0};
+  GstElement *tap;
+  GstPad *pad;
+  Film f;
+
+  film_begin (&f, lose_nothing, lose_first_times, &lost, "latency=4000");
+  fail_unless (flow_wait (&f.received, 50, PATIENCE_S));
+  tap = gst_bin_get_by_name (GST_BIN (f.receiver), "tap");
+  pad = gst_element_get_static_pad (tap, "sink");
+  gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_BUFFER, note_time, &times, NULL);
+  g_atomic_int_set (&lost, TRUE);
+  flow_wait (&f.sent, flow_count (&f.sent) + 60, PATIENCE_S);
+  g_atomic_int_set (&lost, FALSE);
+  fail_unless (flow_wait (&f.received, flow_count (&f.sent) + 50, PATIENCE_S));
+  fail_unless (media_stat (f.src, "packets-recovered") > 50);
+  film_end (&f);
+  gst_object_unref (pad);
+  gst_object_unref (tap);
+  return times;
+}
+
+/* Over a second of the stream comes over a second late, and is shown when it should be: the frames are as far apart as
+ * they were sent. The jitterbuffer takes times from those of arrival: where a busy machine brings these into disorder, once more. */
+GST_START_TEST (test_long_outage)
+{
+  Times times = play_with_outage ();
+
+  for (guint i = 1; i < 4 && (times.backwards > 0 || times.longest >= GST_SECOND / 2); i++)
+    times = play_with_outage ();
+  fail_unless_equals_int (times.backwards, 0);
+  fail_unless (times.longest < GST_SECOND / 2, "%" GST_TIME_FORMAT, GST_TIME_ARGS (times.longest));
+}
+GST_END_TEST;
+
+GST_START_TEST (test_lost_both_ways)
+{
+  gint n = 0; /* atomic */
+  Film f;
+
+  film_begin (&f, lose_one_in_ten, lose_one_in_ten, &n, "latency=2000");
+  film_arrives (&f, 150);
+  film_end (&f);
+}
+GST_END_TEST;
+
+GST_START_TEST (test_switched_off)
+{
+  Film f;
+
+  film_begin (&f, lose_nothing, lose_every_seventh, NULL, "latency=100 do-retransmission=false");
+  while (media_stat (f.src, "packets-received-lost") < 10)
+    fail_unless (flow_wait (&f.sent, flow_count (&f.sent) + 1, PATIENCE_S));
+  fail_unless_equals_uint64 (media_stat (f.src, "packet-nack-sent"), 0);
+  fail_unless_equals_uint64 (media_stat (f.src, "packets-recovered"), 0);
+  film_end (&f);
+}
+GST_END_TEST;
+
+/* The number that is told is enough. */
+GST_START_TEST (test_latency_too_short)
+{
+  guint latency_ms, needed_ms, rtt_ms;
+  GstMessage *message;
+  GError *error;
+  Film f;
+
+  film_begin (&f, lose_nothing, lose_nothing, NULL, "latency=1");
+  message = media_wait (f.receiver, GST_MESSAGE_WARNING, GST_OBJECT (f.src));
+  gst_message_parse_warning (message, &error, NULL);
+  fail_unless (g_error_matches (error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_SETTINGS), "%s",
+      error->message);
+  g_error_free (error);
+  gst_message_unref (message);
+  while (TRUE) {
+    message = media_wait (f.receiver, GST_MESSAGE_ELEMENT, GST_OBJECT (f.src));
+    if (gst_message_has_name (message, "natrelay-latency-short"))
+      break;
+    gst_message_unref (message);
+  }
+  fail_unless (gst_structure_get (gst_message_get_structure (message), "latency-ms", G_TYPE_UINT,
+      &latency_ms, "needed-ms", G_TYPE_UINT, &needed_ms, "rtt-ms", G_TYPE_UINT, &rtt_ms, NULL));
+  gst_message_unref (message);
+  fail_unless_equals_int (latency_ms, 1);
+  fail_unless (
+      needed_ms > 2 * rtt_ms && needed_ms <= 2 * rtt_ms + 40, "%u for %u", needed_ms, rtt_ms);
+  film_end (&f);
+}
+GST_END_TEST;
+
+static Suite *
+natrelayretransmission_suite (void)
+{
+  Suite *s = suite_create ("natrelayretransmission");
+  TCase *tc = tcase_create ("general");
+
+  suite_add_tcase (s, tc);
+  tcase_add_checked_fixture (tc, setup, teardown);
+  tcase_add_loop_test (tc, test_repaired, 0, G_N_ELEMENTS (losses));
+  tcase_add_test (tc, test_lost_tail);
+  tcase_add_test (tc, test_long_outage);
+  tcase_add_test (tc, test_lost_both_ways);
+  tcase_add_test (tc, test_switched_off);
+  tcase_add_test (tc, test_latency_too_short);
+  return s;
+}
+
+GST_CHECK_MAIN (natrelayretransmission);

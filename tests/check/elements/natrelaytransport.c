@@ -1,0 +1,213 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* The private source by itself: packets come out as they came in, and it can be stopped at any moment. */
+
+#include <gst/check/gstcheck.h>
+
+#include "gstnatrelaytransport.h"
+
+#define PACKETS 100
+#define LEN     20
+#define STOPS   300
+
+/* The source, and a pad that takes what comes out of it. */
+typedef struct {
+  GstElement *element;
+  GstNatRelayTransportSrc *src;
+  GstPad *pad;
+
+  GMutex lock;
+  GCond cond;
+  guint n;     /* packets that came */
+  guint lists; /* in so many lists */
+} Outlet;
+
+/* called with lock; its number follows that of the one before */
+static void
+take_packet (Outlet *o, GstBuffer *buffer)
+{
+  guint8 packet[LEN];
+
+  fail_unless_equals_int (gst_buffer_extract (buffer, 0, packet, LEN), LEN);
+  fail_unless_equals_int (GST_READ_UINT16_BE (packet + 2), o->n % G_MAXUINT16);
+  o->n++;
+}
+
+static GstFlowReturn
+take_buffer (GstPad *pad, GstObject *parent, GstBuffer *buffer)
+{
+  Outlet *o = gst_pad_get_element_private (pad);
+
+  g_mutex_lock (&o->lock);
+  take_packet (o, buffer);
+  g_cond_signal (&o->cond);
+  g_mutex_unlock (&o->lock);
+  gst_buffer_unref (buffer);
+  return GST_FLOW_OK;
+}
+
+static guint32
+ssrc_of (GstBuffer *buffer)
+{
+  guint8 ssrc[4] = {0};
+
+  gst_buffer_extract (buffer, 8, ssrc, sizeof ssrc);
+  return GST_READ_UINT32_BE (ssrc);
+}
+
+static GstFlowReturn
+take_list (GstPad *pad, GstObject *parent, GstBufferList *list)
+{
+  Outlet *o = gst_pad_get_element_private (pad);
+
+  g_mutex_lock (&o->lock);
+  for (guint i = 0; i < gst_buffer_list_length (list); i++) {
+    take_packet (o, gst_buffer_list_get (list, i));
+    fail_unless_equals_int (
+        ssrc_of (gst_buffer_list_get (list, i)), ssrc_of (gst_buffer_list_get (list, 0)));
+  }
+  o->lists++;
+  g_cond_signal (&o->cond);
+  g_mutex_unlock (&o->lock);
+  gst_buffer_list_unref (list);
+  return GST_FLOW_OK;
+}
+
+static void
+outlet_init (Outlet *o)
+{
+  GstPad *src;
+
+  memset (o, 0, sizeof *o);
+  g_mutex_init (&o->lock);
+  g_cond_init (&o->cond);
+  o->element = gst_object_ref_sink (gst_nat_relay_transport_src_new ("src", FALSE));
+  o->src = GST_NAT_RELAY_TRANSPORT_SRC (o->element);
+  o->pad = gst_object_ref_sink (gst_pad_new ("sink", GST_PAD_SINK));
+  gst_pad_set_element_private (o->pad, o);
+  gst_pad_set_chain_function (o->pad, take_buffer);
+  gst_pad_set_chain_list_function (o->pad, take_list);
+  gst_pad_set_active (o->pad, TRUE);
+  src = gst_element_get_static_pad (o->element, "src");
+  fail_unless_equals_int (gst_pad_link (src, o->pad), GST_PAD_LINK_OK);
+  gst_object_unref (src);
+}
+
+static void
+outlet_wait (Outlet *o, guint n)
+{
+  gint64 end = g_get_monotonic_time () + 60 * G_TIME_SPAN_SECOND;
+
+  g_mutex_lock (&o->lock);
+  while (o->n < n && g_cond_wait_until (&o->cond, &o->lock, end))
+    ;
+  fail_unless (o->n >= n, "%u of %u packets came", o->n, n);
+  g_mutex_unlock (&o->lock);
+}
+
+static void
+outlet_clear (Outlet *o)
+{
+  gst_element_set_state (o->element, GST_STATE_NULL);
+  gst_pad_set_active (o->pad, FALSE);
+  gst_object_unref (o->pad);
+  gst_object_unref (o->element);
+  g_mutex_clear (&o->lock);
+  g_cond_clear (&o->cond);
+}
+
+/* Numbered from first on; each has the SSRC of the ten around it. */
+static void
+push_packets (Outlet *o, guint first, guint n)
+{
+  NatDatagram datagrams[PACKETS];
+  guint8 packets[PACKETS][LEN];
+
+  for (guint i = 0; i < n; i++) {
+    memset (packets[i], 0, LEN);
+    packets[i][0] = 0x80;
+    GST_WRITE_UINT16_BE (packets[i] + 2, (guint16)(first + i));
+    GST_WRITE_UINT32_BE (packets[i] + 8, (first + i) / 10);
+    datagrams[i] = (NatDatagram){.data = packets[i], .len = LEN};
+  }
+  gst_nat_relay_transport_src_push (o->src, datagrams, n);
+}
+
+/* In order and complete, as lists of one SSRC each. */
+GST_START_TEST (test_lists)
+{
+  Outlet o;
+
+  outlet_init (&o);
+  gst_element_set_state (o.element, GST_STATE_PLAYING);
+  for (guint round = 0; round < 3; round++) {
+    gst_nat_relay_transport_src_set_held (o.src, TRUE);
+    push_packets (&o, round * PACKETS, PACKETS);
+    gst_nat_relay_transport_src_set_held (o.src, FALSE);
+    outlet_wait (&o, (round + 1) * PACKETS);
+  }
+  fail_unless (o.lists >= 3 * PACKETS / 10 - 3, "%u lists", o.lists);
+  fail_unless_equals_uint64 (gst_nat_relay_transport_src_get_dropped (o.src), 0);
+  outlet_clear (&o);
+}
+GST_END_TEST;
+
+typedef struct {
+  GstNatRelayTransportSrc *src;
+  gint stop; /* atomic */
+} Rain;
+
+static gpointer
+rain (gpointer user)
+{
+  guint8 packet[LEN] = {0x80};
+  NatDatagram datagrams[4];
+  Rain *r = user;
+
+  for (guint i = 0; i < G_N_ELEMENTS (datagrams); i++)
+    datagrams[i] = (NatDatagram){.data = packet, .len = LEN};
+  while (!g_atomic_int_get (&r->stop))
+    gst_nat_relay_transport_src_push (r->src, datagrams, G_N_ELEMENTS (datagrams));
+  return NULL;
+}
+
+/* Packets come all the while. */
+GST_START_TEST (test_stopped_at_any_moment)
+{
+  GstElement *pipeline = gst_pipeline_new (NULL), *sink;
+  GstElement *src = gst_nat_relay_transport_src_new ("src", FALSE);
+  Rain r = {GST_NAT_RELAY_TRANSPORT_SRC (src), FALSE};
+  GThread *thread;
+
+  sink = gst_element_factory_make ("fakesink", NULL);
+  g_object_set (sink, "sync", FALSE, "async", FALSE, NULL);
+  gst_bin_add_many (GST_BIN (pipeline), src, sink, NULL);
+  fail_unless (gst_element_link (src, sink));
+  thread = g_thread_new ("rain", rain, &r);
+  for (guint i = 0; i < STOPS; i++) {
+    fail_if (gst_element_set_state (pipeline, GST_STATE_PLAYING) == GST_STATE_CHANGE_FAILURE);
+    g_usleep (i * 5);
+    fail_unless_equals_int (
+        gst_element_set_state (pipeline, GST_STATE_NULL), GST_STATE_CHANGE_SUCCESS);
+  }
+  g_atomic_int_set (&r.stop, TRUE);
+  g_thread_join (thread);
+  gst_object_unref (pipeline);
+}
+GST_END_TEST;
+
+static Suite *
+natrelaytransport_suite (void)
+{
+  Suite *s = suite_create ("natrelaytransport");
+  TCase *tc = tcase_create ("general");
+
+  suite_add_tcase (s, tc);
+  tcase_add_test (tc, test_lists);
+  tcase_add_test (tc, test_stopped_at_any_moment);
+  return s;
+}
+
+GST_CHECK_MAIN (natrelaytransport);

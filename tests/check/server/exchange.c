@@ -1,0 +1,188 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* Several workers without threads: a worker looks when the test says so, and so it may sleep as long as a busy
+ * machine lets one sleep. */
+
+#include "natserver/data/exchange.h"
+
+#include "bareworker.h"
+
+#define WORKERS 2
+
+typedef struct {
+  NatMesh *mesh;
+  NatWorker *w[WORKERS];
+} Relay;
+
+static void
+relay_init (Relay *r)
+{
+  r->mesh = nat_mesh_new (WORKERS, nat_exchange_letter_size ());
+  for (guint i = 0; i < WORKERS; i++)
+    r->w[i] = bare_worker_new_of_several (r->mesh, i);
+}
+
+static void
+relay_clear (Relay *r)
+{
+  for (guint i = 0; i < WORKERS; i++)
+    nat_worker_free (r->w[i]);
+  nat_mesh_free (r->mesh);
+}
+
+static NatUdpSource
+source_of (guint16 port, guint heard)
+{
+  NatUdpSource source = {.worker = (guint8)heard};
+
+  g_assert_true (nat_address_from_text (&source.key.remote, "127.0.0.1", port));
+  g_assert_true (nat_address_from_text (&source.key.local, "127.0.0.1", 3478));
+  return source;
+}
+
+/* A good Binding of s, which came to the owner by way of the worker that heard it. */
+static NatPath *
+bind_path (Relay *r, guint owner, NatDataSession *s, guint16 port, guint heard)
+{
+  NatWorker *w = r->w[owner];
+  NatUdpSource source = source_of (port, heard);
+  NatPath *path;
+
+  w->now_us = g_get_monotonic_time ();
+  path = nat_roster_validate_path (w->roster, s, &source, w->io, w->now_us);
+  nat_roster_select (w->roster, path);
+  nat_roster_activate (w->roster, s->stream);
+  nat_exchange_heard (w, &source, path);
+  nat_roster_settle (w->roster);
+  return path;
+}
+
+static NatDataSession *
+join (Relay *r, guint owner, const char *stream, NatRole role, guint16 port, guint heard)
+{
+  NatUdpSource source = source_of (port, heard);
+  NatDataSession *s;
+
+  nat_mesh_lock (r->mesh);
+  nat_mesh_assign (r->mesh, stream, owner);
+  nat_mesh_unlock (r->mesh);
+  s = bare_worker_join (r->w[owner], stream, role, &source.key.remote);
+  nat_roster_drop_path (r->w[owner]->roster, s->selected); /* its own socket's */
+  bind_path (r, owner, s, port, heard);
+  return s;
+}
+
+static void
+hand_over (Relay *r, guint from)
+{
+  guint64 moved = nat_counter_get (&r->w[from]->counters->streams_moved);
+
+  r->w[from]->now_us = g_get_monotonic_time ();
+  nat_exchange_tick (r->w[from]);
+  g_assert_cmpuint (nat_counter_get (&r->w[from]->counters->streams_moved), ==, moved + 1);
+}
+
+static gboolean
+has_path (Relay *r, guint worker, guint16 port)
+{
+  NatUdpSource source = source_of (port, 0);
+
+  return nat_roster_find_path (r->w[worker]->roster, &source.key) != NULL;
+}
+
+static gint
+route_of (Relay *r, guint worker, guint16 port)
+{
+  NatUdpSource source = source_of (port, 0);
+
+  return nat_exchange_route (r->w[worker], &source);
+}
+
+/* The usual first second of a publisher that another worker hears. */
+static void
+test_first_hand_over (void)
+{
+  Relay r;
+  NatDataSession *s;
+
+  relay_init (&r);
+  s = join (&r, 0, "a", NAT_ROLE_PUBLISHER, 1000, 1);
+  nat_exchange_drain (r.w[1]);
+  g_assert_cmpint (route_of (&r, 1, 1000), ==, 0);
+  hand_over (&r, 0);
+  nat_exchange_drain (r.w[1]);
+  g_assert_true (has_path (&r, 1, 1000));
+  g_assert_nonnull (s->selected);
+  g_assert_cmpint (route_of (&r, 1, 1000), ==, -1);
+  g_assert_cmpint (route_of (&r, 0, 1000), ==, 1);
+  relay_clear (&r);
+}
+
+/* The same, but who hears the publisher sleeps until the stream is its own: the route that it finds is older
+ * than that, and takes no path away. */
+static void
+test_route_is_older (void)
+{
+  Relay r;
+  NatDataSession *s;
+
+  relay_init (&r);
+  s = join (&r, 0, "a", NAT_ROLE_PUBLISHER, 1000, 1);
+  hand_over (&r, 0);
+  nat_exchange_drain (r.w[1]);
+  g_assert_true (has_path (&r, 1, 1000));
+  g_assert_nonnull (s->selected);
+  g_assert_cmpint (route_of (&r, 1, 1000), ==, -1);
+  relay_clear (&r);
+}
+
+/* An address that was another's: that one is told to forget it, and hears so only when the stream is its own. */
+static void
+test_forget_is_older (void)
+{
+  Relay r;
+  NatDataSession *s;
+
+  relay_init (&r);
+  join (&r, 1, "b", NAT_ROLE_SUBSCRIBER, 2000, 0);
+  nat_exchange_drain (r.w[0]);
+  g_assert_cmpint (route_of (&r, 0, 2000), ==, 1);
+  join (&r, 0, "a", NAT_ROLE_PUBLISHER, 1000, 1);
+  s = join (&r, 0, "a", NAT_ROLE_SUBSCRIBER, 2000, 0);
+  hand_over (&r, 0);
+  nat_exchange_drain (r.w[1]);
+  g_assert_true (has_path (&r, 1, 2000));
+  g_assert_nonnull (s->selected);
+  relay_clear (&r);
+}
+
+/* But a later Binding at another worker takes the address along. */
+static void
+test_later_binding_takes (void)
+{
+  Relay r;
+  NatDataSession *old;
+
+  relay_init (&r);
+  old = join (&r, 1, "b", NAT_ROLE_SUBSCRIBER, 2000, 1);
+  g_usleep (10);
+  join (&r, 0, "a", NAT_ROLE_SUBSCRIBER, 2000, 1);
+  nat_exchange_drain (r.w[1]);
+  g_assert_false (has_path (&r, 1, 2000));
+  g_assert_null (old->selected);
+  g_assert_cmpint (route_of (&r, 1, 2000), ==, 0);
+  relay_clear (&r);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/exchange/first-hand-over", test_first_hand_over);
+  g_test_add_func ("/exchange/route-is-older", test_route_is_older);
+  g_test_add_func ("/exchange/forget-is-older", test_forget_is_older);
+  g_test_add_func ("/exchange/later-binding-takes", test_later_binding_takes);
+  return g_test_run ();
+}

@@ -1,0 +1,273 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* In which order a batch leaves. The sink reads super-packets as they come, so that it sees messages of
+ * all receivers in the order in which they were sent. */
+
+#include "natserver/data/forward.h"
+
+#include <poll.h>
+#include <string.h>
+
+#include "bareworker.h"
+#include "probe.h"
+
+#define LEN     40
+#define BUFFER  (1024 * 1024)
+#define WAIT_MS 20000
+
+static NatWorkerCounters sink_counters;
+
+static NatUdpio *
+open_sink (void)
+{
+  NatAddress any;
+  NatUdpio *io;
+
+  g_assert_true (nat_address_from_text (&any, "0.0.0.0", 0));
+  io = nat_udpio_new (&any, 1, BUFFER, &sink_counters, NULL, NULL);
+  g_assert_nonnull (io);
+  return io;
+}
+
+/* A receiver of its own, whose datagrams come to the sink. */
+static NatAddress
+sink_address (const NatUdpio *sink, guint i)
+{
+  g_autofree char *text = g_strdup_printf ("127.1.%u.%u", i / 250, i % 250 + 1);
+  NatAddress a;
+
+  g_assert_true (nat_address_from_text (&a, text, nat_udpio_local (sink, 0)->port));
+  return a;
+}
+
+typedef struct {
+  guint32 ssrc;
+  guint16 seq;
+  NatAddress to;
+  guint n; /* datagrams that came as one */
+} Seen;
+
+static gboolean
+comes (NatUdpio *sink, guint wait_ms)
+{
+  return poll (&(struct pollfd){nat_udpio_fd (sink, 0), POLLIN, 0}, 1, (int)wait_ms) == 1;
+}
+
+/* In order: so many datagrams, and what else is there. */
+static GArray *
+drain (NatUdpio *sink, guint expected)
+{
+  GArray *all = g_array_new (FALSE, FALSE, sizeof (Seen));
+  NatUdpSuper *supers;
+  guint got = 0;
+
+  while (comes (sink, got < expected ? WAIT_MS : 0)) {
+    guint n = nat_udpio_receive (sink, 0, NAT_UDPIO_SLOTS, &supers);
+
+    for (guint i = 0; i < n; i++) {
+      NatRtpHeader h;
+      Seen seen = {.to = supers[i].source.key.local, .n = (guint)(supers[i].len / LEN)};
+
+      g_assert_true (nat_rtp_parse (&h, supers[i].data, MIN (supers[i].segment, supers[i].len)));
+      seen.ssrc = h.ssrc;
+      seen.seq = h.seq;
+      g_array_append_val (all, seen);
+      got += seen.n;
+    }
+  }
+  return all;
+}
+
+static guint
+count_datagrams (GArray *all, guint32 ssrc)
+{
+  guint n = 0;
+
+  for (guint i = 0; i < all->len; i++) {
+    const Seen *seen = &g_array_index (all, Seen, i);
+    n += seen->ssrc == ssrc ? seen->n : 0;
+  }
+  return n;
+}
+
+static NatDataSession *
+publish (NatWorker *w, const char *stream, guint16 port)
+{
+  NatAddress from;
+
+  g_assert_true (nat_address_from_text (&from, "127.0.0.1", port));
+  return bare_worker_join (w, stream, NAT_ROLE_PUBLISHER, &from);
+}
+
+static void
+subscribe (NatWorker *w, const char *stream, NatUdpio *sink, guint first, guint n)
+{
+  for (guint i = first; i < first + n; i++) {
+    NatAddress to = sink_address (sink, i);
+    bare_worker_join (w, stream, NAT_ROLE_SUBSCRIBER, &to);
+  }
+}
+
+/* Audio that came last leaves first, of all streams, and each track in its order. */
+static void
+test_audio_first (void)
+{
+  NatWorker *w = bare_worker_new ("127.0.0.1", BUFFER);
+  g_autoptr (NatUdpio) sink = open_sink ();
+  NatDataSession *p[2] = {publish (w, "a", 1), publish (w, "b", 2)};
+  static guint8 data[2 * 22 * LEN];
+  guint audio = 0, k = 0;
+  GArray *all;
+
+  subscribe (w, "a", sink, 0, 2);
+  subscribe (w, "b", sink, 2, 2);
+  for (guint i = 0; i < 2; i++) {
+    for (guint16 seq = 0; seq < 20; seq++)
+      bare_worker_receive (w, p[i], BARE_VIDEO_SSRC, seq, data + LEN * k++, LEN);
+    for (guint16 seq = 0; seq < 2; seq++)
+      bare_worker_receive (w, p[i], BARE_AUDIO_SSRC, seq, data + LEN * k++, LEN);
+  }
+  nat_worker_flush (w);
+  all = drain (sink, 2 * 2 * (2 + 20));
+  g_assert_cmpuint (count_datagrams (all, BARE_AUDIO_SSRC), ==, 2 * 2 * 2);
+  g_assert_cmpuint (count_datagrams (all, BARE_VIDEO_SSRC), ==, 2 * 2 * 20);
+  for (guint i = 0; audio < 8; i++) {
+    const Seen *seen = &g_array_index (all, Seen, i);
+
+    g_assert_cmpuint (seen->ssrc, ==, BARE_AUDIO_SSRC);
+    audio += seen->n;
+  }
+  g_array_unref (all);
+  nat_worker_free (w);
+}
+
+/* A burst to a large audience lets another stream of the batch pass after one turn of it. */
+static void
+test_turns (void)
+{
+  NatWorker *w = bare_worker_new ("127.0.0.1", BUFFER);
+  g_autoptr (NatUdpio) sink = open_sink ();
+  NatDataSession *large = publish (w, "large", 1), *small = publish (w, "small", 2);
+  const guint audience = 100, burst = 64, turn = 1024;
+  NatAddress alone = sink_address (sink, audience);
+  static guint8 data[65 * LEN];
+  guint before = 0, i;
+  GArray *all;
+
+  subscribe (w, "large", sink, 0, audience);
+  subscribe (w, "small", sink, audience, 1);
+  for (guint16 seq = 0; seq < burst; seq++)
+    bare_worker_receive (w, large, BARE_VIDEO_SSRC, seq, data + LEN * seq, LEN);
+  bare_worker_receive (w, small, BARE_VIDEO_SSRC, 1, data + LEN * burst, LEN);
+  nat_worker_flush (w);
+  all = drain (sink, audience * burst + 1);
+  g_assert_cmpuint (count_datagrams (all, BARE_VIDEO_SSRC), ==, audience * burst + 1);
+  for (i = 0; !nat_address_equal (&g_array_index (all, Seen, i).to, &alone); i++)
+    before += g_array_index (all, Seen, i).n;
+  g_assert_cmpuint (before, >, 0); /* it was not first by luck */
+  g_assert_cmpuint (before, <=, turn + burst);
+  g_array_unref (all);
+  nat_worker_free (w);
+}
+
+/* Every datagram that was sent on has its time, by when it came; without an audience there is none. */
+static void
+test_latency (void)
+{
+  NatWorker *w = bare_worker_new ("127.0.0.1", BUFFER);
+  g_autoptr (NatUdpio) sink = open_sink ();
+  NatDataSession *p = publish (w, "a", 1);
+  NatHistogram *h = &w->counters->forward_latency;
+  const gint64 second = 1000000000;
+  static guint8 data[4 * LEN];
+  guint64 n = 0, early = 0;
+
+  bare_worker_receive (w, p, BARE_VIDEO_SSRC, 0, data, LEN);
+  nat_worker_flush (w);
+  g_assert_cmpuint (nat_counter_get (&h->sum_ns), ==, 0);
+  subscribe (w, "a", sink, 0, 3);
+  for (guint16 seq = 1; seq < 4; seq++) {
+    nat_probe_write_rtp (data + LEN * seq, LEN, BARE_VIDEO_SSRC, seq, 0);
+    w->arrived_ns = nat_udpio_clock_ns () - (seq == 1 ? 2 * second : 0);
+    nat_forward_receive (w, p->selected, data + LEN * seq, LEN);
+  }
+  nat_worker_flush (w);
+  for (guint i = 0; i <= NAT_HISTOGRAM_BUCKETS; i++) {
+    n += nat_counter_get (&h->bucket[i]);
+    if (i < nat_histogram_bucket ((guint64)second))
+      early += nat_counter_get (&h->bucket[i]);
+  }
+  g_assert_cmpuint (n, ==, 3);
+  g_assert_cmpuint (early, <=, 2); /* fewer where the machine stood still */
+  g_assert_cmpuint (nat_counter_get (&h->sum_ns), >=, 2 * second);
+  nat_worker_free (w);
+}
+
+/* The stamp is the system's: what waited in the socket is in it. */
+static void
+test_stamp (void)
+{
+  g_autoptr (NatUdpio) sink = open_sink ();
+  NatAddress to = sink_address (sink, 0);
+  g_autoptr (NatProbe) probe = nat_probe_new ("127.0.0.1", &to);
+  gint64 before = nat_udpio_clock_ns (), waited;
+  NatUdpSuper *supers;
+
+  nat_probe_send (probe, "12345", 5);
+  g_assert_true (comes (sink, WAIT_MS));
+  waited = nat_udpio_clock_ns ();
+  g_usleep (2000);
+  g_assert_cmpuint (nat_udpio_receive (sink, 0, NAT_UDPIO_SLOTS, &supers), ==, 1);
+  g_assert_cmpint (supers[0].source.arrived_ns, >=, before);
+  g_assert_cmpint (supers[0].source.arrived_ns, <=, waited);
+}
+
+/* That the system does not cut messages to one of them is remembered when others come and go, until the
+ * session moves. */
+static void
+test_ways_are_remembered (void)
+{
+  g_autoptr (NatUdpio) sink = open_sink ();
+  NatWorker *w = bare_worker_new ("127.0.0.1", BUFFER);
+  NatAddress a[4];
+  NatDataSession *s[3];
+  NatReceivers *list;
+  NatUdpSource source = {.key = {.local = *nat_udpio_local (w->io, 0)}};
+
+  for (guint i = 0; i < 4; i++)
+    a[i] = sink_address (sink, i);
+  bare_worker_join (w, "a", NAT_ROLE_PUBLISHER, &a[3]);
+  for (guint i = 0; i < 2; i++)
+    s[i] = bare_worker_join (w, "a", NAT_ROLE_SUBSCRIBER, &a[i]);
+  list = s[0]->stream->receivers;
+  g_assert_cmpuint (list->n, ==, 2);
+  for (guint i = 0; i < 2; i++)
+    list->list[i].dest.apart = list->list[i].session == s[0];
+  s[2] = bare_worker_join (w, "a", NAT_ROLE_SUBSCRIBER, &a[2]);
+  list = s[0]->stream->receivers;
+  g_assert_cmpuint (list->n, ==, 3);
+  for (guint i = 0; i < 3; i++)
+    g_assert_cmpuint (list->list[i].dest.apart, ==, list->list[i].session == s[0]);
+  g_assert_true (nat_address_from_text (&source.key.remote, "127.9.9.9:999", 0));
+  nat_roster_select (
+      w->roster, nat_roster_validate_path (w->roster, s[0], &source, w->io, w->now_us));
+  nat_roster_settle (w->roster);
+  list = s[0]->stream->receivers;
+  for (guint i = 0; i < 3; i++)
+    g_assert_cmpuint (list->list[i].dest.apart, ==, 0);
+  nat_worker_free (w);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/forward/audio-first", test_audio_first);
+  g_test_add_func ("/forward/turns", test_turns);
+  g_test_add_func ("/forward/latency", test_latency);
+  g_test_add_func ("/forward/stamp", test_stamp);
+  g_test_add_func ("/forward/ways-are-remembered", test_ways_are_remembered);
+  return g_test_run ();
+}

@@ -1,0 +1,356 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* Whoever joins gets the edges, then what is kept since the last picture, at its pace, once. */
+
+#include <string.h>
+
+#include "datarelay.h"
+#include "natproto/rtcp.h"
+#include "natproto/rtcpapp.h"
+
+#define QUIET_MS 150
+#define RECEIVER 0xabcdef01u
+#define SIZE     1200
+#define MARK_ID  14
+#define START    0xa0 /* S and I */
+
+typedef struct {
+  DataRelay *r;
+  NatTicket ticket;
+  NatProbe *publisher;
+} Fixture;
+
+static void
+describe (Fixture *f, guint32 version)
+{
+  const NatTracks tracks = {2, {{VIDEO_SSRC, 96, 90000, "video", FALSE, MARK_ID},
+                                   {AUDIO_SSRC, 97, 48000, "audio", FALSE, 0}}};
+
+  g_assert_true (nat_dataplane_set_description (
+      f->r->dp, STREAM, &tracks, version, version == 2 ? f->ticket.session_id : NULL));
+  g_assert_cmpint (
+      nat_probe_indication (f->publisher, NAT_PROBE_WAIT_MS), ==, NAT_REASON_DESCRIPTION);
+}
+
+/* The stream stays where it is, so that its history does. */
+static void
+set_up (Fixture *f)
+{
+  NatDataTimes times;
+
+  data_relay_default_times (&times);
+  times.move_us = (gint64)3600 * G_USEC_PER_SEC;
+  f->r = data_relay_new ("127.0.0.1", FALSE, &times);
+  f->publisher = data_relay_publish (f->r, &f->ticket, NULL);
+  describe (f, 2);
+}
+
+static void
+tear_down (Fixture *f)
+{
+  nat_probe_free (f->publisher);
+  data_relay_free (f->r);
+}
+
+/* A subscriber that wants a picture at once. */
+static NatProbe *
+join (Fixture *f, NatTicket *ticket)
+{
+  NatSessionCounters *c = nat_session_counters_new ();
+  NatProbe *p;
+
+  *ticket = data_relay_ticket (f->r, NAT_ROLE_SUBSCRIBER);
+  p = data_relay_probe (f->r, ticket);
+  g_assert_true (
+      nat_dataplane_add_subscriber (f->r->dp, ticket, c, &(NatWishes){.headstart = TRUE}));
+  g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
+  nat_session_counters_unref (c);
+  return p;
+}
+
+static void
+write_video (guint8 *rtp, guint16 seq, guint8 mark)
+{
+  static const guint8 extension[] = {0xbe, 0xde, 0, 1, MARK_ID << 4, 0, 0, 0};
+
+  nat_probe_write_rtp (rtp, SIZE, VIDEO_SSRC, seq, seq * 3000u);
+  rtp[0] |= 0x10;
+  memcpy (rtp + 12, extension, sizeof extension);
+  rtp[17] = mark;
+}
+
+static void
+send_video (Fixture *f, guint16 seq, guint8 mark)
+{
+  guint8 rtp[SIZE];
+
+  write_video (rtp, seq, mark);
+  nat_probe_send (f->publisher, rtp, sizeof rtp);
+}
+
+/* Packets from first up to last, of which the first starts a picture. */
+static void
+send_picture (Fixture *f, guint16 first, guint16 last)
+{
+  for (guint16 seq = first; seq != (guint16)(last + 1); seq++) {
+    send_video (f, seq, seq == first ? START : 0x80);
+    if (seq % 32 == 0)
+      data_relay_sync (f->r); /* the socket's buffer is not endless */
+  }
+  data_relay_sync (f->r);
+}
+
+static void
+assert_video (NatProbe *p, guint16 seq, guint8 mark)
+{
+  guint8 rtp[SIZE], got[NAT_DATAGRAM_MAX];
+
+  write_video (rtp, seq, mark);
+  g_assert_cmpint (nat_probe_receive (p, NAT_PACKET_RTP, got, NAT_PROBE_WAIT_MS), ==, SIZE);
+  g_assert_cmpuint ((guint)got[2] << 8 | got[3], ==, seq);
+  g_assert_cmpmem (got, SIZE, rtp, SIZE);
+}
+
+static void
+assert_no_rtp (NatProbe *p)
+{
+  guint8 got[NAT_DATAGRAM_MAX];
+
+  g_assert_cmpint (nat_probe_receive (p, NAT_PACKET_RTP, got, QUIET_MS), ==, -1);
+}
+
+/* The next EDGE; *reports: the sender reports in front of it. Returns how many edges, 0: none in time. */
+static guint
+hear_edges (NatProbe *p, NatLiveEdge edges[NAT_TRACKS_MAX], guint *reports, guint timeout_ms)
+{
+  guint8 buf[NAT_DATAGRAM_MAX];
+  gssize len;
+
+  while ((len = nat_probe_receive_rtcp (p, buf, timeout_ms)) > 0) {
+    NatRtcpPacket packet;
+    NatRtcpIter it;
+
+    *reports = 0;
+    g_assert_true (nat_rtcp_iter_init (&it, buf, (gsize)len));
+    while (nat_rtcp_iter_next (&it, &packet)) {
+      guint n = nat_rtcp_edges (&packet, edges);
+
+      *reports += packet.type == NAT_RTCP_SR;
+      if (n > 0)
+        return n;
+    }
+  }
+  return 0;
+}
+
+static gboolean
+hears_pli (Fixture *f, guint timeout_ms)
+{
+  gint64 end = g_get_monotonic_time () + (gint64)timeout_ms * 1000;
+  guint8 buf[NAT_DATAGRAM_MAX];
+  NatRtcpPacket packet;
+  NatRtcpIter it;
+  gssize len;
+
+  do {
+    gint64 left = MAX (end - g_get_monotonic_time (), 0);
+
+    len = nat_probe_receive_rtcp (f->publisher, buf, (guint)(left / 1000));
+    if (len <= 0)
+      return FALSE;
+    g_assert_true (nat_rtcp_iter_init (&it, buf, (gsize)len));
+    while (nat_rtcp_iter_next (&it, &packet)) {
+      if (packet.type == NAT_RTCP_PSFB && packet.count == NAT_RTCP_FMT_PLI)
+        return TRUE;
+    }
+  } while (TRUE);
+}
+
+static void
+send_report (Fixture *f)
+{
+  guint8 buf[28 + NAT_SRTCP_OVERHEAD + 64] = {0x80, 200, 0, 6};
+
+  for (guint i = 0; i < 4; i++)
+    buf[4 + i] = (guint8)(VIDEO_SSRC >> (24 - 8 * i));
+  buf[8] = 1;
+  nat_probe_send_rtcp (f->publisher, buf, 28);
+  data_relay_sync (f->r);
+}
+
+/* Edges first, then the past in its order, then what is live; nothing of the sound, and no request. */
+static void
+test_joins (void)
+{
+  NatLiveEdge edges[NAT_TRACKS_MAX];
+  guint8 audio[200], pli[200];
+  NatTicket ticket;
+  guint reports;
+  NatProbe *p;
+  gsize len;
+  Fixture f;
+
+  set_up (&f);
+  send_picture (&f, 65500, 65529);
+  send_picture (&f, 65530, 3); /* the last picture counts; over the wrap */
+  nat_probe_write_rtp (audio, sizeof audio, AUDIO_SSRC, 7, 960);
+  nat_probe_send (f.publisher, audio, sizeof audio);
+  send_report (&f);
+  p = join (&f, &ticket);
+  g_assert_cmpuint (hear_edges (p, edges, &reports, NAT_PROBE_WAIT_MS), ==, 2);
+  g_assert_cmpuint (reports, ==, 1);
+  g_assert_cmpuint (edges[0].ssrc, ==, VIDEO_SSRC);
+  g_assert_cmpuint (edges[0].seq, ==, 3);
+  g_assert_cmpuint (edges[0].timestamp, ==, 3 * 3000);
+  g_assert_cmpuint (edges[0].behind, ==, 10);
+  g_assert_cmpuint (edges[1].ssrc, ==, AUDIO_SSRC);
+  g_assert_cmpuint (edges[1].seq, ==, 7);
+  g_assert_cmpuint (edges[1].behind, ==, 0);
+  for (guint16 seq = 65530; seq != 4; seq++)
+    assert_video (p, seq, seq == 65530 ? START : 0x80);
+  send_video (&f, 4, 0x80);
+  assert_video (p, 4, 0x80);
+  assert_no_rtp (p);
+  g_assert_false (hears_pli (&f, QUIET_MS));
+  g_assert_cmpuint (DATA_RELAY_COUNT (f.r, headstarts), ==, 1);
+  g_assert_cmpuint (DATA_RELAY_COUNT (f.r, headstart_packets), ==, 10);
+
+  /* It asks itself, as depayloaders do at their start: it has one already. */
+  len = nat_rtcp_write_rr (pli, sizeof pli, RECEIVER, NULL, 0);
+  len += nat_rtcp_write_pli (pli + len, sizeof pli - len, RECEIVER, VIDEO_SSRC);
+  nat_probe_send_rtcp (p, pli, len);
+  g_assert_false (hears_pli (&f, QUIET_MS));
+
+  /* Once: neither a Binding more nor another address brings it again. */
+  nat_probe_rebind (p, "127.0.0.1");
+  g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
+  assert_no_rtp (p);
+  nat_probe_free (p);
+  tear_down (&f);
+}
+
+/* Who does not want it, and where nothing is kept: the publisher is asked, as ever. */
+static void
+test_without (gconstpointer data)
+{
+  gboolean wanted = GPOINTER_TO_INT (data);
+  NatLiveEdge edges[NAT_TRACKS_MAX];
+  NatTicket ticket;
+  guint reports;
+  NatProbe *p;
+  Fixture f;
+
+  set_up (&f);
+  if (wanted) {
+    for (guint16 seq = 1; seq < 5; seq++)
+      send_video (&f, seq, 0x80);
+    data_relay_sync (f.r);
+    p = join (&f, &ticket);
+    g_assert_cmpuint (hear_edges (p, edges, &reports, NAT_PROBE_WAIT_MS), ==, 1);
+    g_assert_cmpuint (edges[0].behind, ==, 0);
+  } else {
+    send_picture (&f, 1, 4);
+    p = data_relay_subscribe (f.r, NULL, NULL);
+    g_assert_cmpuint (hear_edges (p, edges, &reports, QUIET_MS), ==, 0);
+  }
+  g_assert_true (hears_pli (&f, NAT_PROBE_WAIT_MS));
+  assert_no_rtp (p);
+  send_video (&f, 5, 0x80);
+  assert_video (p, 5, 0x80);
+  g_assert_cmpuint (DATA_RELAY_COUNT (f.r, headstarts), ==, 0);
+  nat_probe_free (p);
+  tear_down (&f);
+}
+
+/* 600 packets of 1200 bytes take 0.29 s at 20 Mbit/s; what is live does not wait for them. */
+static void
+test_pace (void)
+{
+  NatLiveEdge edges[NAT_TRACKS_MAX];
+  guint8 got[NAT_DATAGRAM_MAX];
+  guint reports, past = 0;
+  gint64 begin, took;
+  gboolean live = FALSE;
+  NatTicket ticket;
+  NatProbe *p;
+  Fixture f;
+
+  set_up (&f);
+  send_picture (&f, 1, 600);
+  /* From before the first could come: they may have come before we look. */
+  begin = g_get_monotonic_time ();
+  p = join (&f, &ticket);
+  g_assert_cmpuint (hear_edges (p, edges, &reports, NAT_PROBE_WAIT_MS), ==, 1);
+  g_assert_cmpuint (edges[0].behind, ==, 600);
+  send_video (&f, 601, 0x80);
+  while (past < 600) {
+    guint16 seq;
+
+    g_assert_cmpint (nat_probe_receive (p, NAT_PACKET_RTP, got, NAT_PROBE_WAIT_MS), ==, SIZE);
+    seq = (guint16)((guint)got[2] << 8 | got[3]);
+    if (seq == 601)
+      live = TRUE;
+    else
+      g_assert_cmpuint (seq, ==, ++past);
+  }
+  took = g_get_monotonic_time () - begin;
+  g_assert_true (live);
+  g_assert_cmpint (took, >, 200 * 1000);
+  g_test_message ("600 packets took %d ms", (int)(took / 1000));
+  nat_probe_free (p);
+  tear_down (&f);
+}
+
+/* In the middle of it the session ends, its stream gets other sources, or the relay stops. */
+static void
+test_ends (gconstpointer data)
+{
+  const char *how = data;
+  NatLiveEdge edges[NAT_TRACKS_MAX];
+  NatTicket ticket;
+  guint reports;
+  NatProbe *p;
+  Fixture f;
+
+  set_up (&f);
+  send_picture (&f, 1, 600);
+  p = join (&f, &ticket);
+  g_assert_cmpuint (hear_edges (p, edges, &reports, NAT_PROBE_WAIT_MS), ==, 1);
+  assert_video (p, 1, START);
+  if (strcmp (how, "session") == 0) {
+    g_assert_true (
+        nat_dataplane_end_session (f.r->dp, ticket.session_id, NAT_REASON_ENDED, ticket.expires_s));
+  } else if (strcmp (how, "tracks") == 0) {
+    data_relay_describe (f.r, 3, NULL);
+    g_assert_true (nat_dataplane_set_description (f.r->dp, STREAM,
+        &(NatTracks){1, {{VIDEO_SSRC + 1, 96, 90000, "video", FALSE, MARK_ID}}}, 4, NULL));
+  }
+  if (strcmp (how, "relay") != 0) {
+    data_relay_sync (f.r);
+    for (guint i = 0; i < 600; i++) {
+      guint8 got[NAT_DATAGRAM_MAX];
+
+      if (nat_probe_receive (p, NAT_PACKET_RTP, got, QUIET_MS) < 0)
+        break;
+    }
+    g_assert_cmpuint (DATA_RELAY_COUNT (f.r, headstart_packets), <, 600);
+  }
+  nat_probe_free (p);
+  tear_down (&f);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/headstart/joins", test_joins);
+  g_test_add_data_func ("/headstart/not-wanted", GINT_TO_POINTER (FALSE), test_without);
+  g_test_add_data_func ("/headstart/nothing-kept", GINT_TO_POINTER (TRUE), test_without);
+  g_test_add_func ("/headstart/pace", test_pace);
+  g_test_add_data_func ("/headstart/session-ends", "session", test_ends);
+  g_test_add_data_func ("/headstart/other-tracks", "tracks", test_ends);
+  g_test_add_data_func ("/headstart/relay-stops", "relay", test_ends);
+  return g_test_run ();
+}
