@@ -63,10 +63,12 @@ class Client:
             self.connection = self.relay.tls()
         return reply
 
-    def until_refused(self, path, body, most):
-        """POSTs that were taken before one was refused for memory."""
+    def until_refused(self, path, body, most, meanwhile=lambda: None):
+        """POSTs that were taken before one was refused for memory; in between, now and then, what else goes on."""
         taken = []
         while len(taken) < most:
+            if len(taken) % 16 == 0:
+                meanwhile()
             reply = self.ask("POST", path % len(taken), body(len(taken)))
             if reply.status == 503:
                 assert reply.problem() == "relay-full" and "max-memory-mb" in reply.json()["detail"], reply.raw
@@ -99,17 +101,19 @@ class Stream:
         self.seq = 1
         self.publisher = Stun(r, r.publish(name, ssrc=self.ssrc).json())
         self.subscriber = Stun(r, r.subscribe(name).json())
-        for s in (self.publisher, self.subscriber):
-            assert s.bind()["error"] == 0
+        self.keep_open()
 
     def send(self, n):
         for _ in range(n):
             self.publisher.socket.send(rtp(self.seq, self.ssrc))
             self.seq += 1
 
-    def assert_flows(self):
+    def keep_open(self):
         for s in (self.publisher, self.subscriber):
             assert s.bind()["error"] == 0
+
+    def assert_flows(self):
+        self.keep_open()
         packet = rtp(self.seq, self.ssrc, 99)
         self.seq += 1
         self.publisher.socket.send(packet)
@@ -130,7 +134,12 @@ def test_sessions_take_the_place_of_the_cache():
         wait_until(lambda: metric(r, "natrelay_cache_bytes") > 20 << 20)
         assert_bounded(r, "a full cache")
         c = Client(r)
-        taken = c.until_refused("/v1/streams/fat%d/publishers", lambda i: fat(0x10000 + i), 5000)
+
+        def keep_open():  # filling it may take longer than a mapping lives
+            for s in streams:
+                s.keep_open()
+
+        taken = c.until_refused("/v1/streams/fat%d/publishers", lambda i: fat(0x10000 + i), 5000, keep_open)
         assert len(taken) > 100, len(taken)
         assert_bounded(r, "%d sessions with large descriptions" % len(taken))
         # the cache gave what it had
@@ -138,8 +147,10 @@ def test_sessions_take_the_place_of_the_cache():
         assert metric(r, "natrelay_memory_refused_total") > 0
         for s in streams:
             s.assert_flows()
-        for location in taken:
+        for i, location in enumerate(taken):
             assert c.ask("DELETE", location).status == 204
+            if i % 16 == 0:
+                keep_open()
         wait_until(lambda: takes(r))
         for s in streams:
             s.assert_flows()

@@ -328,12 +328,26 @@ class Stun:
 
     def _exchange(self, attributes, sign):
         transaction, data = self._message(attributes, sign)
-        for _ in range(10):
+        for _ in range(20):
             self.socket.send(data)
+            answer = self._answer_to(transaction, 2)
+            if answer:
+                return self._parse(answer)
+        raise TimeoutError("no answer to 20 requests")
+
+    def _answer_to(self, transaction, seconds):
+        """What came within this time, or nothing: a datagram may be lost on a busy machine, too."""
+        patience = self.socket.gettimeout()
+        self.socket.settimeout(seconds)
+        try:
             while True:
                 answer = self.socket.recv(2048)
                 if answer[8:20] == transaction:
-                    return self._parse(answer)
+                    return answer
+        except TimeoutError:
+            return None
+        finally:
+            self.socket.settimeout(patience)
 
     @staticmethod
     def _parse(data):
