@@ -112,7 +112,8 @@ gets_number (NatProbe *to, guint32 ssrc, gint seq, guint ms)
 
   for (gint64 left = ms; left >= 0; left = (end - g_get_monotonic_time ()) / 1000) {
     len = nat_probe_receive (to, NAT_PACKET_RTP, got, (guint)left);
-    if (len > 0 && nat_rtp_parse (&h, got, (gsize)len) && h.ssrc == ssrc && (seq == ANY || h.seq == seq))
+    if (len > 0 && nat_rtp_parse (&h, got, (gsize)len) && h.ssrc == ssrc &&
+        (seq == ANY || h.seq == seq))
       return TRUE;
   }
   return FALSE;
