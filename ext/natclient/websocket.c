@@ -226,7 +226,8 @@ on_message (
 /* ---- Sending ----------------------------------------------------------- */
 
 /* The other end may have said goodbye, and "closed" not have come yet: libsoup takes nothing then, and says so
- * each time as a critical warning. What waits is left out when it closes. */
+ * each time as a critical warning; GLib warns of a source for the socket that it closed. What waits is left out when
+ * it closes. */
 static gboolean
 takes (const Link *l)
 {
@@ -262,7 +263,7 @@ nat_websocket_kick (NatWebsocket *w)
 {
   Link *l = w->link;
 
-  if (l == NULL || l->connection == NULL || l->writable != NULL)
+  if (l == NULL || l->connection == NULL || l->writable != NULL || !takes (l))
     return;
   l->writable = g_socket_create_source (l->socket, G_IO_OUT, NULL);
   g_source_set_priority (l->writable, G_PRIORITY_DEFAULT + 1);
