@@ -42,7 +42,7 @@
  * gst-launch-1.0 filesrc location=film.mp4 ! parsebin : natrelaysink uri=natrelay://relay.example.org/film
  * ]| Publishes a file, all of its tracks, at the speed at which it plays. (The colon links every pad.)
  * |[
- * gst-launch-1.0 natrelaysink name=relay uri=natrelay://relay.example.org/yard rtspsrc name=camera location=rtsp://camera.example.org/live latency=100 camera. ! application/x-rtp,media=video ! relay.sink_0 camera. ! application/x-rtp,media=audio ! relay.sink_1
+ * gst-launch-1.0 natrelaysink name=relay uri=natrelay://relay.example.org/yard rtspsrc name=camera location=rtsp://camera.example.org/live latency=100 camera. ! capsfilter caps=application/x-rtp,media=video ! relay.sink_0 camera. ! capsfilter caps=application/x-rtp,media=audio ! relay.sink_1
  * ]| Publishes an IP camera, whose RTP packets go on as they come.
  * |[
  * gst-launch-1.0 v4l2src ! videoconvert ! x264enc tune=zerolatency ! rtph264pay mtu=1000 config-interval=-1 ! natrelaysink uri=natrelay://relay.example.org/door

@@ -78,8 +78,8 @@ GST_START_TEST (test_camera)
   flow_watch (&audio, receiver, "a");
   sender =
       media_launch ("rtspsrc name=c location=rtsp://127.0.0.1:%d/live protocols=tcp latency=100 "
-                    "c. ! application/x-rtp,media=video ! s.sink_0 "
-                    "c. ! application/x-rtp,media=audio ! s.sink_1 "
+                    "c. ! capsfilter caps=application/x-rtp,media=video ! s.sink_0 "
+                    "c. ! capsfilter caps=application/x-rtp,media=audio ! s.sink_1 "
                     "natrelaysink name=s uri=\"%s\"",
           port, to);
   media_play (receiver);
