@@ -179,7 +179,7 @@ nat_forward_receive (NatWorker *w, NatPath *path, guint8 *data, gsize len)
   if (!track || !(G_LIKELY (nat_budget_holds (s->counters, len)) || ask_for_more (w, path, len)) ||
       !is_genuine (w, s, data, len))
     return;
-  arrival = nat_reception_update (&track->reception, &h, w->now_us);
+  nat_reception_update (&track->reception, &h, w->now_us, &arrival);
   if (track->arrivals && arrival.status != NAT_SEQ_BAD)
     nat_arrival_note (track->arrivals, h.seq, arrival.status == NAT_SEQ_RESTART, w->now_us);
   count_received (s->counters, track, len);

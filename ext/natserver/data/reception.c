@@ -41,26 +41,24 @@ restart (NatReception *r)
   r->has_transit = FALSE;
 }
 
-NatReceived
-nat_reception_update (NatReception *r, const NatRtpHeader *header, gint64 now_us)
+void
+nat_reception_update (NatReception *r, const NatRtpHeader *header, gint64 now_us, NatReceived *a)
 {
-  NatReceived a = {0};
-
-  a.status = nat_seq_counter_update (&r->seq, header->seq, NAT_RECEPTION_SPAN - 1, &a.seq);
+  *a = (NatReceived){0};
+  a->status = nat_seq_counter_update (&r->seq, header->seq, NAT_RECEPTION_SPAN - 1, &a->seq);
   r->heard = TRUE;
-  if (a.status == NAT_SEQ_BAD)
-    return a;
-  if (a.status == NAT_SEQ_RESTART)
+  if (a->status == NAT_SEQ_BAD)
+    return;
+  if (a->status == NAT_SEQ_RESTART)
     restart (r);
-  a.duplicate = !nat_replay_check (&r->seen, a.seq);
-  if (a.duplicate)
+  a->duplicate = !nat_replay_check (&r->seen, a->seq);
+  if (a->duplicate)
     r->seq.received--; /* fills no gap */
   else
-    nat_replay_commit (&r->seen, a.seq);
+    nat_replay_commit (&r->seen, a->seq);
   /* A late packet's transit tells of its repair, not of the network. */
-  if (a.status != NAT_SEQ_LATE)
+  if (a->status != NAT_SEQ_LATE)
     update_jitter (r, header->timestamp, now_us);
-  return a;
 }
 
 void

@@ -43,7 +43,10 @@ typedef struct {
 
 /* r must stay where it is: seen points into it. */
 void nat_reception_init (NatReception *r, guint32 ssrc, guint32 clock_rate);
-NatReceived nat_reception_update (NatReception *r, const NatRtpHeader *header, gint64 now_us);
+/* *a is filled in place: a struct that is returned is copied by a wide load over narrow stores, which waits until every
+ * earlier store has reached the cache, those of the last packet into the history included. */
+void nat_reception_update (
+    NatReception *r, const NatRtpHeader *header, gint64 now_us, NatReceived *a);
 void nat_reception_sender_report (NatReception *r, guint64 ntp, gint64 now_us);
 /* Packets expected and not here (yet). */
 guint64 nat_reception_lost (const NatReception *r);

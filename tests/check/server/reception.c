@@ -10,8 +10,9 @@ static void
 receive (NatReception *r, guint16 seq, guint32 timestamp, gint64 now_us)
 {
   NatRtpHeader h = {.seq = seq, .timestamp = timestamp, .ssrc = r->ssrc};
+  NatReceived received;
 
-  nat_reception_update (r, &h, now_us);
+  nat_reception_update (r, &h, now_us, &received);
 }
 
 /* Perfect arrival: one packet in 20 ms, 1800 units of a 90 kHz clock. */

@@ -439,17 +439,18 @@ test_describe (void)
   NatDataSession *p = add (r, 1, NAT_ROLE_PUBLISHER, 100), *q = add (r, 2, NAT_ROLE_PUBLISHER, 100);
   NatDataStream *stream = p->stream;
   NatRtpHeader h = {.ssrc = 2, .seq = 10};
+  NatReceived received;
 
   nat_roster_set_publisher (r, stream, p->id);
   g_assert_true (stream->publisher == p);
   nat_roster_describe (r, stream, &first);
-  nat_reception_update (&nat_roster_track (stream, 2)->reception, &h, 1);
+  nat_reception_update (&nat_roster_track (stream, 2)->reception, &h, 1, &received);
   nat_roster_describe (r, stream, &second);
   g_assert_null (nat_roster_track (stream, 1));
   g_assert_false (nat_roster_ssrc_announced (r, 1));
   /* What stayed goes on counting, and knows what it saw. */
   g_assert_cmpuint (nat_roster_track (stream, 2)->reception.seq.received, ==, 1);
-  nat_reception_update (&nat_roster_track (stream, 2)->reception, &h, 1);
+  nat_reception_update (&nat_roster_track (stream, 2)->reception, &h, 1, &received);
   g_assert_cmpuint (nat_roster_track (stream, 2)->reception.seq.received, ==, 1);
   /* Another publisher begins anew. */
   nat_roster_set_publisher (r, stream, q->id);
