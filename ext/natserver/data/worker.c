@@ -8,8 +8,6 @@
 
 #include "natserver/data/worker.h"
 
-#include <errno.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -45,6 +43,13 @@
 #define GOODBYE_LIMIT_US (100 * 1000) /* a first round that took longer has no second */
 #define STRANGERS_US     (30 * G_USEC_PER_SEC)
 #define MOVE_US          (1 * G_USEC_PER_SEC)
+
+/* What it waits for, as the waiter's bits: its sockets, and after them */
+#define BIT_COMMANDS NAT_UDPIO_SOCKETS
+#define BIT_MAIL     (NAT_UDPIO_SOCKETS + 1)
+#define BIT_TUNNEL   (NAT_UDPIO_SOCKETS + 2)
+
+G_STATIC_ASSERT (BIT_TUNNEL < NAT_WAITER_MAX);
 
 #define NAP_WINDOW_US (20 * 1000)
 #define NAP_RATE      100 /* wake-ups in a window: 5,000/s */
@@ -103,6 +108,14 @@ take_place (NatWorker *w, const NatWorkerPlace *place)
   w->roster->user = w;
 }
 
+static void
+say_no_descriptors (GError **error)
+{
+  g_set_error_literal (error, NAT_ERROR, NAT_ERROR_ARGUMENT,
+      "the system gives no more file descriptors; raise the limit (ulimit -n, or LimitNOFILE= "
+      "in the unit)");
+}
+
 NatWorker *
 nat_worker_new (
     const NatDataplaneConfig *config, const NatWorkerPlace *place, char **hints, GError **error)
@@ -130,9 +143,7 @@ nat_worker_new (
   w->batch_size = NAT_UDPIO_SLOTS;
   w->forward = nat_forward_new ();
   if (!w->commands || !w->events)
-    g_set_error_literal (error, NAT_ERROR, NAT_ERROR_ARGUMENT,
-        "the system gives no more file descriptors; raise the limit (ulimit -n, or LimitNOFILE= "
-        "in the unit)");
+    say_no_descriptors (error);
   else if (config->cache_bytes > 0 && !w->pool)
     g_set_error (error, NAT_ERROR, NAT_ERROR_ARGUMENT,
         "the system does not give %" G_GSIZE_FORMAT
@@ -173,6 +184,7 @@ nat_worker_free (NatWorker *w)
   if (!w)
     return;
   free_unread (w);
+  nat_waiter_free (w->waiter);
   nat_udpio_free (w->io);
   nat_headstart_clear (w);
   nat_roster_free (w->roster);
@@ -367,7 +379,8 @@ receive_super (NatWorker *w, NatUdpSuper *super)
   return n;
 }
 
-static void
+/* TRUE: there may be more. */
+static gboolean
 receive_from (NatWorker *w, guint socket)
 {
   for (guint batch = 0; batch < BATCHES_PER_TURN; batch++) {
@@ -375,7 +388,7 @@ receive_from (NatWorker *w, guint socket)
     guint size = w->batch_size, n = nat_udpio_receive (w->io, socket, size, &supers);
 
     if (n == 0)
-      return;
+      return FALSE;
     w->now_us = g_get_monotonic_time ();
     if (nat_ring_waiting (w->commands))
       nat_worker_drain_commands (w);
@@ -389,8 +402,9 @@ receive_from (NatWorker *w, guint socket)
       nat_exchange_flush (w);
     w->batch_size = nat_batch_size_next (size, n, g_get_monotonic_time () - w->now_us);
     if (n < size)
-      return;
+      return FALSE;
   }
+  return TRUE;
 }
 
 static void
@@ -521,22 +535,19 @@ tick (NatWorker *w)
   nat_roster_settle_some (w->roster);
 }
 
-/* Milliseconds to sleep: until the next tick, repair or headstart while there are sessions, until the next pruning
+/* How long to wait: until the next tick, repair or headstart while there are sessions, until the next pruning
  * while something is remembered, else for ever. */
-static int
-patience (const NatWorker *w)
+static gint64
+wait_until (const NatWorker *w)
 {
-  gint64 next = MIN (w->tick_us + TICK_US, MIN (w->repair_us, w->headstart_us));
-  gint64 left = next - g_get_monotonic_time ();
-
-  if (w->roster->stale)
+  if (w->roster->stale || w->unread)
     return 0;
   if (w->roster->live->len > 0)
-    return (int)CLAMP ((left + 999) / 1000, 0, TICK_US / 1000);
+    return MIN (w->tick_us + TICK_US, MIN (w->repair_us, w->headstart_us));
   if (g_hash_table_size (w->roster->sessions) > 0 || nat_ended_set_size (w->roster->ended) > 0 ||
       (w->exchange && nat_exchange_n_routes (w) > 0))
-    return PRUNE_US / 1000;
-  return -1;
+    return w->now_us + PRUNE_US;
+  return G_MAXINT64;
 }
 
 /* Thousands of single packets a second cost more in wake-ups than in sending. Then it pays to let
@@ -589,26 +600,33 @@ see_to_mail (NatWorker *w)
 }
 
 static void
-turn (NatWorker *w, struct pollfd *fds)
+receive_from_sockets (NatWorker *w, guint32 which)
 {
-  guint n = nat_udpio_n_sockets (w->io);
+  guint32 unread = 0;
 
-  if (poll (fds, n + 3, patience (w)) < 0 && errno != EINTR)
-    g_error ("poll failed: %s", g_strerror (errno));
+  for (guint i = 0; i < nat_udpio_n_sockets (w->io); i++) {
+    if (which >> i & 1 && receive_from (w, i))
+      unread |= (guint32)1 << i;
+  }
+  w->unread = unread;
+}
+
+static void
+turn (NatWorker *w)
+{
+  guint32 heard = nat_waiter_wait (w->waiter, wait_until (w));
+
   nat_counter_add (&w->counters->wakeups, 1);
   w->now_us = g_get_monotonic_time ();
-  if (fds[n].revents)
+  if (heard >> BIT_COMMANDS & 1)
     nat_worker_drain_commands (w);
-  if (w->exchange && fds[n + 1].revents)
+  if (heard >> BIT_MAIL & 1)
     see_to_mail (w);
-  if (w->lane && fds[n + 2].revents) {
+  if (heard >> BIT_TUNNEL & 1) {
     nat_lane_clear (w->lane);
     receive_from_tunnel (w);
   }
-  for (guint i = 0; i < n; i++) {
-    if (fds[i].revents)
-      receive_from (w, i);
-  }
+  receive_from_sockets (w, heard | w->unread);
   tick (w);
   if (w->exchange)
     nat_exchange_flush (w);
@@ -637,28 +655,39 @@ static void *
 run (void *data)
 {
   NatWorker *w = data;
-  struct pollfd fds[NAT_UDPIO_SOCKETS + 3];
-  guint n = nat_udpio_n_sockets (w->io);
   gint stop;
 
   prctl (PR_SET_TIMERSLACK, 1000UL, 0, 0, 0); /* naps are short */
-  for (guint i = 0; i < n; i++)
-    fds[i] = (struct pollfd){nat_udpio_fd (w->io, i), POLLIN, 0};
-  fds[n] = (struct pollfd){nat_ring_fd (w->commands), POLLIN, 0};
-  /* poll passes over what is not there. */
-  fds[n + 1] = (struct pollfd){w->exchange ? nat_exchange_fd (w->exchange) : -1, POLLIN, 0};
-  fds[n + 2] = (struct pollfd){w->lane ? nat_lane_fd (w->lane) : -1, POLLIN, 0};
   while ((stop = atomic_load_explicit (&w->stop, memory_order_acquire)) == 0) {
     if (w->busy_poll)
       nat_worker_spin (w);
     else
-      turn (w, fds);
+      turn (w);
   }
   nat_worker_drain_commands (w);
   if (w->exchange)
     nat_exchange_adopt (w); /* nobody hands over any more */
   say_goodbye (w, (NatReason)(stop - 1));
   return NULL;
+}
+
+/* Sockets tell of new datagrams only, so that the system need not look again whether there are still others: receive_from says
+ * what it left. */
+static gboolean
+prepare_to_wait (NatWorker *w)
+{
+  gboolean ok;
+
+  w->waiter = nat_waiter_new ();
+  ok =
+      w->waiter &&
+      nat_waiter_add (w->waiter, BIT_COMMANDS, nat_ring_fd (w->commands), NAT_WAITER_WHILE) &&
+      (!w->exchange ||
+          nat_waiter_add (w->waiter, BIT_MAIL, nat_exchange_fd (w->exchange), NAT_WAITER_WHILE)) &&
+      (!w->lane || nat_waiter_add (w->waiter, BIT_TUNNEL, nat_lane_fd (w->lane), NAT_WAITER_WHILE));
+  for (guint i = 0; ok && i < nat_udpio_n_sockets (w->io); i++)
+    ok = nat_waiter_add (w->waiter, i, nat_udpio_fd (w->io, i), NAT_WAITER_ONCE);
+  return ok;
 }
 
 /* A gain, no condition: a machine may take the core away meanwhile. */
@@ -680,6 +709,10 @@ nat_worker_start (NatWorker *w, GError **error)
   sigset_t all, before;
   int code;
 
+  if (!w->busy_poll && !prepare_to_wait (w)) {
+    say_no_descriptors (error);
+    return FALSE;
+  }
   w->now_us = w->started_us = g_get_monotonic_time ();
   /* Signals are the control thread's. */
   sigfillset (&all);

@@ -18,6 +18,7 @@
 #include "natserver/data/roster.h"
 #include "natserver/data/strangers.h"
 #include "natserver/data/udpio.h"
+#include "natserver/data/waiter.h"
 
 G_BEGIN_DECLS
 
@@ -92,6 +93,8 @@ struct _NatWorker {
 
   /* The thread's own. */
   NatUdpio *io;
+  NatWaiter *waiter; /* NULL: it never waits */
+  guint32 unread;    /* a bit for each socket that may hold more */
   NatRoster *roster;
   NatChallenge *challenge;
   NatHistoryPool *pool; /* NULL: nothing is kept for repair */
