@@ -109,9 +109,15 @@ retry_later (NatSession *s, guint want, guint wait_ms)
   nat_session_timer_set (s->sync_timer, wait_ms);
 }
 
+/* A relay that has just started knows a session once it was sent its Binding: until one is answered, HTTPS says nothing
+ * of it, and what is wanted is asked for then. */
 static void
 on_unknown (NatSession *s, guint want)
 {
+  if (s->state == NAT_SESSION_SUSPECT) {
+    s->wants |= want;
+    return;
+  }
   if (++s->unknown < UNKNOWN_MAX) {
     retry_later (s, want, UNKNOWN_WAIT_MS);
     return;
