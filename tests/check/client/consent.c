@@ -9,7 +9,7 @@
 #include <signal.h>
 #include <string.h>
 
-#define SOON 30000 /* ms */
+#define SOON 60000 /* ms */
 
 static void
 signal_relay (RelayProcess *r, int number)

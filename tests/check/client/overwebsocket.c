@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-#define SOON 30000 /* ms; nothing here takes so long when all is well */
+#define SOON 60000 /* ms; nothing here takes so long when all is well */
 
 typedef struct {
   RelayProcess relay;

@@ -11,7 +11,7 @@
 
 #include "natproto/token.h"
 
-#define SOON 30000 /* ms */
+#define SOON 60000 /* ms */
 
 static NatSignKey *
 key_of (const RelayProcess *relay)

@@ -7,7 +7,7 @@
 
 #include "natproto/rtcp.h"
 
-#define SOON 30000 /* ms; nothing here takes so long when all is well */
+#define SOON 60000 /* ms; nothing here takes so long when all is well */
 
 /* ---- Media ------------------------------------------------------------- */
 
