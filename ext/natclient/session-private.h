@@ -27,6 +27,10 @@
 
 G_BEGIN_DECLS
 
+/* A goodbye takes TCP, TLS and DELETE: three or four round trips, over a satellite 2.5 s. Who leaves unheard stands
+ * still before his audience for 40 s. */
+#define NAT_GOODBYE_MS 4000
+
 /* What other threads want of the session's; bits of NatSession.wishes. */
 typedef enum {
   NAT_WISH_START = 1 << 0,
@@ -121,6 +125,7 @@ struct _NatSession {
   gboolean renewing; /* FETCH is to bring another user name */
 
   gboolean leaving; /* the goodbye is said */
+  guint goodbye_ms; /* that it may take */
 };
 
 /* Runs statement with the callbacks' lock, unless the session was stopped. */

@@ -11,12 +11,11 @@
 #include "natproto/crypto.h"
 
 /* Who holds a session, and why that ends: the application (until nat_session_unref) and its thread
- * (until stop was asked for and the goodbye is said, at most GOODBYE_MS later, or DRAIN_MS more if a
+ * (until stop was asked for and the goodbye is said, at most NAT_GOODBYE_MS later, or DRAIN_MS more if a
  * library does not let go). Sources on its context hold no reference: they end with the thread.
  * Streaming threads call under the application's reference. The last reference frees, on whatever
  * thread that is; nothing of what is freed there belongs to a thread. */
 
-#define GOODBYE_MS   1000
 #define DRAIN_MS     500
 #define BITRATE_STEP 20 /* changes of the estimate by less than one part in this are not told */
 
@@ -156,7 +155,7 @@ static struct {
 static void
 await_goodbyes (void)
 {
-  gint64 end = g_get_monotonic_time () + (GOODBYE_MS + DRAIN_MS) * 1000;
+  gint64 end = g_get_monotonic_time () + (NAT_GOODBYE_MS + DRAIN_MS) * 1000;
 
   if (goodbyes.pid != getpid ())
     return;
@@ -223,7 +222,7 @@ run (gpointer data)
   nat_session_run_begin (s);
   while (!s->leaving)
     g_main_context_iteration (s->context, TRUE);
-  turn_until_quiet (s, GOODBYE_MS);
+  turn_until_quiet (s, s->goodbye_ms);
   nat_session_run_end (s);
   turn_until_quiet (s, DRAIN_MS);
   g_clear_pointer (&s->websocket, nat_websocket_free);

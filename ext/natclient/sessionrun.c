@@ -439,6 +439,7 @@ settle (NatSession *s)
   s->ever_connected = TRUE;
 }
 
+/* A relay that does not answer holds nobody up for long. */
 static void
 goodbye (NatSession *s)
 {
@@ -446,11 +447,12 @@ goodbye (NatSession *s)
   char *token;
 
   s->leaving = TRUE;
+  s->goodbye_ms = s->state == NAT_SESSION_CONNECTED ? NAT_GOODBYE_MS : NAT_GOODBYE_MS / 4;
   if (!s->have_document || s->negotiator == NULL)
     return;
   token = nat_session_dup_token (s, &serial);
   nat_negotiator_send (s->negotiator, s->ended ? NAT_REQUEST_END : NAT_REQUEST_CLOSE,
-      s->document.session, NULL, token, 1000, NULL, NULL);
+      s->document.session, NULL, token, s->goodbye_ms, NULL, NULL);
   nat_crypto_wipe_free (token);
 }
 

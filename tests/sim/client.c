@@ -10,13 +10,12 @@
 #include "natproto/crypto.h"
 #include "natproto/rtcp.h"
 
-#define RING       CLIENT_RING
-#define PACKET     100 /* bytes */
-#define BURST_MAX  3
-#define SETUPS     3 /* round trips of TCP, TLS and HTTP */
-#define GOODBYE_US MS (1000)
-#define REPAIR_US  MS (1000)
-#define REPORT_US  MS (1000)
+#define RING      CLIENT_RING
+#define PACKET    100 /* bytes */
+#define BURST_MAX 3
+#define SETUPS    3 /* round trips of TCP, TLS and HTTP */
+#define REPAIR_US MS (1000)
+#define REPORT_US MS (1000)
 
 guint64 client_arrows[NAT_FSM_N_STATES * NAT_FSM_N_EVENTS];
 guint16 film_next;
@@ -159,7 +158,7 @@ was_never_sent (const NatRequest *r)
   gint64 ready = world.now - r->client->link.delay;
 
   return (r->cancelled_us != 0 && r->cancelled_us < ready) ||
-         (r->func == NULL && r->cancelled_us == 0 && ready - r->asked_us > GOODBYE_US);
+         (r->func == NULL && r->cancelled_us == 0 && ready - r->asked_us > MS (r->timeout_ms));
 }
 
 static void

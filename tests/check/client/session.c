@@ -3,6 +3,7 @@
  */
 #include "watcher.h"
 
+#include <signal.h>
 #include <string.h>
 
 #include "natproto/rtcp.h"
@@ -356,6 +357,31 @@ test_goodbye (void)
 }
 
 static void
+signal_relay (RelayProcess *r, int number)
+{
+  g_subprocess_send_signal (r->process, number);
+}
+
+/* Over a satellite, or on a machine that does other things, a goodbye takes more than a second. Without one, the relay
+ * would wait for half a minute. */
+static void
+test_slow_goodbye (void)
+{
+  Pair p;
+
+  pair_init (&p);
+  pair_connect (&p);
+  g_assert_true (watcher_wait (&p.subscriber, has_live_sdp, SOON));
+  signal_relay (&p.relay, SIGSTOP);
+  watcher_stop (&p.publisher, FALSE);
+  g_usleep (1500 * 1000);
+  signal_relay (&p.relay, SIGCONT);
+  g_assert_true (watcher_wait (&p.subscriber, publisher_is_gone, 20000));
+  g_assert_cmpint (p.subscriber.document.publisher, ==, NAT_PUBLISHER_GRACE);
+  pair_clear (&p);
+}
+
+static void
 test_superseded (void)
 {
   Pair p;
@@ -706,6 +732,7 @@ main (int argc, char **argv)
   g_test_add_func ("/session/description-changes", test_description_changes);
   g_test_add_func ("/session/waits-for-description", test_waits_for_description);
   g_test_add_func ("/session/goodbye", test_goodbye);
+  g_test_add_func ("/session/goodbye-slow", test_slow_goodbye);
   g_test_add_func ("/session/superseded", test_superseded);
   g_test_add_func ("/session/restart", test_restart);
   g_test_add_func ("/session/orderly-restart", test_orderly_restart);
