@@ -169,6 +169,18 @@ on_pad_added (GstElement *source, GstPad *pad, gpointer user)
   gst_pad_link (pad, sink); /* now that it is ready for what comes */
 }
 
+/* What stood still until its end has stalled, too; unless it is we who stop. */
+static void
+last_gap (Branch *branch)
+{
+  Meeting *meeting = branch->meeting;
+
+  g_mutex_lock (&meeting->lock);
+  if (branch->buffers > 0 && GST_STATE_TARGET (meeting->connection.pipeline) == GST_STATE_PLAYING)
+    branch->gap_us = MAX (branch->gap_us, g_get_monotonic_time () - branch->last_us);
+  g_mutex_unlock (&meeting->lock);
+}
+
 /* The mixer's pad first: what waits in it is let go. */
 static void
 on_pad_removed (GstElement *source, GstPad *pad, gpointer user)
@@ -178,6 +190,7 @@ on_pad_removed (GstElement *source, GstPad *pad, gpointer user)
 
   if (branch == NULL)
     return;
+  last_gap (branch);
   if (branch->video) {
     g_mutex_lock (&meeting->lock);
     g_ptr_array_remove (meeting->faces, branch);
@@ -288,5 +301,7 @@ main (int argc, char **argv)
   gst_object_unref (meeting.connection.end);
   gst_object_unref (meeting.connection.pipeline);
   g_ptr_array_unref (meeting.faces);
+  if (opt_test)
+    gst_deinit (); /* for GStreamer's leak tracer; others need not */
   return meeting.connection.code;
 }
