@@ -8,11 +8,11 @@
 typedef struct {
   gint64 put_us;
   guint16 len;
-  guint8 data[NAT_DATAGRAM_MAX];
-} Slot;
+  guint8 data[];
+} Packet;
 
 typedef struct {
-  Slot *slots;
+  Packet **packets;
   guint size; /* a power of two */
   guint head, n;
 } Ring;
@@ -25,6 +25,57 @@ struct _NatOutbox {
   guint late; /* media that was left out, and not told yet */
 };
 
+/* ---- Rings (called with lock) ------------------------------------------ */
+
+static gboolean
+ring_put (Ring *r, gint64 now_us, const guint8 *data, gsize len)
+{
+  Packet *packet;
+
+  if (r->n == r->size)
+    return FALSE;
+  packet = g_malloc (sizeof *packet + len);
+  packet->put_us = now_us;
+  packet->len = (guint16)len;
+  memcpy (packet->data, data, len);
+  r->packets[(r->head + r->n++) & (r->size - 1)] = packet;
+  return TRUE;
+}
+
+static const Packet *
+ring_first (const Ring *r)
+{
+  return r->n == 0 ? NULL : r->packets[r->head];
+}
+
+static void
+ring_pop (Ring *r)
+{
+  g_free (r->packets[r->head]);
+  r->head = (r->head + 1) & (r->size - 1);
+  r->n--;
+}
+
+static void
+ring_clear (Ring *r)
+{
+  while (r->n > 0)
+    ring_pop (r);
+}
+
+static void
+drop_late (NatOutbox *o, gint64 now_us)
+{
+  const Packet *packet;
+
+  while ((packet = ring_first (&o->media)) != NULL && now_us - packet->put_us > NAT_OUTBOX_AGE_US) {
+    ring_pop (&o->media);
+    o->late++;
+  }
+}
+
+/* ---- Life -------------------------------------------------------------- */
+
 NatOutbox *
 nat_outbox_new (void)
 {
@@ -35,9 +86,9 @@ nat_outbox_new (void)
   o->refs = 1;
   g_mutex_init (&o->lock);
   o->media.size = NAT_OUTBOX_MEDIA;
-  o->media.slots = g_new (Slot, NAT_OUTBOX_MEDIA);
+  o->media.packets = g_new (Packet *, NAT_OUTBOX_MEDIA);
   o->control.size = NAT_OUTBOX_CONTROL;
-  o->control.slots = g_new (Slot, NAT_OUTBOX_CONTROL);
+  o->control.packets = g_new (Packet *, NAT_OUTBOX_CONTROL);
   return o;
 }
 
@@ -53,50 +104,12 @@ nat_outbox_unref (NatOutbox *o)
 {
   if (!g_atomic_int_dec_and_test (&o->refs))
     return;
-  g_free (o->media.slots);
-  g_free (o->control.slots);
+  ring_clear (&o->media);
+  ring_clear (&o->control);
+  g_free (o->media.packets);
+  g_free (o->control.packets);
   g_mutex_clear (&o->lock);
   g_free (o);
-}
-
-/* ---- Rings (called with lock) ------------------------------------------ */
-
-static gboolean
-ring_put (Ring *r, gint64 now_us, const guint8 *data, gsize len)
-{
-  Slot *slot = &r->slots[(r->head + r->n) & (r->size - 1)];
-
-  if (r->n == r->size)
-    return FALSE;
-  slot->put_us = now_us;
-  slot->len = (guint16)len;
-  memcpy (slot->data, data, len);
-  r->n++;
-  return TRUE;
-}
-
-static const Slot *
-ring_first (const Ring *r)
-{
-  return r->n == 0 ? NULL : &r->slots[r->head];
-}
-
-static void
-ring_pop (Ring *r)
-{
-  r->head = (r->head + 1) & (r->size - 1);
-  r->n--;
-}
-
-static void
-drop_late (NatOutbox *o, gint64 now_us)
-{
-  const Slot *slot;
-
-  while ((slot = ring_first (&o->media)) != NULL && now_us - slot->put_us > NAT_OUTBOX_AGE_US) {
-    ring_pop (&o->media);
-    o->late++;
-  }
 }
 
 /* ---- In and out -------------------------------------------------------- */
@@ -125,19 +138,19 @@ gsize
 nat_outbox_take (NatOutbox *o, gint64 now_us, guint8 *out, guint *late)
 {
   Ring *ring = &o->control;
-  const Slot *slot;
+  const Packet *packet;
   gsize len = 0;
 
   g_mutex_lock (&o->lock);
-  slot = ring_first (ring);
-  if (slot == NULL) {
+  packet = ring_first (ring);
+  if (packet == NULL) {
     drop_late (o, now_us);
     ring = &o->media;
-    slot = ring_first (ring);
+    packet = ring_first (ring);
   }
-  if (slot != NULL) {
-    len = slot->len;
-    memcpy (out, slot->data, len);
+  if (packet != NULL) {
+    len = packet->len;
+    memcpy (out, packet->data, len);
     ring_pop (ring);
   }
   *late += o->late;
@@ -166,7 +179,8 @@ nat_outbox_close (NatOutbox *o)
   n = o->media.n + o->late;
   o->late = 0;
   o->closed = TRUE;
-  o->media.n = o->control.n = 0;
+  ring_clear (&o->media);
+  ring_clear (&o->control);
   g_mutex_unlock (&o->lock);
   return n;
 }

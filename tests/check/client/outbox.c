@@ -3,6 +3,7 @@
  */
 #include "natclient/outbox.h"
 
+#include <malloc.h>
 #include <string.h>
 
 static gboolean
@@ -121,6 +122,60 @@ test_bounds (void)
   nat_outbox_unref (o);
 }
 
+/* Bytes that the C library's allocator has given out; 0 where it does not say. */
+static gsize
+in_use (void)
+{
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 33)
+  struct mallinfo2 info = mallinfo2 ();
+
+  return info.uordblks + info.hblkhd;
+#else
+  return 0;
+#endif
+}
+
+/* Under a sanitizer or valgrind others give memory out. */
+static gboolean
+in_use_counts (void)
+{
+  gsize before = in_use (), with;
+  char *block = g_malloc0 (1 << 20);
+
+  with = in_use ();
+  g_free (block);
+  return with >= before + (1 << 20);
+}
+
+/* A client has one for each WebSocket, which nearly always is empty: it costs nothing worth a word, also after
+ * many went through it, and gives back what it took for those that had to wait. */
+static void
+test_memory (void)
+{
+  const gsize small = 32 * 1024;
+  NatOutbox *o;
+  gsize before = in_use ();
+  guint late = 0;
+
+  if (!in_use_counts ()) {
+    g_test_skip ("nobody counts what is in use");
+    return;
+  }
+  o = nat_outbox_new ();
+  for (guint i = 0; i < 3 * NAT_OUTBOX_MEDIA; i++) {
+    g_assert_true (put (o, 0, NAT_OUTBOX_IS_MEDIA, i));
+    g_assert_cmpuint (take (o, 0, &late), ==, i);
+  }
+  g_assert_cmpuint (in_use (), <, before + small);
+  for (guint i = 0; i < NAT_OUTBOX_MEDIA; i++)
+    g_assert_true (put (o, 0, NAT_OUTBOX_IS_MEDIA, i));
+  g_assert_cmpuint (in_use (), >, before + NAT_OUTBOX_MEDIA * 100);
+  g_assert_cmpuint (in_use (), <, before + NAT_OUTBOX_MEDIA * 200);
+  nat_outbox_close (o); /* a sender may hold it for longer */
+  g_assert_cmpuint (in_use (), <, before + small);
+  nat_outbox_unref (o);
+}
+
 #define THREADS 3
 #define EACH    20000
 
@@ -171,6 +226,7 @@ main (int argc, char **argv)
   g_test_add_func ("/outbox/first", test_first);
   g_test_add_func ("/outbox/age", test_age);
   g_test_add_func ("/outbox/bounds", test_bounds);
+  g_test_add_func ("/outbox/memory", test_memory);
   g_test_add_func ("/outbox/threads", test_threads);
   return g_test_run ();
 }
