@@ -191,9 +191,12 @@ static const struct {
         "rtpmp2tpay pt=33", FALSE},
 };
 
+/* A pool keeps all raw pictures that were ever under way at once. After the process was suspended, or waited for a processor,
+ * that is as many as the queue may hold: 30 of them (10 MB) would look like a leak. */
 #define VIDEO                                                                                      \
   "videotestsrc is-live=true pattern=ball motion=hsweep background-color=0xff203040 ! "            \
-  "video/x-raw,width=640,height=360,framerate=30/1 ! valve name=video-valve ! queue ! %s ! "       \
+  "video/x-raw,width=640,height=360,framerate=30/1 ! valve name=video-valve ! queue "              \
+  "max-size-buffers=4 ! %s ! "                                                                     \
   "%s mtu=1160 name=video-pay ! natrelaysink name=end %s"
 #define AUDIO                                                                                      \
   " audiotestsrc is-live=true wave=pink-noise samplesperbuffer=960 ! "                             \

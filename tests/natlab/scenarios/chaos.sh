@@ -180,14 +180,15 @@ all_hold ()
   echo "$(holds "$relay_pid") $(holds "$camera1_pid") $(holds "$viewer1_pid")"
 }
 
-# A relay that was started anew holds what a new one does; whoever lived through it all, what they did in the beginning.
+# A relay that was started anew holds what a new one does, and what its rings and its history have been used for; whoever
+# lived through it all, what they did in the beginning.
 no_growth ()
 {
-  local now who
+  local now who kb=(12288 3072 3072)
   read -ra now <<<"$1"
   for who in 0 1 2; do
     [ "${now[who * 3]}" -le $((${early[who * 3]} + 6)) ] && [ "${now[who * 3 + 1]}" -le $((${early[who * 3 + 1]} + 3)) ] &&
-      [ "${now[who * 3 + 2]}" -le $((${early[who * 3 + 2]} + 12288)) ] || return 1
+      [ "${now[who * 3 + 2]}" -le $((${early[who * 3 + 2]} + kb[who])) ] || return 1
   done
 }
 
