@@ -53,7 +53,7 @@ KNOWN = [
     (r"tests/natlab/natlab .* -- bash$", "tests/natlab/scenario", 'exec "$here/natlab" "$@"'),
     (r"tests/natlab/scenario .*/(call|instant|room)\.sh", "tests/natlab/meson.build", "call.sh"),
     (r"tests/natlab/scenarios/attack\.sh 50000$", "tests/natlab/meson.build", "attack.sh"),
-    (r"link=delay=20,loss=1$", "tests/natlab/meson.build", "delay=20,loss=1"),
+    (r"link=delay=20(,loss=1)?$", "tests/natlab/meson.build", "delay=20,loss=1"),
     (r"tshark -i lo -Y stun$", "tests/natlab/scenarios/capture.sh", "tshark"),
     (r"apt install coturn gstreamer1\.0-tools", "tests/packages", "gstreamer1.0-tools"),
     (r"sysctl net\.core\.rmem_default=", "tests/bench/lab.py", "/proc/sys/net/core/{name}_default"),
