@@ -21,8 +21,9 @@ from people import MEDIA, Person, holds  # noqa: E402
 
 # Descriptors, threads and kB that may be more in the end. People have three queues of pictures, 10 MB each, which fill while a machine
 # is busy; what leaks there is found by the leak tracer, and by integration/meeting, where somebody lives through thirty rounds.
-GROWTH, RELAY_GROWTH = (2, 4, 32768), (2, 1, 2048)
-WARM = 3  # times that all were there, until it has
+# Threads that GLib keeps for later come and go; one of each newcomer's would be a dozen.
+GROWTH, RELAY_GROWTH = (4, 8, 32768), (4, 1, 2048)
+WARM = 3  # times that all were there, until heaps have found their size
 
 
 # ---- The meeting ------------------------------------------------------------------------------------------------
