@@ -432,7 +432,7 @@ test_stall (void)
   g_mutex_lock (&p.lock);
   {
     guint control = 0, jumps = 0;
-    guint32 last = 0;
+    guint32 last = 0, widest = 1;
 
     for (guint i = 0; i < p.seen->len; i++) {
       guint32 word = g_array_index (p.seen, guint32, i);
@@ -443,12 +443,16 @@ test_stall (void)
         continue;
       }
       g_assert_cmpuint (word, >, last);
-      if (word > last + 1 && jumps++ == 0)
+      if (word > last + 1)
+        jumps++;
+      if (word - last > widest) {
+        widest = word - last;
         oldest_after = word;
+      }
       last = word;
     }
     g_assert_cmpuint (control, ==, n_control);
-    /* A hole, and behind it the newest quarter of a second. */
+    /* A hole, and behind it the newest quarter of a second. A pause of this machine may make a small one before. */
     g_assert_cmpuint (jumps, >=, 1);
     g_assert_cmpuint (last, ==, before);
     g_assert_cmpuint (oldest_after, >, before / 2);
