@@ -252,6 +252,14 @@ def read_one(s):
     return reply
 
 
+def make_certificate(key, certificate, name):
+    """A self-signed one, and its key, into these files."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-keyout", key, "-out", certificate, "-days", "3", "-subj", "/CN=" + name],
+        check=True, capture_output=True)
+
+
 def wait_until(condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
@@ -289,19 +297,23 @@ COOKIE = 0x2112A442
 
 
 class Stun:
-    """Answers the relay's challenge with the credentials of a session document."""
+    """Answers the relay's challenge with the credentials of a session document, over UDP or over what is given."""
 
-    def __init__(self, relay, document):
+    def __init__(self, relay, document, over=None):
         self.username = document["username"].encode()
         self.realm = document["realm"].encode()
         text = b":".join((self.username, self.realm, document["password"].encode()))
         self.key = hashlib.sha256(text).digest()
         self.nonce = None
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket = over or self._udp(document["udp"][0])
         self.socket.settimeout(20)
-        self.socket.bind(("127.0.0.1", 0))
-        udp = document["udp"][0]
-        self.socket.connect((udp["address"], udp["port"]))
+
+    @staticmethod
+    def _udp(where):
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        s.bind(("127.0.0.1", 0))
+        s.connect((where["address"], where["port"]))
+        return s
 
     def __enter__(self):
         return self
@@ -368,22 +380,35 @@ class Stun:
             at += 4 + n + -n % 4
         return out
 
+    def _credentials(self):
+        return (
+            self._attribute(0x0006, self.username)
+            + self._attribute(0x0014, self.realm)
+            + self._attribute(0x0015, self.nonce)
+            + self._attribute(0x001D, struct.pack(">HH", 2, 0))
+            + self._attribute(0x8002, struct.pack(">HH", 2, 0))
+            + self._attribute(0x0025, b"")
+            + self._attribute(0xCE42, b"e" * 16)
+        )
+
+    def keep(self):
+        """A Binding that keeps what there is; whoever reads gives its answer to heard()."""
+        self.socket.send(self._message(self._credentials(), True)[1])
+
+    def heard(self, data):
+        """A nonce is good for half a minute, then there is another."""
+        answer = self._parse(data)
+        if answer["error"] in (401, 438):
+            self.nonce = answer["nonce"]
+            self.keep()
+
     def bind(self):
         """The challenge and its answer; the parsed response."""
         for _ in range(3):
             if self.nonce is None:
                 answer = self._exchange(self._attribute(0x0026, bytes(160)), False)
             else:
-                attributes = (
-                    self._attribute(0x0006, self.username)
-                    + self._attribute(0x0014, self.realm)
-                    + self._attribute(0x0015, self.nonce)
-                    + self._attribute(0x001D, struct.pack(">HH", 2, 0))
-                    + self._attribute(0x8002, struct.pack(">HH", 2, 0))
-                    + self._attribute(0x0025, b"")
-                    + self._attribute(0xCE42, b"e" * 16)
-                )
-                answer = self._exchange(attributes, True)
+                answer = self._exchange(self._credentials(), True)
             if answer["error"] not in (401, 438):
                 return answer
             self.nonce = answer["nonce"]

@@ -14,7 +14,7 @@ import tempfile
 import time
 import warnings
 
-from relay import Relay, Stun, answered, read_all, refused, run, tls_context, wait_until
+from relay import Relay, Stun, answered, make_certificate, read_all, refused, run, tls_context, wait_until
 
 
 # ---- Start ----
@@ -123,24 +123,18 @@ def test_sighup_reads_certificate_and_keys_anew():
         key, certificate = os.path.join(d, "k.pem"), os.path.join(d, "c.pem")
         token_key = os.path.join(d, "site.key")
 
-        def make(name):
-            subprocess.run(
-                ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-                 "-nodes", "-keyout", key, "-out", certificate, "-days", "3", "-subj", "/CN=" + name],
-                check=True, capture_output=True)
-
         def peer():
             with r.tls() as s:
                 return s.getpeercert(True)
 
-        make("one")
+        make_certificate(key, certificate, "one")
         with open(token_key, "w") as f:
             f.write("11" * 32)
         with Relay("--certificate", certificate, "--private-key", key, "--token-key", token_key) as r:
             first = peer()
             assert hashlib.sha256(first).hexdigest() == r.values["tls-fingerprint"]
             old = r.tls()
-            make("two")
+            make_certificate(key, certificate, "two")
             with open(token_key, "w") as f:
                 f.write("22" * 32)
             r.process.send_signal(signal.SIGHUP)
@@ -391,11 +385,7 @@ def test_settings_that_cannot_be():
 def test_files_that_cannot_be():
     with tempfile.TemporaryDirectory() as d:
         def make(name):
-            subprocess.run(
-                ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-                 "-nodes", "-keyout", os.path.join(d, name + ".key"),
-                 "-out", os.path.join(d, name + ".pem"), "-days", "3", "-subj", "/CN=" + name],
-                check=True, capture_output=True)
+            make_certificate(os.path.join(d, name + ".key"), os.path.join(d, name + ".pem"), name)
 
         make("a")
         make("b")
