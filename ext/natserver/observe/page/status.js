@@ -329,7 +329,7 @@
 
   function makeHeads() {
     columns.forEach(([key, title, , right], k) => {
-      const h = make("div", right ? "n" : ""), b = make("button", "", title);
+      const h = make("div", `head-${key}` + (right ? " n" : "")), b = make("button", "", title);
       h.setAttribute("role", "columnheader");
       h.setAttribute("aria-colindex", k + 1);
       b.type = "button";
