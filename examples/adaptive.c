@@ -10,6 +10,7 @@
  *
  * A line "bitrate=… estimated=…", in kbit/s, is printed with every change. */
 
+#include <locale.h>
 #include <stdio.h>
 #include <gst/gst.h>
 
@@ -73,6 +74,7 @@ main (int argc, char **argv)
   g_autoptr (GError) error = NULL;
   Connection connection = {0};
 
+  setlocale (LC_CTYPE, "");
   g_option_context_add_main_entries (context, options, NULL);
   g_option_context_add_group (context, gst_init_get_option_group ());
   if (!g_option_context_parse (context, &argc, &argv, &error) || opt_uri == NULL ||

@@ -13,6 +13,7 @@
  * From mouth to ear it takes a period of the microphone, Opus's look-ahead, the way, --latency for what
  * comes late or must be asked for again, and what the loudspeaker keeps in its buffer. */
 
+#include <locale.h>
 #include <gst/gst.h>
 
 #include "connection.h"
@@ -161,6 +162,7 @@ parse (int *argc, char ***argv, GError **error)
       "  call --uri natrelay://relay.example.org/call --me bob --peer alice\n\n"
       "NATRELAY_AUTH_TOKEN holds a token for both: natrelay-token create --publish call/alice "
       "--subscribe call/bob\n");
+  setlocale (LC_CTYPE, "");
   g_option_context_add_main_entries (context, options, NULL);
   g_option_context_add_group (context, gst_init_get_option_group ());
   return g_option_context_parse (context, argc, argv, error);

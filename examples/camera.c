@@ -10,6 +10,7 @@
  * Beside that it draws number and time of birth into every frame, so that viewer.c can tell what was lost and
  * how old a picture is. */
 
+#include <locale.h>
 #include <stdio.h>
 #include <gst/gst.h>
 #include <gst/video/video.h>
@@ -107,6 +108,7 @@ main (int argc, char **argv)
   Connection connection = {0};
   guint32 number = 0;
 
+  setlocale (LC_CTYPE, "");
   g_option_context_add_main_entries (context, options, NULL);
   g_option_context_add_group (context, gst_init_get_option_group ());
   if (!g_option_context_parse (context, &argc, &argv, &error) || opt_uri == NULL) {

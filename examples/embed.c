@@ -12,6 +12,7 @@
  * follows from each message stands in on_element() and on_error(). The rule is: natrelay reconnects by itself, so
  * a WARNING or a lost connection is something to show; an ERROR is something to act on. */
 
+#include <locale.h>
 #include <stdio.h>
 #include <string.h>
 #include <glib-unix.h>
@@ -411,6 +412,7 @@ main (int argc, char **argv)
       g_option_context_new ("- sends a stream and plays another, by way of a natrelay relay");
   g_autoptr (GError) error = NULL;
 
+  setlocale (LC_CTYPE, "");
   g_option_context_add_main_entries (context, options, NULL);
   g_option_context_add_group (context, gst_init_get_option_group ());
   if (!g_option_context_parse (context, &argc, &argv, &error) || opt_uri == NULL ||

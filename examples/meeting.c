@@ -10,6 +10,7 @@
  *
  * With --test there are neither cameras nor windows, and it prints what came of whom. */
 
+#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -286,6 +287,7 @@ main (int argc, char **argv)
   g_autoptr (GError) error = NULL;
   Meeting meeting = {.faces = g_ptr_array_new ()};
 
+  setlocale (LC_CTYPE, "");
   g_option_context_add_main_entries (context, options, NULL);
   g_option_context_add_group (context, gst_init_get_option_group ());
   if (!g_option_context_parse (context, &argc, &argv, &error) || opt_room == NULL ||

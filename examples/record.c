@@ -11,6 +11,7 @@
  * Nothing is decoded. What makes the files survive: Matroska needs no end to be played, and filesink writes at once
  * (buffer-mode). Each begins with a key frame, so each plays alone. */
 
+#include <locale.h>
 #include <stdio.h>
 #include <gst/gst.h>
 #include <gst/video/video.h>
@@ -178,6 +179,7 @@ main (int argc, char **argv)
   g_autoptr (GDateTime) now = g_date_time_new_now_utc ();
   Recorder recorder = {.started = g_date_time_format (now, "%Y%m%dT%H%M%SZ")};
 
+  setlocale (LC_CTYPE, "");
   g_option_context_add_main_entries (context, options, NULL);
   g_option_context_add_group (context, gst_init_get_option_group ());
   if (!g_option_context_parse (context, &argc, &argv, &error) || opt_uri == NULL ||

@@ -8,6 +8,7 @@
  *            ticks, or --microphone ! opusenc ! (the same)
  *     --file: filesrc ! parsebin, each of its pads ! natrelaysink, which sends it at its own speed */
 
+#include <locale.h>
 #include <stdio.h>
 #include <gst/gst.h>
 
@@ -122,6 +123,7 @@ main (int argc, char **argv)
   g_autoptr (GError) error = NULL;
   Connection connection = {0};
 
+  setlocale (LC_CTYPE, "");
   g_option_context_add_main_entries (context, options, NULL);
   g_option_context_add_group (context, gst_init_get_option_group ());
   if (!g_option_context_parse (context, &argc, &argv, &error) || opt_uri == NULL) {

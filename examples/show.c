@@ -10,6 +10,7 @@
  * natrelaysrc has a pad for each track of the stream, and they come when the publisher does. If a publisher
  * comes back with other tracks, the old pads go and new ones come: a branch lives as long as its pad. */
 
+#include <locale.h>
 #include <stdio.h>
 #include <gst/gst.h>
 
@@ -118,6 +119,7 @@ main (int argc, char **argv)
   g_autoptr (GError) error = NULL;
   Connection connection = {0};
 
+  setlocale (LC_CTYPE, "");
   g_option_context_add_main_entries (context, options, NULL);
   g_option_context_add_group (context, gst_init_get_option_group ());
   if (!g_option_context_parse (context, &argc, &argv, &error) || opt_uri == NULL) {

@@ -11,6 +11,7 @@
  * What camera.c has drawn into the frames tells which of them never came, and how old each was when it was
  * due on the screen. */
 
+#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <gst/gst.h>
@@ -272,6 +273,7 @@ main (int argc, char **argv)
   g_autoptr (GError) error = NULL;
   Viewer viewer = {.ages = g_array_new (FALSE, FALSE, sizeof (guint32))};
 
+  setlocale (LC_CTYPE, "");
   g_option_context_add_main_entries (context, options, NULL);
   g_option_context_add_group (context, gst_init_get_option_group ());
   if (!g_option_context_parse (context, &argc, &argv, &error) || opt_uri == NULL) {

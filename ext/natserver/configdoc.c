@@ -76,9 +76,10 @@ append_help (GString *out, const NatOption *option, gboolean on_line)
   g_autofree char *text = phrase (option);
   g_autofree char *blanks = g_strnfill (HELP_COLUMN, ' ');
 
-  g_string_append_printf (out, "  %-*s  ", HELP_COLUMN - 4, left);
   if (strlen (left) > HELP_COLUMN - 4)
-    g_string_append_printf (out, "\n%s", blanks);
+    g_string_append_printf (out, "  %s\n%s", left, blanks);
+  else
+    g_string_append_printf (out, "  %-*s  ", HELP_COLUMN - 4, left);
   append_wrapped (out, text, blanks, HELP_WIDTH);
 }
 

@@ -23,7 +23,7 @@ NAT_OPTION (LIST, public_address, "public-address", BOTH, START, "ADDRESS", 0, 0
     "the address that clients see, when this machine sits behind 1:1 NAT, as in many clouds; may be repeated",
     "At most one IPv4 and one IPv6 address are of use.")
 NAT_OPTION (TEXT, state_dir, "state-dir", BOTH, START, "DIRECTORY", 0, 0, 0, "/var/lib/natrelay",
-    "where certificate, keys and secrets are kept; made on the first start",
+    "where certificate, keys and secrets are kept; made on the first start (default: /var/lib/natrelay for root and the service, else ~/.local/state/natrelay)",
     "Whoever can read this directory can pass for the relay.")
 NAT_OPTION (TEXT, certificate, "certificate", BOTH, SIGHUP, "FILE", 0, 0, 0, "/etc/natrelay/fullchain.pem",
     "certificate chain in PEM, for instance from Let's Encrypt (default: a self-signed one in the state directory)",

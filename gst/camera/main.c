@@ -4,6 +4,7 @@
 
 /* natrelay-camera: pushes IP cameras to a relay, for ever. What it does with each stands in camera.c. */
 
+#include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -143,6 +144,7 @@ parse (int *argc, char ***argv, GError **error)
       "natrelay://relay.example.org/door\n\n"
       "Whoever may see the list of processes sees passwords in it: --config keeps them in a "
       "file.\n");
+  setlocale (LC_CTYPE, "");
   g_option_context_add_main_entries (context, options, NULL);
   g_option_context_add_group (context, gst_init_get_option_group ());
   return g_option_context_parse (context, argc, argv, error);
