@@ -330,6 +330,9 @@ nat_udpio_receive (NatUdpio *io, guint socket, guint max, NatUdpSuper **supers)
     io->rx[i].msg_hdr.msg_controllen = RX_CONTROL;
   }
   n = recvmmsg (io->sockets[socket].fd, io->rx, max, MSG_DONTWAIT, NULL);
+  /* An error of the socket is told once, in place of what lies there; and of that nobody will tell again. */
+  if (n < 0 && errno != EAGAIN)
+    n = recvmmsg (io->sockets[socket].fd, io->rx, max, MSG_DONTWAIT, NULL);
   for (int i = 0; i < n; i++)
     read_slot (io, (guint)i, socket);
   *supers = io->supers;

@@ -96,11 +96,11 @@ void nat_udpio_free (NatUdpio *io);
 void nat_udpio_set_lane (NatUdpio *io, NatLane *lane);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatUdpio, nat_udpio_free)
 guint nat_udpio_n_sockets (const NatUdpio *io);
-int nat_udpio_fd (const NatUdpio *io, guint socket); /* for poll only */
+int nat_udpio_fd (const NatUdpio *io, guint socket); /* to wait for only */
 const NatAddress *nat_udpio_local (const NatUdpio *io, guint socket);
 
 /* Reads what is there, max (1 to NAT_UDPIO_SLOTS) at most, and never waits. *supers is valid until the
- * next call. Returns how many. */
+ * next call. Returns how many; fewer than max: no more was there. */
 guint nat_udpio_receive (NatUdpio *io, guint socket, guint max, NatUdpSuper **supers);
 
 void nat_udpio_dest_init (const NatUdpio *io, NatUdpDest *dest, const NatUdpSource *source);

@@ -358,6 +358,32 @@ test_refused_neighbour (void)
     g_assert_cmpint (nat_probe_receive (probe, NAT_PACKET_RTP, buf, WAIT_MS), ==, sizeof rtp);
 }
 
+/* Whoever waits for news of a socket reads until nothing is left, and an error of it is not that. */
+static void
+test_error_before_datagram (void)
+{
+  g_autoptr (NatUdpio) io = listen_on ("127.0.0.1", NULL);
+  g_autoptr (NatProbe) probe = nat_probe_new ("127.0.0.1", nat_udpio_local (io, 0));
+  NatUdpio *nobody = listen_on ("127.0.0.1", NULL);
+  NatUdpSource source = {.key = {*nat_udpio_local (nobody, 0), *nat_udpio_local (io, 0)}};
+  NatUdpSuper *supers;
+  NatUdpDest dest;
+  guint8 rtp[100];
+  struct pollfd error = {nat_udpio_fd (io, 0), 0, 0};
+
+  nat_udpio_free (nobody);
+  g_assert_cmpint (setsockopt (error.fd, IPPROTO_IP, IP_RECVERR, &(int){1}, sizeof (int)), ==, 0);
+  nat_probe_write_rtp (rtp, sizeof rtp, 1, 2, 3);
+  nat_udpio_dest_init (io, &dest, &source);
+  nat_udpio_send_one (io, &dest, rtp, sizeof rtp);
+  g_assert_cmpint (poll (&error, 1, WAIT_MS), ==, 1);
+  g_assert_true (error.revents & POLLERR);
+  nat_probe_send (probe, rtp, sizeof rtp);
+  g_assert_cmpint (poll (&(struct pollfd){error.fd, POLLIN, 0}, 1, WAIT_MS), ==, 1);
+  g_assert_cmpuint (nat_udpio_receive (io, 0, NAT_UDPIO_SLOTS, &supers), ==, 1);
+  g_assert_cmpmem (supers->data, supers->len, rtp, sizeof rtp);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -368,6 +394,7 @@ main (int argc, char **argv)
   g_test_add_func ("/udpio/taken", test_taken);
   g_test_add_func ("/udpio/foreign-address", test_foreign_address);
   g_test_add_func ("/udpio/hint", test_hint);
+  g_test_add_func ("/udpio/error-before-datagram", test_error_before_datagram);
   g_test_add_func ("/udpio/run", test_run);
   g_test_add_func ("/udpio/old-kernel", test_old_kernel);
   g_test_add_func ("/udpio/refused-segments", test_refused_segments);
