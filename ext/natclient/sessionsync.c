@@ -110,15 +110,18 @@ retry_later (NatSession *s, guint want, guint wait_ms)
 }
 
 /* A relay that has just started knows a session once it was sent its Binding: until one is answered, HTTPS says nothing
- * of it, and what is wanted is asked for then. */
+ * of it, and what is wanted is asked for then. Who has not noticed the restart yet asks for that answer now. */
 static void
 on_unknown (NatSession *s, guint want)
 {
-  if (s->state == NAT_SESSION_SUSPECT) {
+  if (s->state != NAT_SESSION_CONNECTED) {
+    s->unknown = 0;
     s->wants |= want;
     return;
   }
   if (++s->unknown < UNKNOWN_MAX) {
+    nat_prober_hint (s->prober, g_get_monotonic_time ());
+    nat_session_plan_probe (s);
     retry_later (s, want, UNKNOWN_WAIT_MS);
     return;
   }

@@ -9,7 +9,7 @@
 
 struct _HttpsServer {
   HttpsManner manner;
-  char *answer;
+  char *answer; /* under lock */
   GTlsCertificate *certificate;
   char fingerprint[65];
   GSocket *listener;
@@ -184,6 +184,17 @@ say (Call *c, GIOStream *stream, const char *text)
 }
 
 static void
+say_answer (Call *c, GIOStream *stream)
+{
+  g_autofree char *text = NULL;
+
+  g_mutex_lock (&c->server->lock);
+  text = g_strdup (c->server->answer);
+  g_mutex_unlock (&c->server->lock);
+  say (c, stream, text);
+}
+
+static void
 wait_for_stop (Call *c)
 {
   GPollFD fd;
@@ -253,7 +264,7 @@ answer (Call *c)
   if (read_request (c, stream)) {
     if (s->manner == HTTPS_SLOW)
       wait_for_stop (c);
-    say (c, stream, s->answer);
+    say_answer (c, stream);
     while (s->manner == HTTPS_ENDLESS && say (c, stream, "0123456789abcdef"))
       ;
   }
@@ -328,6 +339,15 @@ https_server_new_at (const char *ip, HttpsManner manner, const char *text, const
   s->port = g_inet_socket_address_get_port (G_INET_SOCKET_ADDRESS (got));
   s->thread = g_thread_new ("accept", accept_all, s);
   return s;
+}
+
+void
+https_server_set_answer (HttpsServer *s, const char *text)
+{
+  g_mutex_lock (&s->lock);
+  g_free (s->answer);
+  s->answer = g_strdup (text);
+  g_mutex_unlock (&s->lock);
 }
 
 guint16

@@ -25,6 +25,8 @@ HttpsServer *https_server_new (HttpsManner manner, const char *answer, const cha
 /* At another address than 127.0.0.1. */
 HttpsServer *https_server_new_at (
     const char *ip, HttpsManner manner, const char *answer, const char *pem);
+/* To the requests that are read from now on. */
+void https_server_set_answer (HttpsServer *s, const char *answer);
 guint16 https_server_port (HttpsServer *s);
 const char *https_server_fingerprint (HttpsServer *s);
 guint https_server_n_requests (HttpsServer *s);
