@@ -51,12 +51,15 @@ hardened ()
   systemd-analyze security --offline=true --threshold=16 --no-pager "$(find_one "$1")"
 }
 
-# As a user's shell would ask it.
+# completes PROGRAM FOUND WORD...: as a user's shell would ask it, with the cursor at the last word.
 completes ()
 {
-  bash -c 'source "$1"; COMP_WORDS=(natrelay-server "$2" "$3"); COMP_CWORD=2; compopt () { :; }
-    _natrelay_server; printf "%s\n" "${COMPREPLY[@]}"' bash "$(find_one natrelay-server | grep completions)" "$1" "$2" |
-    grep -qx -- "$3"
+  local program=$1 found=$2
+  shift 2
+  bash -c 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); compopt () { :; }
+    name=${1##*/}; "_${name//-/_}"; printf "%s\n" "${COMPREPLY[@]}"' bash "$(find_one "$program" | grep completions)" \
+    "$(find_one "$program" | grep /bin/)" "$@" |
+    grep -qx -- "$found"
 }
 
 starts_with_example ()
@@ -70,9 +73,15 @@ for name in libgstnatrelay.so natrelay-server.service natrelay-token natrelay.co
   check "$name is there" find_one "$name"
 done
 check "the example file changes nothing" starts_with_example
-check "options are completed" completes x --state --state-dir
-check "directories are completed" completes --state-dir /et /etc
-check "options of status are completed" completes status --to --token-file
+check "options are completed" completes natrelay-server --state-dir x --state
+check "directories are completed" completes natrelay-server /etc --state-dir /et
+check "options of status are completed" completes natrelay-server --token-file status --to
+check "commands of natrelay-token are completed" completes natrelay-token create cr
+check "their options are completed" completes natrelay-token --subscribe create --sub
+check "files of theirs are completed" completes natrelay-token /etc/passwd inspect --key = /etc/pass
+check "files of theirs are completed behind the short name" completes natrelay-token /etc inspect -k /et
+check "options of natrelay-camera are completed" completes natrelay-camera --latency --la
+check "its files are completed" completes natrelay-camera /etc/passwd --config = /etc/pass
 if tool man; then
   check "man page of natrelay-server" man_page natrelay-server.8 'max-handshakes=N'
   check "man page of natrelay-token" man_page natrelay-token.1 'subscribe=GLOB'
