@@ -25,11 +25,27 @@ struct _GstNatRelaySrcPad {
 
 G_DEFINE_TYPE (GstNatRelaySrcPad, gst_nat_relay_src_pad, GST_TYPE_GHOST_PAD)
 
+/* As any source does, so that its sinks end: what took a snapshot only says that it wants no more. The peer alone is told:
+ * whoever is linked in its place later is to play. */
+static void
+end_peer (GstPad *pad)
+{
+  GstPad *peer = gst_pad_get_peer (pad);
+
+  if (peer != NULL && !GST_PAD_IS_EOS (peer)) {
+    GST_DEBUG_OBJECT (pad, "downstream wants no more");
+    gst_pad_send_event (peer, gst_event_new_eos ());
+  }
+  g_clear_object (&peer);
+}
+
 /* A branch that is not linked, is being taken away or had enough must not stop the jitterbuffer, whose
  * end would stop the whole session. What is wrong with the media itself is passed on. */
 static GstFlowReturn
-forgive (GstFlowReturn ret)
+forgive (GstNatRelaySrcPad *self, GstFlowReturn ret)
 {
+  if (ret == GST_FLOW_EOS)
+    end_peer (GST_PAD (self));
   switch (ret) {
   case GST_FLOW_NOT_LINKED:
   case GST_FLOW_FLUSHING:
@@ -61,18 +77,19 @@ catch_up (GstNatRelaySrcPad *self, GstBuffer *buffer, GstFlowReturn *ret)
 
   buffer = gst_nat_relay_catchup_buffer (
       &self->catchup, GST_PAD (self), buffer, clock_rate, latency, ret);
-  *ret = forgive (*ret);
+  *ret = forgive (self, *ret);
   return buffer;
 }
 
 static GstFlowReturn
 src_pad_chain (GstPad *internal, GstObject *parent, GstBuffer *buffer)
 {
+  GstNatRelaySrcPad *self = GST_NAT_RELAY_SRC_PAD (parent);
   GstFlowReturn ret;
 
-  buffer = catch_up (GST_NAT_RELAY_SRC_PAD (parent), buffer, &ret);
+  buffer = catch_up (self, buffer, &ret);
   if (ret == GST_FLOW_OK)
-    return forgive (gst_proxy_pad_chain_default (internal, parent, buffer));
+    return forgive (self, gst_proxy_pad_chain_default (internal, parent, buffer));
   gst_buffer_unref (buffer);
   return ret;
 }
@@ -101,7 +118,7 @@ src_pad_chain_list (GstPad *internal, GstObject *parent, GstBufferList *list)
     gst_buffer_list_foreach (list, catch_up_item, &c);
   }
   if (c.ret == GST_FLOW_OK)
-    return forgive (gst_proxy_pad_chain_list_default (internal, parent, list));
+    return forgive (c.pad, gst_proxy_pad_chain_list_default (internal, parent, list));
   gst_buffer_list_unref (list);
   return c.ret;
 }

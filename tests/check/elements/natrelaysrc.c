@@ -365,6 +365,31 @@ GST_END_TEST;
 
 /* ---- publishers come and go ---------------------------------------------- */
 
+/* Who took what it wanted ends its pipeline, as with any other source; of the other pad, the session goes on meanwhile. */
+GST_START_TEST (test_enough)
+{
+  gchar *uri = media_uri (&relay, "talk", FALSE);
+  GstElement *sender = publish ("talk", H264_96, OPUS_96);
+  GstElement *receiver = media_launch ("natrelaysrc name=r uri=\"%s\" "
+                                       "r.video_0 ! fakesink num-buffers=10 sync=false "
+                                       "r.audio_0 ! fakesink num-buffers=100 sync=false",
+      uri);
+  GstBus *bus = gst_element_get_bus (receiver);
+  GstMessage *message;
+
+  g_free (uri);
+  media_play (receiver);
+  message = gst_bus_timed_pop_filtered (
+      bus, PATIENCE_S * GST_SECOND, GST_MESSAGE_EOS | GST_MESSAGE_ERROR);
+  fail_unless (message != NULL, "no EOS");
+  fail_unless_equals_int (GST_MESSAGE_TYPE (message), GST_MESSAGE_EOS);
+  gst_message_unref (message);
+  gst_object_unref (bus);
+  media_stop (receiver);
+  media_stop (sender);
+}
+GST_END_TEST;
+
 /* Comes back with the same SSRCs, on the same tracks or the other way round, or with other ones: the pads stay. */
 GST_START_TEST (test_publisher_restarts)
 {
@@ -722,6 +747,7 @@ natrelaysrc_suite (void)
   tcase_add_test (pads, test_two_tracks);
   tcase_add_test (pads, test_pads_have_caps);
   tcase_add_test (pads, test_unlinked_pad);
+  tcase_add_test (pads, test_enough);
   tcase_add_test (pads, test_publisher_restarts);
   tcase_add_test (pads, test_publisher_changes);
   tcase_add_test (pads, test_silent_ssrc_returns);
