@@ -79,13 +79,16 @@ $(side "$out/sent.png" "sent by the camera") ! both.sink_0 \
 $(side "$out/seen.png" "seen by the viewer") ! both.sink_1" >"$work/picture.log" 2>&1 ||
   fail "the pictures could not be put side by side"
 
-sent=$(value camera packets-sent)
+# What is sent again, and comes again, is the same packet.
+sent=$(($(value camera packets-sent) - $(value camera packets-retransmitted)))
+received=$(($(value viewer packets-received) - $(value viewer packets-received-duplicate)))
 missing=$(value viewer frames-missing)
 cat <<REPORT
    picture    frame $picture_frame as sent and as seen: out/quickstart.png
-   frames     $(value viewer frames) shown, $missing missing between the first and the last shown
+   frames     $(value camera frames) made, $(value viewer frames) shown, $missing missing between the first and the last shown
    sound      $(value viewer sound-buffers) buffers played
-   packets    $sent sent, $(value viewer packets-received) received, $(value viewer packets-received-lost) lost
+   packets    $sent sent, $received received, $(value viewer packets-received-lost) lost;
+              $(value camera packets-sent-dropped) more came while the camera had no connection, and were dropped
    latency    $(value viewer latency-ms-median) ms from birth to screen (median), $(value viewer latency-ms-95th) ms for 95 % of all frames;
               200 ms of that are natrelaysrc's own "latency", its time for repairs
 

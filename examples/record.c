@@ -11,6 +11,7 @@
  * Nothing is decoded. What makes the files survive: Matroska needs no end to be played, and filesink writes at once
  * (buffer-mode). Each begins with a key frame, so each plays alone. */
 
+#include <errno.h>
 #include <locale.h>
 #include <stdio.h>
 #include <gst/gst.h>
@@ -25,7 +26,8 @@ static int opt_segment = 60, opt_keep;
 
 static GOptionEntry options[] = {
     {"uri", 0, 0, G_OPTION_ARG_STRING, &opt_uri, "what to record", "natrelay://…"},
-    {"directory", 0, 0, G_OPTION_ARG_FILENAME, &opt_directory, "where to (default: here)", "DIR"},
+    {"directory", 0, 0, G_OPTION_ARG_FILENAME, &opt_directory,
+        "where to; made if it is not there (default: here)", "DIR"},
     {"name", 0, 0, G_OPTION_ARG_STRING, &opt_name, "files begin with that (default: stream)",
         "NAME"},
     {"segment", 0, 0, G_OPTION_ARG_INT, &opt_segment,
@@ -186,6 +188,10 @@ main (int argc, char **argv)
       opt_segment < 1 || opt_keep < 0) {
     g_printerr ("%s (try --help)\n",
         error != NULL ? error->message : "give an --uri, a --segment of 1 or more, a --keep of 0");
+    return 2;
+  }
+  if (g_mkdir_with_parents (opt_directory, 0777) != 0) {
+    g_printerr ("%s: %s\n", opt_directory, g_strerror (errno));
     return 2;
   }
   if (!build (&recorder))
