@@ -22,8 +22,7 @@ PROGRAMS = re.compile(
 KNOWN = [
     (r"examples/quickstart$", "tests/bare-debian", "play quickstart examples/quickstart"),
     (r"tests/run$", "tests/bare-debian", "play tests tests/run"),
-    (r"tests/install-packages build run$", "examples/quickstart", "tests/install-packages build run lab"),
-    (r"sudo apt-get install \$\(sed", "tests/install-packages", "apt-get install -y --no-install-recommends"),
+    (r"tests/install-packages build run( lab test)?$", "examples/quickstart", "tests/install-packages build run lab"),
     (r"(meson setup build && )?ninja -C build$", "examples/quickstart", "meson setup build"),
     (r"(meson setup build && )?meson test -C build( --suite proto)?$", "tests/run", "meson test -C"),
     (r"meson test -C build client/session --setup=valgrind$", "tests/run", "--setup=valgrind"),
