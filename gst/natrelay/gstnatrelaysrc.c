@@ -21,7 +21,7 @@
  * one mapping. Each publisher has pads of its own, which come and go with him; video_%u and audio_%u count on over all of them.
  * Whose a pad is says its stream id (HOST:PORT/STREAM/...), and the title in its tags is the stream's name. Pads that come
  * and go are told by "natrelay-stream-added" and "natrelay-stream-removed" (element messages, "stream") and a stream
- * collection. Nobody's leaving is EOS, and there is no no-more-pads, for which playbin would wait: rooms are for applications that link
+ * collection. There is no EOS when one leaves, and no no-more-pads, for which playbin would wait: rooms are for applications that link
  * pads, with decodebin or decodebin3 behind each.
  *
  * Nothing is sent before PLAYING. The connection's life is told by PROGRESS messages ("negotiate",
