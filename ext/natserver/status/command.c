@@ -178,7 +178,7 @@ print_once (Status *s, const NatFigures *figures)
   nat_terminal_size (&columns, &rows);
   /* What is read by a program, or kept, is not cut for a terminal that is not there. */
   if (!nat_terminal_is_one ())
-    columns = wanted ? (guint)CLAMP (atoi (wanted), 20, 1000) : 1000;
+    columns = wanted ? (guint)CLAMP (g_ascii_strtoll (wanted, NULL, 10), 20, 1000) : 1000;
   style = style_now (columns, FALSE);
   view = nat_view_new (figures, s->where, NULL, &style);
   for (guint i = 0; i < view->head->len; i++)
