@@ -195,11 +195,22 @@ on_lost (NatSession *s)
   nat_session_feed (s, NAT_FSM_LOST, cause);
 }
 
+/* The backoff begins anew after a connection that held, however that ended: once for each. */
+static void
+note_stability (NatSession *s)
+{
+  if (s->was_connected && g_get_monotonic_time () - s->connected_us >= STABLE_US)
+    nat_backoff_reset (&s->backoff);
+  s->was_connected = FALSE;
+}
+
 void
 nat_session_lost (NatSession *s, NatCause *cause)
 {
   gboolean fresh = g_get_monotonic_time () - s->connected_us < STABLE_US;
 
+  if (!fresh)
+    note_stability (s);
   switch (s->state) {
   case NAT_SESSION_CONNECTED:
   case NAT_SESSION_SUSPECT:
@@ -414,10 +425,7 @@ arm_retry (NatSession *s, NatCause *cause)
 {
   guint wait;
 
-  /* The first time after a connection that held. */
-  if (s->was_connected && g_get_monotonic_time () - s->connected_us > STABLE_US)
-    nat_backoff_reset (&s->backoff);
-  s->was_connected = FALSE;
+  note_stability (s);
   wait = nat_backoff_next (&s->backoff, nat_session_random ());
   wait = MAX (wait, s->retry_after_ms);
   s->retry_after_ms = 0;

@@ -158,6 +158,18 @@ restart (Relay *r, gboolean mute)
   g_mutex_unlock (&r->lock);
 }
 
+/* Another process that has nothing of the one before, and says so to whoever asks. */
+static void
+forget (Relay *r, guint32 seed)
+{
+  g_mutex_lock (&r->lock);
+  relay_model_lose_secrets (&r->model, seed);
+  g_free (r->document);
+  r->document = make_document (r);
+  know (r, TRUE);
+  g_mutex_unlock (&r->lock);
+}
+
 /* As a relay does that does not know who sends to it: the client sends a Binding. */
 static void
 ask_for_binding (Relay *r)
@@ -197,13 +209,19 @@ speak (Relay *r)
 /* ---- The client -------------------------------------------------------- */
 
 static void
-connect_to (Watcher *w, Relay *r)
+watcher_configure (Watcher *w, Relay *r)
 {
   watcher_init (w, NAT_ROLE_SUBSCRIBER, NULL);
   w->config.host = g_strdup ("127.0.0.1");
   w->config.port = https_server_port (r->https);
   w->config.transport = NAT_TRANSPORT_CHOICE_UDP;
   w->config.tls_fingerprint = g_strdup (https_server_fingerprint (r->https));
+}
+
+static void
+connect_to (Watcher *w, Relay *r)
+{
+  watcher_configure (w, r);
   watcher_start (w);
   g_assert_true (watcher_wait_state (w, NAT_SESSION_CONNECTED, SOON));
 }
@@ -282,6 +300,53 @@ test_while_connected (void)
   relay_clear (&r);
 }
 
+static void
+wait_for_reconnects (Watcher *w, guint n)
+{
+  gint64 end = g_get_monotonic_time () + SOON * 1000;
+  NatSessionStats stats = {0};
+
+  do {
+    g_usleep (5000);
+    nat_session_stats_clear (&stats);
+    nat_session_get_stats (w->session, &stats);
+  } while (stats.reconnects < n && g_get_monotonic_time () < end);
+  g_assert_cmpuint (stats.reconnects, ==, n);
+  g_assert_cmpint (stats.state, ==, NAT_SESSION_CONNECTED);
+  nat_session_stats_clear (&stats);
+}
+
+/* How long it waits, lost again and again, is forgotten once a session has held, however the next one ends. */
+static void
+test_again_and_again (void)
+{
+  Relay r;
+  Watcher w;
+  guint n = 0, waited_ms;
+
+  relay_init (&r);
+  watcher_configure (&w, &r);
+  w.config.backoff_factor = 0.2;
+  w.config.backoff_max = 30;
+  watcher_start (&w);
+  g_assert_true (watcher_wait_state (&w, NAT_SESSION_CONNECTED, SOON));
+  for (; n < 6; n++) {
+    if (n == 4)
+      g_usleep (6 * G_USEC_PER_SEC);
+    forget (&r, 10 + n);
+    ask_for_binding (&r);
+    wait_for_reconnects (&w, n + 1);
+  }
+  g_mutex_lock (&w.lock);
+  waited_ms = w.cause->retry_ms;
+  g_mutex_unlock (&w.lock);
+  /* The last loss was the first that came too early since; the fifth in all would have waited for 1600 ms at least. */
+  g_assert_cmpuint (waited_ms, >, 0);
+  g_assert_cmpuint (waited_ms, <=, 800);
+  watcher_clear (&w);
+  relay_clear (&r);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -292,5 +357,6 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/unknown/while-suspect", test_while_suspect);
   g_test_add_func ("/unknown/while-connected", test_while_connected);
+  g_test_add_func ("/unknown/again-and-again", test_again_and_again);
   return g_test_run ();
 }
