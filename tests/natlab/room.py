@@ -134,10 +134,18 @@ def first(viewer, publisher, kind, media, since):
     return min(times, default=None)
 
 
+def goes_on(viewer, publisher, media, end):
+    """The publisher was back before anybody missed him: how long he was away is a gap then, and judged as one."""
+    said = [kind for t, kind, *what in viewer["events"] if what == [publisher["name"], media] and t < end]
+    return said[-1:] == ["flows"]
+
+
 def delays(record, media):
     """In ms, from when both are connected; None where it never came: with how long they were there together."""
     for viewer, publisher, begin, end in meetings(record):
         came = first(viewer, publisher, "flows", media, publisher["begun"])
+        if (came is None or came >= end) and goes_on(viewer, publisher, media, end):
+            came = begin
         if came is not None and came < end:
             yield max(0, came - begin) * 1000, (end - begin) * 1000
         else:
