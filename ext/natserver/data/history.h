@@ -45,7 +45,7 @@ guint64 nat_history_pool_evictions (const NatHistoryPool *pool);
 /* A place in a history that stays right while packets come and go. */
 typedef struct {
   guint64 serial; /* of the block when the place was taken */
-  guint32 block, offset;
+  guint32 block, number;
 } NatHistoryPlace;
 
 struct _NatHistorySource {
@@ -99,10 +99,12 @@ NatHistorySource *nat_history_add_source (NatHistory *h, guint32 ssrc);
 /* Its packets stay until their time, but cannot be found any more. */
 void nat_history_remove_source (NatHistory *h, guint32 ssrc);
 
-/* Copies one packet of at most NAT_DATAGRAM_MAX bytes. FALSE: there is no room, or seq is too far behind.
- * seq must not be there yet. */
+/* Keeps one packet of at most NAT_DATAGRAM_MAX bytes. FALSE: there is no room, or seq is too far behind.
+ * seq must not be there yet. data stays as it is until the pool is settled, or one of its packets was read. */
 gboolean nat_history_append (NatHistory *h, NatHistorySource *source, guint64 seq,
     const guint8 *data, gsize len, gboolean starts_picture, gint64 now_us);
+/* Copies what was not copied yet. Before the buffers are used again from which packets were kept. */
+void nat_history_settle (NatHistoryPool *pool);
 /* O(1). */
 gboolean nat_history_find (
     const NatHistory *h, const NatHistorySource *source, guint64 seq, NatHistoryPacket *packet);

@@ -352,6 +352,8 @@ nat_worker_flush (NatWorker *w)
   gboolean settled;
 
   nat_forward_flush (w);
+  if (w->pool)
+    nat_history_settle (w->pool); /* who waits for a packet does not wait for that */
   settled = nat_roster_settle_some (w->roster);
   /* Not while there is a list in which who came is missing: what comes meanwhile would be lost to it. */
   if (settled && w->headstarts_prepared > 0)

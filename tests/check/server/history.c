@@ -47,13 +47,23 @@ fill (guint8 *data, gsize len, guint32 ssrc, guint64 seq)
     data[i] = (guint8)(ssrc + seq * 31 + i * 7);
 }
 
+/* From a buffer that is used again at once. */
+static gboolean
+keep (NatHistory *h, NatHistorySource *s, guint64 seq, gsize len, gboolean starts, gint64 now_us)
+{
+  guint8 data[NAT_DATAGRAM_MAX];
+  gboolean kept;
+
+  fill (data, len, s->ssrc, seq);
+  kept = nat_history_append (h, s, seq, data, len, starts, now_us);
+  nat_history_settle (h->pool);
+  return kept;
+}
+
 static gboolean
 append (Fixture *f, NatHistorySource *s, guint64 seq, gsize len, gboolean starts)
 {
-  guint8 data[NAT_DATAGRAM_MAX];
-
-  fill (data, len, s->ssrc, seq);
-  return nat_history_append (&f->h, s, seq, data, len, starts, f->now_us);
+  return keep (&f->h, s, seq, len, starts, f->now_us);
 }
 
 static void
@@ -217,14 +227,12 @@ test_limit (void)
   NatHistory small = {0};
   NatHistorySource *s;
   NatHistoryPacket p;
-  guint8 data[100];
   Fixture f;
 
   set_up (&f, 200 * NAT_HISTORY_BLOCK);
   nat_history_set_pool (&small, f.pool);
   s = nat_history_add_source (&small, AUDIO);
-  fill (data, sizeof data, AUDIO, 7);
-  g_assert_true (nat_history_append (&small, s, 7, data, sizeof data, FALSE, f.now_us));
+  g_assert_true (keep (&small, s, 7, 100, FALSE, f.now_us));
   for (guint64 seq = 1; seq <= 3000; seq++)
     g_assert_true (append (&f, f.video, seq, 1200, seq == 1));
   g_assert_cmpuint (nat_history_pool_used (f.pool), ==, 200 * NAT_HISTORY_BLOCK);
@@ -234,7 +242,7 @@ test_limit (void)
   g_assert_cmpuint (nat_history_pool_used (f.pool), ==, 20 * NAT_HISTORY_BLOCK);
   g_assert_cmpuint (nat_history_pool_resident (f.pool), ==, 20 * NAT_HISTORY_BLOCK);
   g_assert_true (nat_history_find (&small, s, 7, &p));
-  assert_packet (&p, AUDIO, 7, sizeof data);
+  assert_packet (&p, AUDIO, 7, 100);
   for (guint64 seq = 3001; seq <= 4000; seq++) {
     g_assert_true (append (&f, f.video, seq, 1200, FALSE));
     g_assert_true (has (&f, f.video, seq, 1200));
@@ -358,7 +366,6 @@ test_fair (void)
   NatHistory small[SMALL] = {{0}};
   NatHistorySource *s[SMALL];
   NatHistoryPacket p;
-  guint8 data[1000];
   Fixture f;
 
   set_up (&f, 62 * NAT_HISTORY_BLOCK);
@@ -369,9 +376,8 @@ test_fair (void)
   for (guint64 seq = 1; seq <= 3000; seq++, f.now_us += 300) {
     guint i = seq % SMALL;
     g_assert_true (append (&f, f.video, seq, 1200, FALSE));
-    fill (data, 200, AUDIO, seq);
     if (seq <= 600)
-      g_assert_true (nat_history_append (&small[i], s[i], seq, data, 200, FALSE, f.now_us));
+      g_assert_true (keep (&small[i], s[i], seq, 200, FALSE, f.now_us));
   }
   g_assert_cmpuint (nat_history_pool_evictions (f.pool), >, 0);
   for (guint64 seq = 1; seq <= 600; seq++) {
@@ -383,9 +389,8 @@ test_fair (void)
   g_assert_cmpuint (nat_history_pool_used (f.pool), <=, 62 * NAT_HISTORY_BLOCK);
   /* Two big ones come to the same size. */
   for (guint64 seq = 1; seq <= 3000; seq++) {
-    fill (data, 1000, AUDIO, seq);
     append (&f, f.video, 3000 + seq, 1200, FALSE);
-    nat_history_append (&small[0], s[0], 10000 + seq, data, 1000, FALSE, f.now_us);
+    keep (&small[0], s[0], 10000 + seq, 1000, FALSE, f.now_us);
   }
   g_assert_cmpint (ABS ((gint)f.h.n_blocks - (gint)small[0].n_blocks), <=, 2);
   for (guint i = 0; i < SMALL; i++)
@@ -521,9 +526,63 @@ test_endless_picture (void)
   tear_down (&f);
 }
 
+/* ---- Runs -------------------------------------------------------------- */
+
+/* Neighbours in a buffer, of two streams, more than a block holds: each is there when the buffer is another's, and
+ * before that if somebody asks. */
+static void
+test_runs (void)
+{
+  guint8 batch[40 * 500];
+  NatHistorySource *s;
+  Fixture f;
+
+  set_up (&f, 1024 * 1024);
+  for (guint round = 0; round < 20; round++) {
+    for (guint i = 0; i < 40; i++) {
+      guint64 seq = 40 * round + i + 1;
+
+      s = i % 7 == 6 ? f.audio : f.video;
+      fill (batch + i * 500, 500, s->ssrc, seq);
+      g_assert_true (nat_history_append (&f.h, s, seq, batch + i * 500, 500, FALSE, f.now_us));
+      g_assert_true (seq % 9 || has (&f, s, seq, 500));
+    }
+    nat_history_settle (f.pool);
+    memset (batch, 0, sizeof batch);
+  }
+  for (guint seq = 1; seq <= 800; seq++)
+    g_assert_true (has (&f, (seq - 1) % 40 % 7 == 6 ? f.audio : f.video, seq, 500));
+  tear_down (&f);
+}
+
+/* What is let go before it was copied is not copied over what is there by then: the other's index. */
+static void
+test_run_of_nobody (void)
+{
+  guint8 data[1000];
+  NatHistory second = {0};
+  NatHistorySource *s;
+  NatHistoryPacket p;
+  Fixture f;
+
+  set_up (&f, 3 * NAT_HISTORY_BLOCK);
+  nat_history_set_pool (&second, f.pool);
+  s = nat_history_add_source (&second, AUDIO);
+  fill (data, sizeof data, VIDEO, 1);
+  g_assert_true (nat_history_append (&f.h, f.video, 1, data, sizeof data, FALSE, f.now_us));
+  nat_history_remove_source (&f.h, VIDEO);
+  nat_history_expire (&f.h, f.now_us + 2 * NAT_HISTORY_KEEP_US);
+  g_assert_true (keep (&second, s, 1, 900, FALSE, f.now_us));
+  g_assert_true (nat_history_find (&second, s, 1, &p));
+  assert_packet (&p, AUDIO, 1, 900);
+  nat_history_dispose (&second);
+  tear_down (&f);
+}
+
 /* ---- Twin -------------------------------------------------------------- */
 
 #define STREAMS 3
+#define BATCH   (16 * NAT_DATAGRAM_MAX)
 
 /* Whatever happens, what is found is what was kept under that number; and what was kept last and is
  * within bounds is found. */
@@ -536,7 +595,8 @@ test_twin (void)
   NatHistorySource *s[STREAMS * 2];
   guint64 highest[STREAMS * 2] = {0};
   NatHistoryPool *pool = nat_history_pool_new (40 * NAT_HISTORY_BLOCK);
-  guint8 data[NAT_DATAGRAM_MAX];
+  guint8 *batch = g_malloc (BATCH);
+  gsize at = 0; /* packets came behind one another, up to here */
   guint found = 0;
 
   for (guint i = 0; i < STREAMS * 2; i++) {
@@ -559,15 +619,22 @@ test_twin (void)
     NatHistoryPacket p;
 
     if (!was) {
-      fill (data, len, s[i]->ssrc, seq);
-      if (nat_history_append (&h[i / 2], s[i], seq, data, len, kind == 500, now_us)) {
-        g_hash_table_insert (kept[i], key, GSIZE_TO_POINTER (len));
-        g_assert_true (nat_history_find (&h[i / 2], s[i], seq, &p));
+      if (at + len > BATCH || kind % 50 == 49) {
+        nat_history_settle (pool);
+        memset (batch, 0xff, BATCH);
+        at = 0;
       }
+      fill (batch + at, len, s[i]->ssrc, seq);
+      if (nat_history_append (&h[i / 2], s[i], seq, batch + at, len, kind == 500, now_us)) {
+        g_hash_table_insert (kept[i], key, GSIZE_TO_POINTER (len));
+        if (kind % 8 == 0)
+          g_assert_true (nat_history_find (&h[i / 2], s[i], seq, &p));
+      }
+      at += len;
       highest[i] = MAX (highest[i], seq);
     }
     seq = highest[i] - (guint)g_rand_int_range (rand, 0, 500);
-    if (nat_history_find (&h[i / 2], s[i], seq, &p)) {
+    if (kind % 3 == 0 && nat_history_find (&h[i / 2], s[i], seq, &p)) {
       len = GPOINTER_TO_SIZE (g_hash_table_lookup (kept[i], GSIZE_TO_POINTER (seq)));
       assert_packet (&p, s[i]->ssrc, seq, len);
       found++;
@@ -587,6 +654,7 @@ test_twin (void)
   }
   g_assert_cmpuint (nat_history_pool_used (pool), ==, 0);
   nat_history_pool_free (pool);
+  g_free (batch);
 }
 
 int
@@ -608,6 +676,8 @@ main (int argc, char **argv)
   g_test_add_func ("/history/pin", test_pin);
   g_test_add_func ("/history/late-start", test_late_start);
   g_test_add_func ("/history/endless-picture", test_endless_picture);
+  g_test_add_func ("/history/runs", test_runs);
+  g_test_add_func ("/history/run-of-nobody", test_run_of_nobody);
   g_test_add_func ("/history/twin", test_twin);
   return g_test_run ();
 }
