@@ -5,107 +5,18 @@
 /* Streams, publishers and sessions over time: a registry on a data plane that runs, probes as its clients,
  * and a clock that the test moves. */
 
-#include "natserver/control/registry.h"
+#include "registryworld.h"
 
 #include <poll.h>
 #include <string.h>
-#include <glib/gstdio.h>
-
-#include "natproto/crypto.h"
-#include "natserver/data/worker.h"
-#include "probe.h"
-
-#define SDP(ssrc)                                                                                  \
-  "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=x\r\nt=0 0\r\nm=video 9 RTP/AVPF 96\r\n"                     \
-  "a=rtpmap:96 H264/90000\r\na=ssrc:" ssrc " cname:x\r\n"
-
-typedef struct {
-  NatDataplane *dp;
-  NatSecrets *secrets;
-  NatAdmission *admission;
-  NatEndedFile *ended;
-  NatRegistry *registry;
-  char *path;
-  NatAddress peer;
-  NatTime now;
-} World;
-
-static NatDataplane *
-dataplane_new (World *w, const NatDataTimes *times)
-{
-  NatDataplaneConfig config = {.n_listen = 1, .workers = 1, .socket_buffer = 65536};
-  NatDataplane *dp;
-
-  g_assert_true (nat_address_from_text (&config.listen[0], "127.0.0.1:0", 0));
-  config.secrets = w->secrets;
-  dp = nat_dataplane_new (&config, NULL, NULL);
-  g_assert_nonnull (dp);
-  if (times != NULL)
-    nat_dataplane_set_times (dp, times);
-  return dp;
-}
-
-static void
-start (World *w, const NatDataTimes *times)
-{
-  NatRegistryConfig config = {.secrets = w->secrets, .admission = w->admission};
-
-  w->dp = dataplane_new (w, times);
-  w->ended = nat_ended_file_open (w->path, w->now.s, NULL);
-  g_assert_nonnull (w->ended);
-  config.dataplane = w->dp;
-  config.ended = w->ended;
-  nat_crypto_random (config.boot_id, sizeof config.boot_id);
-  w->registry = nat_registry_new (&config);
-  g_assert_true (nat_registry_flush (w->registry));
-  g_assert_true (nat_dataplane_start (w->dp, NULL));
-}
-
-static void
-stop (World *w)
-{
-  nat_dataplane_stop (w->dp, NAT_REASON_GOING_AWAY);
-  nat_registry_free (w->registry);
-  nat_dataplane_free (w->dp);
-  nat_ended_file_free (w->ended);
-}
 
 static World *
-world_new (const NatDataTimes *times, const NatAdmissionLimits *limits)
+world_up (const NatDataTimes *times, const NatAdmissionLimits *limits)
 {
-  NatAdmissionLimits none = {0};
-  World *w = g_new0 (World, 1);
-  guint8 secret[32];
+  World *w = world_new (limits);
 
-  nat_crypto_random (secret, sizeof secret);
-  w->secrets = nat_secrets_new ();
-  nat_secrets_add (w->secrets, 1, secret);
-  w->admission = nat_admission_new (limits ? limits : &none);
-  w->path = g_strdup_printf ("%s/natrelay-test-%08x", g_get_tmp_dir (), g_random_int ());
-  g_assert_true (nat_address_from_text (&w->peer, "192.0.2.1:1", 0));
-  w->now.us = g_get_monotonic_time ();
-  w->now.s = g_get_real_time () / G_USEC_PER_SEC;
-  start (w, times);
+  world_start (w, times);
   return w;
-}
-
-static void
-world_free (World *w)
-{
-  stop (w);
-  nat_admission_free (w->admission);
-  nat_secrets_free (w->secrets);
-  g_unlink (w->path);
-  g_free (w->path);
-  g_free (w);
-}
-
-static void
-pass (World *w, gdouble seconds)
-{
-  w->now.us += (gint64)(seconds * G_USEC_PER_SEC);
-  w->now.s += (gint64)seconds;
-  nat_registry_tick (w->registry, w->now);
 }
 
 /* Real time, until what the data plane says has made it so. */
@@ -127,23 +38,10 @@ caller (const char *subject)
 }
 
 static NatProblemKind
-ask_publish_at (World *w, const char *stream, const NatCaller *c, const char *sdp,
-    gboolean takeover, NatRegistered **session)
-{
-  g_auto (NatDescription) d = {.sdp = g_strdup (sdp), .n_media_keys = 1};
-  NatTracks tracks;
-  NatAsk ask = {stream, c, &w->peer, takeover, &d, &tracks};
-
-  g_assert_true (nat_tracks_from_sdp (&tracks, sdp, NULL));
-  memset (d.media_keys[0].key, c->subject[0], NAT_MEDIA_KEY_SIZE);
-  return nat_registry_publish (w->registry, w->now, &ask, session);
-}
-
-static NatProblemKind
 ask_publish (
     World *w, const NatCaller *c, const char *sdp, gboolean takeover, NatRegistered **session)
 {
-  return ask_publish_at (w, "cam", c, sdp, takeover, session);
+  return world_publish (w, "cam", c, sdp, takeover, session);
 }
 
 static NatProblemKind
@@ -152,7 +50,7 @@ ask_publish_as (
 {
   NatCaller c = caller (subject);
 
-  return ask_publish_at (w, stream, &c, sdp, FALSE, session);
+  return world_publish (w, stream, &c, sdp, FALSE, session);
 }
 
 static NatRegistered *
@@ -167,34 +65,21 @@ publish_as (World *w, const char *stream, const char *subject, const char *sdp)
 static NatRegistered *
 publish (World *w, const char *subject)
 {
-  return publish_as (w, "cam", subject, SDP ("1"));
+  return publish_as (w, "cam", subject, WORLD_SDP ("1"));
 }
 
 static NatRegistered *
 subscribe_as (World *w, const char *stream, const char *subject, const char *exclude)
 {
   NatCaller c = caller (subject);
-  NatAsk ask = {stream, &c, &w->peer, .exclude = exclude};
-  NatRegistered *session;
 
-  g_assert_cmpint (
-      nat_registry_subscribe (w->registry, w->now, &ask, &session), ==, NAT_PROBLEM_NONE);
-  return session;
+  return world_subscribe (w, stream, &c, exclude);
 }
 
 static NatRegistered *
 subscribe (World *w)
 {
   return subscribe_as (w, "cam", "viewer", NULL);
-}
-
-static NatProbe *
-probe (World *w, NatRegistered *session)
-{
-  NatProbe *p = nat_probe_new ("127.0.0.1", nat_dataplane_local (w->dp, 0));
-
-  nat_probe_set_ticket (p, w->secrets, nat_registered_ticket (session));
-  return p;
 }
 
 static gboolean
@@ -219,7 +104,7 @@ is_registered (World *w, const guint8 *id)
 static NatProbe *
 join (World *w, NatRegistered *session)
 {
-  NatProbe *p = probe (w, session);
+  NatProbe *p = world_probe (w, nat_registered_ticket (session));
 
   g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
   UNTIL (w, is_registered (w, nat_registered_ticket (session)->session_id));
@@ -256,7 +141,7 @@ count (World *w, gboolean streams)
 static void
 test_states (void)
 {
-  World *w = world_new (NULL, NULL);
+  g_autoptr (World) w = world_up (NULL, NULL);
   NatRegistered *viewer = subscribe (w);
   g_autoptr (NatProbe) p = join (w, viewer);
   NatRegistered *camera;
@@ -266,25 +151,24 @@ test_states (void)
   check (w, viewer, NAT_PUBLISHER_LIVE, 2, TRUE);
   nat_registry_end (w->registry, w->now, camera, NAT_REASON_ENDED, FALSE);
   check (w, viewer, NAT_PUBLISHER_GRACE, 3, TRUE);
-  pass (w, 9);
+  world_pass (w, 9);
   check (w, viewer, NAT_PUBLISHER_GRACE, 3, TRUE);
-  pass (w, 2);
+  world_pass (w, 2);
   check (w, viewer, NAT_PUBLISHER_NONE, 4, FALSE);
   camera = publish (w, "camera");
   check (w, viewer, NAT_PUBLISHER_LIVE, 5, TRUE);
   nat_registry_end (w->registry, w->now, camera, NAT_REASON_ENDED, TRUE);
   check (w, viewer, NAT_PUBLISHER_GRACE, 6, TRUE);
-  pass (w, 11);
+  world_pass (w, 11);
   check (w, viewer, NAT_PUBLISHER_ENDED, 7, FALSE);
   g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
   g_assert_cmpuint (p->version, ==, 7);
-  world_free (w);
 }
 
 static void
 test_return_within_grace_is_one_change (void)
 {
-  World *w = world_new (NULL, NULL);
+  g_autoptr (World) w = world_up (NULL, NULL);
   NatRegistered *viewer = subscribe (w);
   G_GNUC_UNUSED g_autoptr (NatProbe) p = join (w, viewer);
   NatRegistered *camera = publish (w, "camera");
@@ -292,15 +176,14 @@ test_return_within_grace_is_one_change (void)
   nat_registry_end (w->registry, w->now, camera, NAT_REASON_ENDED, TRUE);
   publish (w, "another");
   check (w, viewer, NAT_PUBLISHER_LIVE, 4, TRUE);
-  pass (w, 20); /* the old grace ends nothing */
+  world_pass (w, 20); /* the old grace ends nothing */
   check (w, viewer, NAT_PUBLISHER_LIVE, 4, TRUE);
-  world_free (w);
 }
 
 static void
 test_takeover (void)
 {
-  World *w = world_new (NULL, NULL);
+  g_autoptr (World) w = world_up (NULL, NULL);
   NatRegistered *session, *first = publish (w, "one");
   guint8 first_id[NAT_SESSION_ID_SIZE];
   NatCaller two = caller ("two");
@@ -308,47 +191,49 @@ test_takeover (void)
   NatCaller open = {.open = TRUE};
 
   memcpy (first_id, nat_registered_ticket (first)->session_id, sizeof first_id);
-  g_assert_cmpint (ask_publish (w, &two, SDP ("2"), FALSE, &session), ==, NAT_PROBLEM_STREAM_BUSY);
-  g_assert_cmpint (ask_publish (w, &two, SDP ("2"), TRUE, &session), ==, NAT_PROBLEM_STREAM_BUSY);
+  g_assert_cmpint (
+      ask_publish (w, &two, WORLD_SDP ("2"), FALSE, &session), ==, NAT_PROBLEM_STREAM_BUSY);
+  g_assert_cmpint (
+      ask_publish (w, &two, WORLD_SDP ("2"), TRUE, &session), ==, NAT_PROBLEM_STREAM_BUSY);
   g_assert_nonnull (nat_registry_find (w->registry, first_id));
   g_assert_cmpuint (count (w, FALSE), ==, 1);
   w->now.us += NAT_TAKEOVER_SILENCE_US - 1;
-  g_assert_cmpint (ask_publish (w, &two, SDP ("2"), FALSE, &session), ==, NAT_PROBLEM_STREAM_BUSY);
+  g_assert_cmpint (
+      ask_publish (w, &two, WORLD_SDP ("2"), FALSE, &session), ==, NAT_PROBLEM_STREAM_BUSY);
   w->now.us += 1;
-  g_assert_cmpint (ask_publish (w, &two, SDP ("2"), FALSE, &session), ==, NAT_PROBLEM_NONE);
+  g_assert_cmpint (ask_publish (w, &two, WORLD_SDP ("2"), FALSE, &session), ==, NAT_PROBLEM_NONE);
   g_assert_null (nat_registry_find (w->registry, first_id));
   g_assert_cmpuint (nat_registered_version (session), ==, 2);
   /* by permission */
   nobody.token.takeover = TRUE;
   g_assert_cmpint (
-      ask_publish (w, &nobody, SDP ("3"), FALSE, &session), ==, NAT_PROBLEM_STREAM_BUSY);
-  g_assert_cmpint (ask_publish (w, &nobody, SDP ("3"), TRUE, &session), ==, NAT_PROBLEM_NONE);
+      ask_publish (w, &nobody, WORLD_SDP ("3"), FALSE, &session), ==, NAT_PROBLEM_STREAM_BUSY);
+  g_assert_cmpint (ask_publish (w, &nobody, WORLD_SDP ("3"), TRUE, &session), ==, NAT_PROBLEM_NONE);
   /* two without a name are not the same */
   g_assert_cmpint (
-      ask_publish (w, &nobody, SDP ("3"), FALSE, &session), ==, NAT_PROBLEM_STREAM_BUSY);
-  g_assert_cmpint (ask_publish (w, &open, SDP ("4"), FALSE, &session), ==, NAT_PROBLEM_STREAM_BUSY);
-  g_assert_cmpint (ask_publish (w, &open, SDP ("4"), TRUE, &session), ==, NAT_PROBLEM_NONE);
+      ask_publish (w, &nobody, WORLD_SDP ("3"), FALSE, &session), ==, NAT_PROBLEM_STREAM_BUSY);
+  g_assert_cmpint (
+      ask_publish (w, &open, WORLD_SDP ("4"), FALSE, &session), ==, NAT_PROBLEM_STREAM_BUSY);
+  g_assert_cmpint (ask_publish (w, &open, WORLD_SDP ("4"), TRUE, &session), ==, NAT_PROBLEM_NONE);
   g_assert_cmpuint (count (w, FALSE), ==, 1);
-  world_free (w);
 }
 
 static void
 test_superseded_is_told (void)
 {
-  World *w = world_new (NULL, NULL);
+  g_autoptr (World) w = world_up (NULL, NULL);
   g_autoptr (NatProbe) p = join (w, publish (w, "camera"));
 
   publish (w, "camera");
   g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 403);
   g_assert_true (p->authentic);
   g_assert_cmpint (p->reason, ==, NAT_REASON_SUPERSEDED);
-  world_free (w);
 }
 
 static void
 test_keys_are_for_subscribers (void)
 {
-  World *w = world_new (NULL, NULL);
+  g_autoptr (World) w = world_up (NULL, NULL);
   NatRegistered *camera = publish (w, "camera");
   NatRegistered *viewer = subscribe (w);
   NatSessionDocument d;
@@ -361,13 +246,12 @@ test_keys_are_for_subscribers (void)
   g_assert_cmpuint (d.description.n_media_keys, ==, 0);
   g_assert_cmpuint (d.description.media_keys[0].key[5], ==, 0);
   nat_session_document_clear (&d);
-  world_free (w);
 }
 
 static void
 test_versions_never_repeat (void)
 {
-  World *w = world_new (NULL, NULL);
+  g_autoptr (World) w = world_up (NULL, NULL);
   guint32 last = 0;
 
   for (guint i = 0; i < 5; i++) {
@@ -376,27 +260,26 @@ test_versions_never_repeat (void)
     g_assert_cmpuint (nat_registered_version (camera), >, last);
     nat_registry_end (w->registry, w->now, camera, NAT_REASON_ENDED, FALSE);
     g_assert_cmpuint (count (w, TRUE), ==, 1);
-    pass (w, 11);
+    world_pass (w, 11);
     g_assert_cmpuint (count (w, TRUE), ==, 0); /* forgotten, but for its number */
     last += 3;
   }
-  world_free (w);
 }
 
 static void
 test_who_never_registers_is_dropped (void)
 {
   NatAdmissionLimits limits = {.sessions = 3};
-  World *w = world_new (NULL, &limits);
+  g_autoptr (World) w = world_up (NULL, &limits);
   NatRegistered *viewer = subscribe (w);
   NatRegistered *lazy = subscribe (w);
   G_GNUC_UNUSED g_autoptr (NatProbe) p = join (w, viewer);
-  g_autoptr (NatProbe) late = probe (w, lazy);
+  g_autoptr (NatProbe) late = world_probe (w, nat_registered_ticket (lazy));
 
   publish (w, "camera");
-  pass (w, 29);
+  world_pass (w, 29);
   g_assert_cmpuint (count (w, FALSE), ==, 3);
-  pass (w, 2);
+  world_pass (w, 2);
   g_assert_cmpuint (count (w, FALSE), ==, 1);
   check (w, viewer, NAT_PUBLISHER_GRACE, 3, TRUE);
   subscribe (w); /* there is room again */
@@ -404,20 +287,19 @@ test_who_never_registers_is_dropped (void)
   /* and whoever comes after all is sent to negotiate anew */
   UNTIL (w, nat_probe_bind (late, NAT_PROBE_SELECT) == 403);
   g_assert_cmpint (late->reason, ==, NAT_REASON_EXPIRED);
-  world_free (w);
 }
 
 static void
 test_tokens_end (void)
 {
-  World *w = world_new (NULL, NULL);
+  g_autoptr (World) w = world_up (NULL, NULL);
   NatCaller c = caller ("camera");
   NatRegistered *session;
   NatSessionDocument d;
   g_autoptr (NatProbe) p = NULL;
 
   c.token.expires_s = w->now.s + 100;
-  g_assert_cmpint (ask_publish (w, &c, SDP ("1"), FALSE, &session), ==, NAT_PROBLEM_NONE);
+  g_assert_cmpint (ask_publish (w, &c, WORLD_SDP ("1"), FALSE, &session), ==, NAT_PROBLEM_NONE);
   p = join (w, session);
   g_assert_true (nat_registry_document (w->registry, w->now, session, &d));
   g_assert_cmpint (d.expires_s, ==, 100 + NAT_TOKEN_LEEWAY_S);
@@ -425,45 +307,40 @@ test_tokens_end (void)
   /* a fresh one in time */
   c.token.expires_s = w->now.s + 5000;
   g_assert_true (nat_registry_renew (w->registry, w->now, session, &c));
-  pass (w, 131);
+  world_pass (w, 131);
   g_assert_cmpuint (count (w, FALSE), ==, 1);
   c.token.expires_s = w->now.s + 50;
   g_assert_true (nat_registry_renew (w->registry, w->now, session, &c));
-  pass (w, 50 + NAT_TOKEN_LEEWAY_S - 1);
+  world_pass (w, 50 + NAT_TOKEN_LEEWAY_S - 1);
   g_assert_cmpuint (count (w, FALSE), ==, 1);
-  pass (w, 1);
+  world_pass (w, 1);
   g_assert_cmpuint (count (w, FALSE), ==, 0);
   g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 403);
   g_assert_cmpint (p->reason, ==, NAT_REASON_EXPIRED);
-  world_free (w);
 }
 
 static void
 test_usernames_are_renewed_at_half_life (void)
 {
-  World *w = world_new (NULL, NULL);
+  g_autoptr (World) w = world_up (NULL, NULL);
   NatRegistered *viewer = subscribe (w);
   G_GNUC_UNUSED g_autoptr (NatProbe) p = join (w, viewer);
   NatSessionDocument d;
 
-  pass (w, NAT_TICKET_LIFETIME_S / 2 - 1);
+  world_pass (w, NAT_TICKET_LIFETIME_S / 2 - 1);
   g_assert_true (nat_registry_document (w->registry, w->now, viewer, &d));
   g_assert_cmpint (d.expires_s, ==, NAT_TICKET_LIFETIME_S / 2 + 1);
   nat_session_document_clear (&d);
-  pass (w, 2);
+  world_pass (w, 2);
   g_assert_true (nat_registry_document (w->registry, w->now, viewer, &d));
   g_assert_cmpint (d.expires_s, ==, NAT_TICKET_LIFETIME_S);
   nat_session_document_clear (&d);
-  world_free (w);
 }
-
-/* Fast enough to wait for: a client that is silent for 300 ms is gone. */
-static const NatDataTimes fast = {300 * 1000, 100 * 1000, 400 * 1000, 500 * 1000, 1};
 
 static void
 test_gone_and_back (void)
 {
-  World *w = world_new (&fast, NULL);
+  g_autoptr (World) w = world_up (&world_fast, NULL);
   NatRegistered *camera = publish (w, "camera");
   g_autoptr (NatProbe) p = join (w, camera);
   guint8 id[NAT_SESSION_ID_SIZE];
@@ -477,20 +354,19 @@ test_gone_and_back (void)
   check (w, camera, NAT_PUBLISHER_LIVE, 3, TRUE);
   /* now longer than its place is kept */
   UNTIL (w, count (w, FALSE) == 0);
-  pass (w, 11);
+  world_pass (w, 11);
   g_assert_cmpuint (count (w, TRUE), ==, 0);
   g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
   UNTIL (w, nat_registry_find (w->registry, id) != NULL);
   camera = nat_registry_find (w->registry, id);
   g_assert_cmpuint (nat_registered_version (camera), >, 3);
-  world_free (w);
 }
 
 /* Its ticket brings it back in the moment in which it is ended. */
 static void
 test_ended_while_it_comes_back (void)
 {
-  World *w = world_new (&fast, NULL);
+  g_autoptr (World) w = world_up (&world_fast, NULL);
   NatRegistered *viewer = subscribe (w);
   g_autoptr (NatProbe) p = join (w, viewer);
   struct pollfd gone = {nat_dataplane_event_fd (w->dp), POLLIN, 0};
@@ -502,13 +378,12 @@ test_ended_while_it_comes_back (void)
   g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 403);
   nat_registry_poll (w->registry, w->now);
   g_assert_cmpuint (count (w, FALSE), ==, 0);
-  world_free (w);
 }
 
 static void
 test_who_lost_the_place_does_not_get_it_back (void)
 {
-  World *w = world_new (&fast, NULL);
+  g_autoptr (World) w = world_up (&world_fast, NULL);
   NatRegistered *camera = publish (w, "one");
   g_autoptr (NatProbe) p = join (w, camera);
 
@@ -519,33 +394,31 @@ test_who_lost_the_place_does_not_get_it_back (void)
     nat_registry_poll (w->registry, w->now);
   g_assert_cmpint (p->reason, ==, NAT_REASON_SUPERSEDED);
   g_assert_cmpuint (count (w, FALSE), ==, 1);
-  world_free (w);
 }
 
 static void
 restart (World *w)
 {
-  stop (w);
-  start (w, NULL);
+  world_stop (w);
+  world_start (w, NULL);
 }
 
 static void
 test_restart (void)
 {
-  World *w = world_new (NULL, NULL);
+  g_autoptr (World) w = world_up (NULL, NULL);
   NatTicket camera = *nat_registered_ticket (publish (w, "camera"));
   NatTicket viewer = *nat_registered_ticket (subscribe (w));
   NatRegistered *ended = subscribe (w);
   NatTicket gone = *nat_registered_ticket (ended);
   g_autoptr (NatProbe) p = NULL;
-  NatDescription d = {.sdp = g_strdup (SDP ("9"))};
+  NatDescription d = {.sdp = g_strdup (WORLD_SDP ("9"))};
   NatRegistered *session;
   NatTracks tracks;
 
   nat_registry_end (w->registry, w->now, ended, NAT_REASON_ENDED, FALSE);
   restart (w);
-  p = nat_probe_new ("127.0.0.1", nat_dataplane_local (w->dp, 0));
-  nat_probe_set_ticket (p, w->secrets, &gone);
+  p = world_probe (w, &gone);
   g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 403);
   g_assert_cmpint (p->reason, ==, NAT_REASON_ENDED);
 
@@ -568,33 +441,30 @@ test_restart (void)
   check (w, session, NAT_PUBLISHER_LIVE, 2, TRUE);
   g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
   g_assert_cmpuint (p->version, ==, 2);
-  world_free (w);
 }
 
 static void
 test_restart_without_the_publisher (void)
 {
-  World *w = world_new (NULL, NULL);
+  g_autoptr (World) w = world_up (NULL, NULL);
   NatTicket viewer = *nat_registered_ticket (subscribe (w));
   g_autoptr (NatProbe) p = NULL;
 
   restart (w);
-  p = nat_probe_new ("127.0.0.1", nat_dataplane_local (w->dp, 0));
-  nat_probe_set_ticket (p, w->secrets, &viewer);
+  p = world_probe (w, &viewer);
   g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
   g_assert_cmpuint (p->version, ==, 0);
   UNTIL (w, is_registered (w, viewer.session_id));
-  pass (w, 11);
+  world_pass (w, 11);
   check (w, nat_registry_find (w->registry, viewer.session_id), NAT_PUBLISHER_NONE, 2, FALSE);
   g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
   g_assert_cmpuint (p->version, ==, 2);
-  world_free (w);
 }
 
 static void
 test_counters_outlive_sessions (void)
 {
-  World *w = world_new (NULL, NULL);
+  g_autoptr (World) w = world_up (NULL, NULL);
   NatRegistered *camera = publish (w, "camera");
   G_GNUC_UNUSED g_autoptr (NatProbe) p = join (w, camera);
   NatSnapshot *snapshot = nat_snapshot_new ();
@@ -606,13 +476,12 @@ test_counters_outlive_sessions (void)
   g_assert_cmpuint (nat_counter_get (&stream->past->bindings), ==, 1);
   g_assert_cmpuint (nat_counter_get (&snapshot->past->bindings), ==, 1);
   nat_snapshot_free (snapshot);
-  world_free (w);
 }
 
 static void
 test_counters_of_who_comes_back_count_once (void)
 {
-  World *w = world_new (&fast, NULL);
+  g_autoptr (World) w = world_up (&world_fast, NULL);
   NatRegistered *camera = publish (w, "camera");
   g_autoptr (NatProbe) p = join (w, camera);
   NatSnapshot *snapshot;
@@ -630,7 +499,6 @@ test_counters_of_who_comes_back_count_once (void)
       nat_counter_get (&s->counters->bindings) + nat_counter_get (&snapshot->past->bindings), ==,
       2);
   nat_snapshot_free (snapshot);
-  world_free (w);
 }
 
 /* ---- Rooms ------------------------------------------------------------- */
@@ -639,12 +507,12 @@ test_counters_of_who_comes_back_count_once (void)
 static void
 test_graces_end_in_parts (void)
 {
-  World *w = world_new (NULL, NULL);
+  g_autoptr (World) w = world_up (NULL, NULL);
   NatRegistered *session;
 
   for (guint i = 0; i < 600; i++) {
     g_autofree char *name = g_strdup_printf ("cam%u", i);
-    g_autofree char *sdp = g_strdup_printf (SDP ("%u"), i + 1);
+    g_autofree char *sdp = g_strdup_printf (WORLD_SDP ("%u"), i + 1);
 
     UNTIL (w, ask_publish_as (w, name, "c", sdp, &session) == NAT_PROBLEM_NONE); /* or busy */
     nat_registry_end (w->registry, w->now, session, NAT_REASON_ENDED, FALSE);
@@ -653,7 +521,6 @@ test_graces_end_in_parts (void)
   g_assert_true (nat_registry_tick (w->registry, w->now));
   g_assert_cmpuint (count (w, TRUE), ==, 600 - 512);
   UNTIL (w, !nat_registry_tick (w->registry, w->now) && count (w, TRUE) == 0);
-  world_free (w);
 }
 
 /* "ann=live bob=grace", without the room, in the document's order; what has no description in brackets. */
@@ -681,8 +548,8 @@ check_room (World *w, NatRegistered *session, const char *streams)
 static void
 test_room (void)
 {
-  World *w = world_new (NULL, NULL);
-  NatRegistered *bob = publish_as (w, "room/bob", "bob", SDP ("1"));
+  g_autoptr (World) w = world_up (NULL, NULL);
+  NatRegistered *bob = publish_as (w, "room/bob", "bob", WORLD_SDP ("1"));
   NatRegistered *in = subscribe_as (w, "room/*", "ann", NULL);
   NatRegistered *other = subscribe_as (w, "other/*", "ann", NULL);
   g_autoptr (NatProbe) p = join (w, in);
@@ -690,10 +557,10 @@ test_room (void)
 
   check_room (w, in, "bob=live");
   check_room (w, other, "");
-  ann = publish_as (w, "room/ann", "ann", SDP ("2"));
+  ann = publish_as (w, "room/ann", "ann", WORLD_SDP ("2"));
   check_room (w, in, "bob=live");
-  cid = publish_as (w, "room/cid", "cid", SDP ("3"));
-  publish_as (w, "room/cid/screen", "cid", SDP ("4"));
+  cid = publish_as (w, "room/cid", "cid", WORLD_SDP ("3"));
+  publish_as (w, "room/cid/screen", "cid", WORLD_SDP ("4"));
   check_room (w, in, "bob=live cid=live");
   check_room (w, subscribe_as (w, "room/*", "dot", "room/cid"), "bob=live ann=live");
   /* Who says goodbye is gone; who does not may come back. */
@@ -701,9 +568,9 @@ test_room (void)
   check_room (w, in, "cid=live");
   nat_registry_end (w->registry, w->now, cid, NAT_REASON_EXPIRED, FALSE);
   check_room (w, in, "cid=grace");
-  pass (w, 11);
+  world_pass (w, 11);
   check_room (w, in, "");
-  publish_as (w, "room/bob", "bob", SDP ("1"));
+  publish_as (w, "room/bob", "bob", WORLD_SDP ("1"));
   check_room (w, in, "bob=live");
   /* Each of these was a version, and its client hears of the last one. */
   g_assert_cmpuint (nat_registered_version (in), ==, 8);
@@ -711,52 +578,47 @@ test_room (void)
   g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
   g_assert_cmpuint (p->version, ==, 8);
   g_assert_nonnull (ann);
-  world_free (w);
 }
 
 static void
 test_ssrc_in_use (void)
 {
-  World *w = world_new (NULL, NULL);
-  NatRegistered *ann = publish_as (w, "room/ann", "ann", SDP ("1")), *session;
-  NatRegistered *bob = publish_as (w, "door", "bob", SDP ("2"));
-  NatDescription d = {.sdp = g_strdup (SDP ("1"))};
+  g_autoptr (World) w = world_up (NULL, NULL);
+  NatRegistered *ann = publish_as (w, "room/ann", "ann", WORLD_SDP ("1")), *session;
+  NatRegistered *bob = publish_as (w, "door", "bob", WORLD_SDP ("2"));
+  NatDescription d = {.sdp = g_strdup (WORLD_SDP ("1"))};
   NatTracks tracks;
 
-  g_assert_cmpint (
-      ask_publish_as (w, "room/cid", "cid", SDP ("1"), &session), ==, NAT_PROBLEM_SSRC_IN_USE);
+  g_assert_cmpint (ask_publish_as (w, "room/cid", "cid", WORLD_SDP ("1"), &session), ==,
+      NAT_PROBLEM_SSRC_IN_USE);
   g_assert_true (nat_tracks_from_sdp (&tracks, d.sdp, NULL));
   g_assert_cmpint (
       nat_registry_describe (w->registry, w->now, bob, &d, &tracks), ==, NAT_PROBLEM_SSRC_IN_USE);
   /* Its own stream's, which it comes back to. */
-  ann = publish_as (w, "room/ann", "ann", SDP ("1"));
+  ann = publish_as (w, "room/ann", "ann", WORLD_SDP ("1"));
   nat_registry_end (w->registry, w->now, ann, NAT_REASON_ENDED, FALSE);
   g_assert_cmpint (
       nat_registry_describe (w->registry, w->now, bob, &d, &tracks), ==, NAT_PROBLEM_SSRC_IN_USE);
-  pass (w, 11);
+  world_pass (w, 11);
   g_assert_cmpint (
       nat_registry_describe (w->registry, w->now, bob, &d, &tracks), ==, NAT_PROBLEM_NONE);
   nat_description_clear (&d);
-  publish_as (w, "room/cid", "cid", SDP ("2"));
-  world_free (w);
+  publish_as (w, "room/cid", "cid", WORLD_SDP ("2"));
 }
 
 /* The relay was restarted: nobody is told that somebody left before all had time to come back. */
 static void
 test_room_after_restart (void)
 {
-  World *w = world_new (NULL, NULL);
+  g_autoptr (World) w = world_up (NULL, NULL);
   NatTicket in = *nat_registered_ticket (subscribe_as (w, "room/*", "bob", NULL));
-  NatTicket out = *nat_registered_ticket (publish_as (w, "room/ann", "ann", SDP ("1")));
+  NatTicket out = *nat_registered_ticket (publish_as (w, "room/ann", "ann", WORLD_SDP ("1")));
   g_autoptr (NatProbe) in_p = NULL;
   g_autoptr (NatProbe) out_p = NULL;
 
-  stop (w);
-  start (w, NULL);
-  in_p = nat_probe_new ("127.0.0.1", nat_dataplane_local (w->dp, 0));
-  out_p = nat_probe_new ("127.0.0.1", nat_dataplane_local (w->dp, 0));
-  nat_probe_set_ticket (in_p, w->secrets, &in);
-  nat_probe_set_ticket (out_p, w->secrets, &out);
+  restart (w);
+  in_p = world_probe (w, &in);
+  out_p = world_probe (w, &out);
   g_assert_cmpint (nat_probe_bind (in_p, NAT_PROBE_SELECT), ==, 0);
   UNTIL (w, nat_registry_find (w->registry, in.session_id) != NULL);
   g_assert_cmpint (nat_probe_bind (in_p, NAT_PROBE_SELECT), ==, 0);
@@ -764,11 +626,10 @@ test_room_after_restart (void)
   g_assert_cmpint (nat_probe_bind (out_p, NAT_PROBE_SELECT), ==, 0);
   UNTIL (w, nat_registry_find (w->registry, out.session_id) != NULL);
   check_room (w, nat_registry_find (w->registry, in.session_id), "(ann=live)");
-  pass (w, 6);
+  world_pass (w, 6);
   g_assert_cmpint (nat_probe_bind (in_p, NAT_PROBE_SELECT), ==, 0);
   g_assert_cmpuint (in_p->version, >, 0);
   check_room (w, nat_registry_find (w->registry, in.session_id), "(ann=live)");
-  world_free (w);
 }
 
 int

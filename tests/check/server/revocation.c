@@ -5,64 +5,9 @@
 /* What let a session in is withdrawn: while it lives, while the relay is down, while the client is out of sight. Each time
  * a client that goes on asking is told REVOKED. */
 
-#include "natserver/control/registry.h"
+#include "registryworld.h"
 
-#include <string.h>
-#include <glib/gstdio.h>
-
-#include "natproto/crypto.h"
-#include "natserver/data/worker.h"
-#include "probe.h"
-
-#define SDP                                                                                        \
-  "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=x\r\nt=0 0\r\nm=video 9 RTP/AVPF 96\r\n"                     \
-  "a=rtpmap:96 H264/90000\r\na=ssrc:1 cname:x\r\n"
 #define PATIENCE 10000 /* looks of a millisecond */
-
-typedef struct {
-  NatDataplane *dp;
-  NatSecrets *secrets;
-  NatAdmission *admission;
-  NatEndedFile *ended;
-  NatAuth *auth;
-  NatRegistry *registry;
-  char *path;
-  NatAddress peer;
-  NatTime now;
-} World;
-
-/* A client is given up after a moment. */
-static const NatDataTimes fast = {300 * 1000, 100 * 1000, 400 * 1000, 500 * 1000, 1};
-
-static void
-start (World *w, const NatDataTimes *times)
-{
-  NatDataplaneConfig data = {.n_listen = 1, .workers = 1, .socket_buffer = 65536};
-  NatRegistryConfig config = {.secrets = w->secrets, .admission = w->admission, .auth = w->auth};
-
-  g_assert_true (nat_address_from_text (&data.listen[0], "127.0.0.1:0", 0));
-  data.secrets = w->secrets;
-  w->dp = nat_dataplane_new (&data, NULL, NULL);
-  g_assert_nonnull (w->dp);
-  if (times != NULL)
-    nat_dataplane_set_times (w->dp, times);
-  w->ended = nat_ended_file_open (w->path, w->now.s, NULL);
-  config.dataplane = w->dp;
-  config.ended = w->ended;
-  nat_crypto_random (config.boot_id, sizeof config.boot_id);
-  w->registry = nat_registry_new (&config);
-  g_assert_true (nat_registry_flush (w->registry));
-  g_assert_true (nat_dataplane_start (w->dp, NULL));
-}
-
-static void
-stop (World *w)
-{
-  nat_dataplane_stop (w->dp, NAT_REASON_GOING_AWAY);
-  nat_registry_free (w->registry);
-  nat_dataplane_free (w->dp);
-  nat_ended_file_free (w->ended);
-}
 
 static NatSignKey *
 key_of (char letter)
@@ -83,37 +28,16 @@ take_key (World *w, char letter)
   nat_auth_take_keys (w->auth, keys);
 }
 
+/* Let in by the key of 'a'. */
 static World *
-world_new (const NatDataTimes *times)
+world_up (const NatDataTimes *times)
 {
-  NatAdmissionLimits none = {0};
-  World *w = g_new0 (World, 1);
-  guint8 secret[32];
+  World *w = world_new (NULL);
 
-  nat_crypto_random (secret, sizeof secret);
-  w->secrets = nat_secrets_new ();
-  nat_secrets_add (w->secrets, 1, secret);
-  w->admission = nat_admission_new (&none);
   w->auth = nat_auth_new (FALSE);
-  w->path = g_strdup_printf ("%s/natrelay-test-%08x", g_get_tmp_dir (), g_random_int ());
-  g_assert_true (nat_address_from_text (&w->peer, "192.0.2.1:1", 0));
-  w->now.us = g_get_monotonic_time ();
-  w->now.s = g_get_real_time () / G_USEC_PER_SEC;
   take_key (w, 'a');
-  start (w, times);
+  world_start (w, times);
   return w;
-}
-
-static void
-world_free (World *w)
-{
-  stop (w);
-  nat_admission_free (w->admission);
-  nat_secrets_free (w->secrets);
-  nat_auth_free (w->auth);
-  g_unlink (w->path);
-  g_free (w->path);
-  g_free (w);
 }
 
 /* ---- Sessions ---------------------------------------------------------- */
@@ -121,21 +45,15 @@ world_free (World *w)
 static NatTicket
 let_in (World *w, NatCaller *c, NatRole role)
 {
-  NatDescription d = {.sdp = role == NAT_ROLE_PUBLISHER ? g_strdup (SDP) : NULL};
-  NatTracks tracks;
-  NatAsk ask = {
-      .stream = "cam", .caller = c, .peer = &w->peer, .description = &d, .tracks = &tracks};
   NatRegistered *session;
 
   c->token.expires_s = G_MAXINT64;
   g_strlcpy (c->subject, "somebody", sizeof c->subject);
-  g_assert_true (nat_tracks_from_sdp (&tracks, SDP, NULL));
   if (role == NAT_ROLE_PUBLISHER)
     g_assert_cmpint (
-        nat_registry_publish (w->registry, w->now, &ask, &session), ==, NAT_PROBLEM_NONE);
+        world_publish (w, "cam", c, WORLD_SDP ("1"), FALSE, &session), ==, NAT_PROBLEM_NONE);
   else
-    g_assert_cmpint (
-        nat_registry_subscribe (w->registry, w->now, &ask, &session), ==, NAT_PROBLEM_NONE);
+    session = world_subscribe (w, "cam", c, NULL);
   return *nat_registered_ticket (session);
 }
 
@@ -149,15 +67,6 @@ let_in_by_key (World *w, char letter, NatRole role)
   nat_sign_key_fingerprint (key, fingerprint);
   nat_voucher_make (&c.token.voucher, NAT_VOUCHER_KEY, fingerprint, sizeof fingerprint);
   return let_in (w, &c, role);
-}
-
-static NatProbe *
-client (World *w, const NatTicket *ticket)
-{
-  NatProbe *p = nat_probe_new ("127.0.0.1", nat_dataplane_local (w->dp, 0));
-
-  nat_probe_set_ticket (p, w->secrets, ticket);
-  return p;
 }
 
 static void
@@ -185,9 +94,9 @@ assert_over (World *w, NatProbe *p, NatReason reason)
 static void
 test_while_it_lives (void)
 {
-  World *w = world_new (NULL);
+  g_autoptr (World) w = world_up (NULL);
   NatTicket ticket = let_in_by_key (w, 'a', NAT_ROLE_PUBLISHER);
-  g_autoptr (NatProbe) p = client (w, &ticket);
+  g_autoptr (NatProbe) p = world_probe (w, &ticket);
 
   g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
   g_assert_cmpuint (nat_registry_revoke (w->registry, w->now), ==, 0);
@@ -195,26 +104,24 @@ test_while_it_lives (void)
   take_key (w, 'b');
   g_assert_cmpuint (nat_registry_revoke (w->registry, w->now), ==, 1);
   assert_over (w, p, NAT_REASON_REVOKED);
-  world_free (w);
 }
 
 /* Its ticket says what let it in: a relay that forgot all else still knows. */
 static void
 test_after_it_came_back (void)
 {
-  World *w = world_new (NULL);
+  g_autoptr (World) w = world_up (NULL);
   NatTicket ticket = let_in_by_key (w, 'a', NAT_ROLE_SUBSCRIBER);
   g_autoptr (NatProbe) p = NULL;
 
-  stop (w);
-  start (w, NULL);
-  p = client (w, &ticket);
+  world_stop (w);
+  world_start (w, NULL);
+  p = world_probe (w, &ticket);
   g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
   wait_for_sessions (w, 1);
   take_key (w, 'b');
   g_assert_cmpuint (nat_registry_revoke (w->registry, w->now), ==, 1);
   assert_over (w, p, NAT_REASON_REVOKED);
-  world_free (w);
 }
 
 static void
@@ -223,24 +130,23 @@ test_while_the_relay_was_down (void)
   static const NatRole roles[] = {NAT_ROLE_PUBLISHER, NAT_ROLE_SUBSCRIBER};
 
   for (guint i = 0; i < G_N_ELEMENTS (roles); i++) {
-    World *w = world_new (NULL);
+    g_autoptr (World) w = world_up (NULL);
     NatTicket ticket = let_in_by_key (w, 'a', roles[i]);
     g_autoptr (NatProbe) p = NULL;
 
-    stop (w);
+    world_stop (w);
     take_key (w, 'b');
-    start (w, NULL);
-    p = client (w, &ticket);
+    world_start (w, NULL);
+    p = world_probe (w, &ticket);
     assert_over (w, p, NAT_REASON_REVOKED);
     /* It stays so over another start, even with the key back. */
-    stop (w);
+    world_stop (w);
     take_key (w, 'a');
-    start (w, NULL);
+    world_start (w, NULL);
     nat_probe_free (p);
-    p = client (w, &ticket);
+    p = world_probe (w, &ticket);
     g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 403);
     g_assert_cmpint (p->reason, ==, NAT_REASON_REVOKED);
-    world_free (w);
   }
 }
 
@@ -248,23 +154,22 @@ test_while_the_relay_was_down (void)
 static void
 test_while_it_was_away (void)
 {
-  World *w = world_new (&fast);
+  g_autoptr (World) w = world_up (&world_fast);
   NatTicket ticket = let_in_by_key (w, 'a', NAT_ROLE_SUBSCRIBER);
-  g_autoptr (NatProbe) p = client (w, &ticket);
+  g_autoptr (NatProbe) p = world_probe (w, &ticket);
 
   g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
   wait_for_sessions (w, 0);
   take_key (w, 'b');
   g_assert_cmpuint (nat_registry_revoke (w->registry, w->now), ==, 0);
   assert_over (w, p, NAT_REASON_REVOKED);
-  world_free (w);
 }
 
 /* What was made shorter ends when it does, with its own reason. */
 static void
 test_made_shorter (void)
 {
-  World *w = world_new (NULL);
+  g_autoptr (World) w = world_up (NULL);
   char token[NAT_STATIC_TOKEN_LEN + 1];
   char *globs[] = {(char *)"cam", NULL};
   NatToken claims = {.subscribe = globs, .expires_s = w->now.s + 100, .not_before_s = G_MININT64};
@@ -283,7 +188,7 @@ test_made_shorter (void)
   nat_token_clear (&t);
   nat_auth_take_static (w->auth, list);
   ticket = let_in (w, &c, NAT_ROLE_SUBSCRIBER); /* when there was no end yet */
-  p = client (w, &ticket);
+  p = world_probe (w, &ticket);
   g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
   nat_registry_poll (w->registry, w->now);
   g_assert_cmpuint (nat_registry_revoke (w->registry, w->now), ==, 0);
@@ -293,7 +198,6 @@ test_made_shorter (void)
   w->now.s++;
   nat_registry_tick (w->registry, w->now);
   assert_over (w, p, NAT_REASON_EXPIRED);
-  world_free (w);
 }
 
 int
