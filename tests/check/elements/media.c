@@ -7,6 +7,30 @@
 
 #define PATIENCE (PATIENCE_S * GST_SECOND)
 
+/* ---- the relay ----------------------------------------------------------- */
+
+RelayProcess relay;
+
+void
+relay_begin (void)
+{
+  relay_process_start (&relay);
+}
+
+void
+relay_end (void)
+{
+  relay_process_clear (&relay);
+}
+
+gchar *
+media_uri (const gchar *stream, gboolean publish)
+{
+  return g_strdup_printf (
+      "natrelay://127.0.0.1:%u/%s?tls-fingerprint=%s&auth-token=%s&transport=udp", relay.port,
+      stream, relay.fingerprint, publish ? relay.publish_token : relay.subscribe_token);
+}
+
 /* ---- flows --------------------------------------------------------------- */
 
 void
@@ -319,10 +343,54 @@ media_stat (GstElement *element, const gchar *field)
   return n64;
 }
 
-gchar *
-media_uri (RelayProcess *relay, const gchar *stream, gboolean publish)
+/* ---- films --------------------------------------------------------------- */
+
+void
+side_init (Side *side, GstElement *pipeline)
 {
-  return g_strdup_printf (
-      "natrelay://127.0.0.1:%u/%s?tls-fingerprint=%s&auth-token=%s&transport=udp", relay->port,
-      stream, relay->fingerprint, publish ? relay->publish_token : relay->subscribe_token);
+  side->pipeline = pipeline;
+  flow_init (&side->flow);
+  flow_watch (&side->flow, pipeline, "tap");
+}
+
+void
+side_clear (Side *side)
+{
+  media_stop (side->pipeline);
+  flow_clear (&side->flow);
+}
+
+void
+side_begin (Side *sender, Side *receiver)
+{
+  media_play (receiver->pipeline);
+  media_wait_element (receiver->pipeline, "natrelay-connected");
+  media_play (sender->pipeline);
+}
+
+void
+side_end (Side *sender)
+{
+  gst_element_send_event (sender->pipeline, gst_event_new_eos ());
+  media_wait_eos (sender->pipeline);
+}
+
+void
+side_assert_whole (Side *receiver, Side *sender, guint n)
+{
+  fail_unless (flow_wait_last (&receiver->flow, &sender->flow, PATIENCE_S),
+      "the last unit is missing, %u are there of %u", flow_count (&receiver->flow),
+      flow_count (&sender->flow));
+  flow_assert_suffix (&receiver->flow, &sender->flow, n);
+}
+
+GstElement *
+media_publish (const gchar *stream, const gchar *first, const gchar *second)
+{
+  g_autofree gchar *uri = media_uri (stream, TRUE);
+  GstElement *pipeline = media_launch ("natrelaysink name=s uri=\"%s\" %s ! s. %s%s", uri, first,
+      second, *second != '\0' ? " ! s." : "");
+
+  media_play (pipeline);
+  return pipeline;
 }

@@ -3,13 +3,26 @@
  */
 #pragma once
 
-/* Pipelines around the elements: what went in, what came out, and what the bus said. */
+/* The relay of a test, and pipelines around the elements: what went in, what came out, and what the bus said. */
 
 #include <gst/check/gstcheck.h>
 #include "../client/relayprocess.h"
 
 /* Seconds. It ends a hang, and judges no speed: on a machine with two cores several tests run at a time. */
 #define PATIENCE_S 60
+
+/* ---- the relay ----------------------------------------------------------- */
+
+/* There is one while the fixture of the test's case is up. */
+extern RelayProcess relay;
+void relay_begin (void);
+void relay_end (void);
+
+/* "natrelay://127.0.0.1:PORT/STREAM?tls-fingerprint=..." with the token for role in it, and by UDP: where a busy machine takes longer
+ * than UDP's head start, the same test would be of the WebSocket. */
+gchar *media_uri (const gchar *stream, gboolean publish);
+
+/* ---- flows --------------------------------------------------------------- */
 
 /* Checksums of what passed an identity, in order. */
 typedef struct {
@@ -33,6 +46,8 @@ void flow_assert_suffix (Flow *received, Flow *sent, guint n);
 /* Waits until received has the last of sent. */
 gboolean flow_wait_last (Flow *received, Flow *sent, guint seconds);
 
+/* ---- pipelines ----------------------------------------------------------- */
+
 /* A pipeline from launch text. Errors on its bus fail the test unless expected. A natrelaysrc that is to miss nothing is given a
  * latency of a second, to repair what a busy machine loses: only what waits for a repair is later for it. */
 GstElement *media_launch (const gchar *format, ...) G_GNUC_PRINTF (1, 2);
@@ -50,6 +65,21 @@ void media_assert_error (
 void media_wait_state (GstElement *element, const gchar *nick);
 guint64 media_stat (GstElement *element, const gchar *field);
 
-/* "natrelay://127.0.0.1:PORT/STREAM?tls-fingerprint=..." with the token for role in it, and by UDP: where a busy machine takes longer
- * than UDP's head start, the same test would be of the WebSocket. */
-gchar *media_uri (RelayProcess *relay, const gchar *stream, gboolean publish);
+/* ---- films --------------------------------------------------------------- */
+
+/* One side of a film, its sender or a receiver. */
+typedef struct {
+  GstElement *pipeline;
+  Flow flow; /* through the identity "tap" */
+} Side;
+
+void side_init (Side *side, GstElement *pipeline); /* takes it */
+void side_clear (Side *side);                      /* stops it */
+/* The receiver is there before the first unit. */
+void side_begin (Side *sender, Side *receiver);
+/* The sender's film is over. */
+void side_end (Side *sender);
+/* After the end: from the first unit that the receiver has to the last that was sent, all is there and unchanged; n at least. */
+void side_assert_whole (Side *receiver, Side *sender, guint n);
+/* Plays a natrelaysink "s" with the tracks that come out of first and second (if that is not ""). */
+GstElement *media_publish (const gchar *stream, const gchar *first, const gchar *second);

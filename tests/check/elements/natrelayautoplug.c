@@ -9,20 +9,6 @@
 
 #include "media.h"
 
-static RelayProcess relay;
-
-static void
-setup (void)
-{
-  relay_process_start (&relay);
-}
-
-static void
-teardown (void)
-{
-  relay_process_clear (&relay);
-}
-
 #define VIDEO "videotestsrc is-live=true ! video/x-raw,width=160,height=120,framerate=25/1"
 #define H264  VIDEO " ! x264enc tune=zerolatency ! rtph264pay mtu=1200"
 #define VP8   VIDEO " ! vp8enc deadline=1 ! rtpvp8pay mtu=1200"
@@ -31,13 +17,9 @@ teardown (void)
 static GstElement *
 publish (const gchar *first, const gchar *second)
 {
-  gchar *uri = media_uri (&relay, "talk", TRUE);
-  GstElement *pipeline =
-      media_launch ("natrelaysink name=s uri=\"%s\" %s ! s. %s ! s.", uri, first, second);
+  GstElement *pipeline = media_publish ("talk", first, second);
 
-  media_play (pipeline);
   media_wait_element (pipeline, "natrelay-connected");
-  g_free (uri);
   return pipeline;
 }
 
@@ -72,7 +54,7 @@ static const struct {
 GST_START_TEST (test_line)
 {
   const gchar *pattern = lines[__i__].pattern != NULL ? lines[__i__].pattern : "talk";
-  gchar *uri = media_uri (&relay, pattern, FALSE), *text = g_strdup_printf (lines[__i__].text, uri);
+  gchar *uri = media_uri (pattern, FALSE), *text = g_strdup_printf (lines[__i__].text, uri);
   GstElement *sender = publish (OPUS, H264), *receiver = media_launch ("%s", text);
   Flow video, audio;
 
@@ -118,7 +100,7 @@ player_sink (Flow *flow)
 static void
 player_init (Player *p, const gchar *factory)
 {
-  gchar *uri = media_uri (&relay, "talk", FALSE);
+  g_autofree gchar *uri = media_uri ("talk", FALSE);
 
   p->bin = gst_element_factory_make (factory, NULL);
   fail_unless (p->bin != NULL);
@@ -126,7 +108,6 @@ player_init (Player *p, const gchar *factory)
       player_sink (&p->audio), NULL);
   /* No volume: GStreamer 1.22's playsink leaks it. */
   gst_util_set_object_arg (G_OBJECT (p->bin), "flags", "video+audio");
-  g_free (uri);
 }
 
 /* A busy machine may begin late; but once one flows, the other does not take much longer. If it does, playbin3 is only tried once more. */
@@ -255,7 +236,7 @@ unplug_decoder (GstElement *src, GstPad *pad, Flow *flow)
 
 GST_START_TEST (test_decoders_follow_pads)
 {
-  gchar *uri = media_uri (&relay, "talk", FALSE);
+  g_autofree gchar *uri = media_uri ("talk", FALSE);
   GstElement *sender = publish (OPUS, H264), *pipeline = gst_pipeline_new (NULL);
   GstElement *src = gst_element_factory_make ("natrelaysrc", NULL);
   static const gchar *const next[] = {VP8, H264};
@@ -278,7 +259,6 @@ GST_START_TEST (test_decoders_follow_pads)
   media_stop (pipeline);
   media_stop (sender);
   flow_clear (&flow);
-  g_free (uri);
 }
 GST_END_TEST;
 
@@ -306,13 +286,13 @@ natrelayautoplug_suite (void)
   TCase *tc = tcase_create ("general"), *more = tcase_create ("players");
 
   suite_add_tcase (s, tc);
-  tcase_add_checked_fixture (tc, setup, teardown);
+  tcase_add_checked_fixture (tc, relay_begin, relay_end);
   tcase_add_loop_test (tc, test_player, 0, 1);
   tcase_add_test (tc, test_decoders_follow_pads);
   /* To our elements they are all the same. */
   suite_add_tcase (s, more);
   tcase_set_tags (more, "codecs");
-  tcase_add_checked_fixture (more, setup, teardown);
+  tcase_add_checked_fixture (more, relay_begin, relay_end);
   tcase_add_loop_test (more, test_line, 0, G_N_ELEMENTS (lines));
   tcase_add_loop_test (more, test_player, 1, G_N_ELEMENTS (players));
   tcase_add_loop_test (more, test_player_and_other_codecs, 0, G_N_ELEMENTS (players));

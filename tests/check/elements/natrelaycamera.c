@@ -111,7 +111,6 @@ assert_flows (Flow *video, Flow *audio)
 
 GST_START_TEST (test_camera)
 {
-  static RelayProcess relay;
   static RtspCamera camera;
   GstElement *receiver;
   Flow video, audio;
@@ -119,13 +118,13 @@ GST_START_TEST (test_camera)
   gchar *to, *from, *settings, *user;
   gint port;
 
-  relay_process_start (&relay);
+  relay_begin ();
   rtsp_camera_init (&camera, 0, cameras[__i__].camera);
   camera.user = cameras[__i__].user;
   camera.password = cameras[__i__].password;
   port = rtsp_camera_start (&camera, 0);
-  to = media_uri (&relay, "yard", TRUE);
-  from = media_uri (&relay, "yard", FALSE);
+  to = media_uri ("yard", TRUE);
+  from = media_uri ("yard", FALSE);
   user = camera.user ? g_strdup_printf ("%s:%s@", camera.user, camera.password) : g_strdup ("");
   settings = g_strdup_printf ("[yard]\ncamera=rtsp://%s127.0.0.1:%d/live\nrelay=%s\ntransport=%s\n",
       user, port, to, cameras[__i__].transport);
@@ -157,7 +156,7 @@ GST_START_TEST (test_camera)
   flow_clear (&video);
   flow_clear (&audio);
   rtsp_camera_clear (&camera);
-  relay_process_clear (&relay);
+  relay_end ();
   g_free (settings);
   g_free (user);
   g_free (to);
@@ -205,17 +204,16 @@ GST_END_TEST;
 /* Another publisher with the same token took the stream: to take it back would be a quarrel. */
 GST_START_TEST (test_superseded)
 {
-  static RelayProcess relay;
   static RtspCamera camera;
   GstElement *other;
   Pusher pusher;
   gchar *to, *settings;
   gint port;
 
-  relay_process_start (&relay);
+  relay_begin ();
   rtsp_camera_init (&camera, 0, cameras[2].camera);
   port = rtsp_camera_start (&camera, 0);
-  to = media_uri (&relay, "yard", TRUE);
+  to = media_uri ("yard", TRUE);
   settings = g_strdup_printf (
       "[yard]\ncamera=rtsp://127.0.0.1:%d/live\nrelay=%s\ntransport=tcp\n", port, to);
   pusher_start (&pusher, settings);
@@ -229,7 +227,7 @@ GST_START_TEST (test_superseded)
   media_stop (other);
   rtsp_camera_stop (&camera);
   rtsp_camera_clear (&camera);
-  relay_process_clear (&relay);
+  relay_end ();
   g_free (settings);
   g_free (to);
 }

@@ -15,20 +15,6 @@
   "! "                                                                                             \
   "rtpvp8pay mtu=1200"
 
-static RelayProcess relay;
-
-static void
-setup (void)
-{
-  relay_process_start (&relay);
-}
-
-static void
-teardown (void)
-{
-  relay_process_clear (&relay);
-}
-
 static GstElement *
 get (GstElement *pipeline, const gchar *name)
 {
@@ -88,7 +74,7 @@ GST_END_TEST;
 
 GST_START_TEST (test_busy)
 {
-  gchar *uri = media_uri (&relay, "door", TRUE);
+  g_autofree gchar *uri = media_uri ("door", TRUE);
   GstElement *first = media_launch (VIDEO " ! natrelaysink name=r uri=\"%s\"", uri);
   GstElement *second = media_launch (VIDEO " ! natrelaysink name=r takeover=true uri=\"%s\"", uri);
 
@@ -100,7 +86,6 @@ GST_START_TEST (test_busy)
   media_assert_error (first, "r", GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_BUSY, "");
   media_stop (first);
   media_stop (second);
-  g_free (uri);
 }
 GST_END_TEST;
 
@@ -224,7 +209,7 @@ GST_END_TEST;
 /* A new token is taken while media flows, and nothing of it is lost. */
 GST_START_TEST (test_token_while_playing)
 {
-  gchar *uri = media_uri (&relay, "door", TRUE);
+  g_autofree gchar *uri = media_uri ("door", TRUE);
   GstElement *pipeline = media_launch (VIDEO " ! natrelaysink name=r uri=\"%s\"", uri);
   GstElement *sink = get (pipeline, "r");
   guint64 sent;
@@ -238,7 +223,6 @@ GST_START_TEST (test_token_while_playing)
   media_wait_state (sink, "connected");
   fail_unless_equals_uint64 (media_stat (sink, "reconnects"), 0);
   media_stop (pipeline);
-  g_free (uri);
 }
 GST_END_TEST;
 
@@ -290,7 +274,7 @@ GST_END_TEST;
 /* Each step begins and ends once, in order, and the addresses are told. */
 GST_START_TEST (test_messages)
 {
-  gchar *uri = media_uri (&relay, "door", FALSE);
+  g_autofree gchar *uri = media_uri ("door", FALSE);
   GstElement *pipeline = media_launch ("natrelaysrc name=r uri=\"%s\" ! fakesink", uri);
   GString *story = g_string_new (NULL);
   const GstStructure *s;
@@ -321,7 +305,6 @@ GST_START_TEST (test_messages)
   gst_message_unref (message);
   g_string_free (story, TRUE);
   media_stop (pipeline);
-  g_free (uri);
 }
 GST_END_TEST;
 
@@ -351,8 +334,8 @@ registered_text (const gchar *uri)
 /* Whoever mistypes the stream's name is told that there is none, and nobody else. */
 GST_START_TEST (test_nobody_publishes)
 {
-  gchar *to = media_uri (&relay, "door", TRUE), *from = media_uri (&relay, "door", FALSE);
-  gchar *room = media_uri (&relay, "room/*", FALSE), *before, *after, *in_room;
+  g_autofree gchar *to = media_uri ("door", TRUE), *from = media_uri ("door", FALSE);
+  gchar *room = media_uri ("room/*", FALSE), *before, *after, *in_room;
   GstElement *publisher = media_launch (VIDEO " ! natrelaysink name=r uri=\"%s\"", to);
 
   before = registered_text (from);
@@ -368,14 +351,12 @@ GST_START_TEST (test_nobody_publishes)
   g_free (after);
   g_free (in_room);
   g_free (room);
-  g_free (to);
-  g_free (from);
 }
 GST_END_TEST;
 
 GST_START_TEST (test_stats)
 {
-  gchar *to = media_uri (&relay, "door", TRUE), *from = media_uri (&relay, "door", FALSE);
+  g_autofree gchar *to = media_uri ("door", TRUE), *from = media_uri ("door", FALSE);
   GstElement *sender = media_launch (VIDEO " ! natrelaysink name=r uri=\"%s\"", to);
   GstElement *receiver = media_launch ("natrelaysrc name=r uri=\"%s\" ! fakesink sync=false", from);
   static const gchar *const fields[] = {"local-address", "mapped-address", "relay-address",
@@ -396,8 +377,6 @@ GST_START_TEST (test_stats)
   fail_unless (media_stat (get (sender, "r"), "bytes-sent") >= 50 * 30);
   media_stop (receiver);
   media_stop (sender);
-  g_free (to);
-  g_free (from);
 }
 GST_END_TEST;
 
@@ -419,7 +398,7 @@ wait_packets (GstElement *src, guint64 more)
 /* What the relay tells of packets' arrival becomes a figure of what the link can take. */
 GST_START_TEST (test_estimated_bitrate)
 {
-  gchar *uri = media_uri (&relay, "door", TRUE);
+  g_autofree gchar *uri = media_uri ("door", TRUE);
   GstElement *pipeline = media_launch (VIDEO " ! natrelaysink name=r uri=\"%s\"", uri);
   GstElement *sink = get (pipeline, "r");
   guint bitrate = 1;
@@ -432,7 +411,6 @@ GST_START_TEST (test_estimated_bitrate)
   fail_unless (bitrate >= 30000 && bitrate < 1000000000, "%u bit/s", bitrate);
   fail_unless (media_stat (sink, "estimated-bitrate") > 0);
   media_stop (pipeline);
-  g_free (uri);
 }
 GST_END_TEST;
 
@@ -455,7 +433,7 @@ wait_for_subscribers (gint *seen, gint n)
 /* Who watches comes to the publisher's ear: two come, one goes. */
 GST_START_TEST (test_audience)
 {
-  gchar *uri = media_uri (&relay, "door", TRUE), *from = media_uri (&relay, "door", FALSE);
+  g_autofree gchar *uri = media_uri ("door", TRUE), *from = media_uri ("door", FALSE);
   GstElement *pipeline = media_launch (VIDEO " ! natrelaysink name=r uri=\"%s\"", uri);
   GstElement *sink = get (pipeline, "r"), *viewers[2];
   gint added = 0, removed = 0;
@@ -479,14 +457,12 @@ GST_START_TEST (test_audience)
   gst_structure_free (stats);
   media_stop (viewers[1]);
   media_stop (pipeline);
-  g_free (uri);
-  g_free (from);
 }
 GST_END_TEST;
 
 GST_START_TEST (test_relay_comes_and_goes)
 {
-  gchar *to = media_uri (&relay, "door", TRUE), *from = media_uri (&relay, "door", FALSE);
+  g_autofree gchar *to = media_uri ("door", TRUE), *from = media_uri ("door", FALSE);
   GstElement *sender =
       media_launch (VIDEO " ! natrelaysink name=r retry-backoff-max=0.5 uri=\"%s\"", to);
   GstElement *receiver = media_launch ("natrelaysrc name=r retry-backoff-max=0.5 uri=\"%s\" ! "
@@ -517,8 +493,6 @@ GST_START_TEST (test_relay_comes_and_goes)
   media_stop (sender);
   media_stop (receiver);
   flow_clear (&flow);
-  g_free (to);
-  g_free (from);
 }
 GST_END_TEST;
 
@@ -551,7 +525,7 @@ wait_for_caps (GstElement *sink)
  * for a relay that is not there, or one branch for another. */
 GST_START_TEST (test_no_network_before_playing)
 {
-  gchar *uri = media_uri (&relay, "door", __i__);
+  g_autofree gchar *uri = media_uri ("door", __i__);
   GstElement *pipeline = __i__ ? media_launch ("audiotestsrc ! audioconvert ! rtpL16pay mtu=1200 ! "
                                                "natrelaysink name=r uri=\"%s\"",
                                      uri)
@@ -575,7 +549,6 @@ GST_START_TEST (test_no_network_before_playing)
     gst_element_set_state (pipeline, GST_STATE_READY);
   }
   media_stop (pipeline);
-  g_free (uri);
 }
 GST_END_TEST;
 
@@ -647,7 +620,7 @@ natrelayconnection_suite (void)
   TCase *tc = tcase_create ("general");
 
   suite_add_tcase (s, tc);
-  tcase_add_checked_fixture (tc, setup, teardown);
+  tcase_add_checked_fixture (tc, relay_begin, relay_end);
   tcase_add_loop_test (tc, test_wrong_fingerprint, 0, 2);
   tcase_add_loop_test (tc, test_wrong_token, 0, 2);
   tcase_add_test (tc, test_busy);

@@ -15,20 +15,6 @@
 /* RFC 5737: an address where nobody is. */
 #define NOWHERE "natrelay://192.0.2.1/door"
 
-static RelayProcess relay;
-
-static void
-setup (void)
-{
-  relay_process_start (&relay);
-}
-
-static void
-teardown (void)
-{
-  relay_process_clear (&relay);
-}
-
 /* ---- what is inside ------------------------------------------------------ */
 
 /* The first child of the element that a factory of this name made, or NULL. */
@@ -145,38 +131,26 @@ static const struct {
 /* All from the first unit that arrives to the last, bit by bit. */
 GST_START_TEST (test_format)
 {
-  gchar *to = media_uri (&relay, "door", TRUE), *from = media_uri (&relay, "door", FALSE);
-  GstElement *receiver = media_launch (
-      "natrelaysrc latency=1000 uri=\"%s\" ! %s ! " TAP " ! " END, from, formats[__i__].receive);
-  GstElement *sender =
-      media_launch ("%s ! natrelaysink name=s uri=\"%s\"", formats[__i__].send, to);
-  GstElement *sink = gst_bin_get_by_name (GST_BIN (sender), "s");
-  Flow sent, received;
+  g_autofree gchar *to = media_uri ("door", TRUE), *from = media_uri ("door", FALSE);
+  GstElement *sink;
+  Side sender, receiver;
 
-  flow_init (&sent);
-  flow_init (&received);
-  sent.nal_codec = received.nal_codec = formats[__i__].nal_codec;
-  sent.unit = received.unit = formats[__i__].unit;
-  flow_watch (&sent, sender, "tap");
-  flow_watch (&received, receiver, "tap");
-  media_play (receiver);
-  media_wait_element (receiver, "natrelay-connected");
-  media_play (sender);
-  fail_unless (flow_wait (&received, UNITS, PATIENCE_S), "%s: %u units arrived of %u sent",
-      formats[__i__].name, flow_count (&received), flow_count (&sent));
+  side_init (&receiver, media_launch ("natrelaysrc latency=1000 uri=\"%s\" ! %s ! " TAP " ! " END,
+                            from, formats[__i__].receive));
+  side_init (
+      &sender, media_launch ("%s ! natrelaysink name=s uri=\"%s\"", formats[__i__].send, to));
+  sink = gst_bin_get_by_name (GST_BIN (sender.pipeline), "s");
+  sender.flow.nal_codec = receiver.flow.nal_codec = formats[__i__].nal_codec;
+  sender.flow.unit = receiver.flow.unit = formats[__i__].unit;
+  side_begin (&sender, &receiver);
+  fail_unless (flow_wait (&receiver.flow, UNITS, PATIENCE_S), "%s: %u units arrived of %u sent",
+      formats[__i__].name, flow_count (&receiver.flow), flow_count (&sender.flow));
   assert_plugged (sink, formats[__i__].plugs);
-  gst_element_send_event (sender, gst_event_new_eos ());
-  media_wait_eos (sender);
-  fail_unless (flow_wait_last (&received, &sent, PATIENCE_S), "%s: the last unit is missing",
-      formats[__i__].name);
+  side_end (&sender);
+  side_assert_whole (&receiver, &sender, UNITS);
   gst_object_unref (sink);
-  media_stop (sender);
-  media_stop (receiver);
-  flow_assert_suffix (&received, &sent, UNITS);
-  flow_clear (&sent);
-  flow_clear (&received);
-  g_free (to);
-  g_free (from);
+  side_clear (&sender);
+  side_clear (&receiver);
 }
 GST_END_TEST;
 
@@ -185,7 +159,7 @@ GST_END_TEST;
 /* Two encoders of one kind, whose payloaders would choose the same payload type. */
 GST_START_TEST (test_two_of_a_kind)
 {
-  gchar *to = media_uri (&relay, "door", TRUE), *from = media_uri (&relay, "door", FALSE);
+  g_autofree gchar *to = media_uri ("door", TRUE), *from = media_uri ("door", FALSE);
   GstElement *receiver =
       media_launch ("natrelaysrc name=r latency=1000 uri=\"%s\" "
                     "r.video_0 ! rtph264depay ! " AVC " ! identity name=a ! " END
@@ -220,15 +194,13 @@ GST_START_TEST (test_two_of_a_kind)
     flow_clear (&sent[i]);
     flow_clear (&received[i]);
   }
-  g_free (to);
-  g_free (from);
 }
 GST_END_TEST;
 
 /* A file's tracks, each on a pad that it asked for when it came up. */
 GST_START_TEST (test_file)
 {
-  gchar *to = media_uri (&relay, "door", TRUE), *from = media_uri (&relay, "door", FALSE);
+  g_autofree gchar *to = media_uri ("door", TRUE), *from = media_uri ("door", FALSE);
   gchar *dir = g_dir_make_tmp ("natrelay-input-XXXXXX", NULL);
   gchar *path = g_build_filename (dir, "film.mp4", NULL);
   GstElement *receiver = media_launch ("natrelaysrc name=r latency=1000 uri=\"%s\" "
@@ -267,8 +239,6 @@ GST_START_TEST (test_file)
   g_rmdir (dir);
   g_free (path);
   g_free (dir);
-  g_free (to);
-  g_free (from);
 }
 GST_END_TEST;
 
@@ -288,89 +258,74 @@ end_part (GstElement *sender, const gchar *name)
 /* The picture grows while it plays: the payloader stays, and no picture is lost. */
 GST_START_TEST (test_resolution_changes)
 {
-  gchar *to = media_uri (&relay, "door", TRUE), *from = media_uri (&relay, "door", FALSE);
-  GstElement *receiver = media_launch (
-      "natrelaysrc latency=1000 uri=\"%s\" ! rtph264depay ! " AVC " ! " TAP " ! " END, from);
-  GstElement *sender = media_launch (
-      "concat name=c ! " AVC " ! " TAP " ! natrelaysink name=s uri=\"%s\" " ONE
-      "width=160,height=120,framerate=50/1 ! x264enc tune=zerolatency key-int-max=10 ! "
-      "c. " TWO
-      "width=320,height=240,framerate=50/1 ! x264enc tune=zerolatency key-int-max=10 ! c.",
-      to);
-  Flow sent, received;
+  g_autofree gchar *to = media_uri ("door", TRUE), *from = media_uri ("door", FALSE);
+  Side sender, receiver;
 
-  flow_init (&sent);
-  flow_init (&received);
-  sent.nal_codec = received.nal_codec = 264;
-  flow_watch (&sent, sender, "tap");
-  flow_watch (&received, receiver, "tap");
-  media_play (receiver);
-  media_wait_element (receiver, "natrelay-connected");
-  media_play (sender);
-  fail_unless (flow_wait (&received, 10, PATIENCE_S), "%u pictures", flow_count (&received));
-  end_part (sender, "one");
-  fail_unless (flow_wait (&received, flow_count (&sent) + 25, PATIENCE_S), "%u pictures of %u",
-      flow_count (&received), flow_count (&sent));
-  end_part (sender, "two");
-  media_wait_eos (sender);
-  fail_unless (flow_wait_last (&received, &sent, PATIENCE_S), "the last picture is missing");
-  media_stop (sender);
-  media_stop (receiver);
-  flow_assert_suffix (&received, &sent, 25);
-  flow_clear (&sent);
-  flow_clear (&received);
-  g_free (to);
-  g_free (from);
+  side_init (&receiver,
+      media_launch (
+          "natrelaysrc latency=1000 uri=\"%s\" ! rtph264depay ! " AVC " ! " TAP " ! " END, from));
+  side_init (&sender,
+      media_launch (
+          "concat name=c ! " AVC " ! " TAP " ! natrelaysink name=s uri=\"%s\" " ONE
+          "width=160,height=120,framerate=50/1 ! x264enc tune=zerolatency key-int-max=10 ! "
+          "c. " TWO
+          "width=320,height=240,framerate=50/1 ! x264enc tune=zerolatency key-int-max=10 ! c.",
+          to));
+  sender.flow.nal_codec = receiver.flow.nal_codec = 264;
+  side_begin (&sender, &receiver);
+  fail_unless (
+      flow_wait (&receiver.flow, 10, PATIENCE_S), "%u pictures", flow_count (&receiver.flow));
+  end_part (sender.pipeline, "one");
+  fail_unless (flow_wait (&receiver.flow, flow_count (&sender.flow) + 25, PATIENCE_S),
+      "%u pictures of %u", flow_count (&receiver.flow), flow_count (&sender.flow));
+  end_part (sender.pipeline, "two");
+  media_wait_eos (sender.pipeline);
+  side_assert_whole (&receiver, &sender, 25);
+  side_clear (&sender);
+  side_clear (&receiver);
 }
 GST_END_TEST;
 
 /* Another codec: another payloader, and nothing of the first is left. */
 GST_START_TEST (test_codec_changes)
 {
-  gchar *to = media_uri (&relay, "door", TRUE), *from = media_uri (&relay, "door", FALSE);
-  GstElement *receiver = media_launch (
-      "natrelaysrc name=r latency=1000 uri=\"%s\" "
-      "r. ! application/x-rtp,encoding-name=H264 ! rtph264depay ! identity name=a ! " END
-      " r. ! application/x-rtp,encoding-name=VP8 ! rtpvp8depay ! " TAP " ! " END,
-      from);
-  GstElement *sender = media_launch (
-      "concat name=c ! natrelaysink name=s uri=\"%s\" " ONE
-      "width=160,height=120,framerate=50/1 ! x264enc tune=zerolatency key-int-max=10 ! "
-      "video/x-h264,stream-format=byte-stream ! " FORGETS "video/x-h264 ! c. " TWO
-      "width=160,height=120,framerate=50/1 ! vp8enc deadline=1 keyframe-max-dist=10 ! " TAP " ! c.",
-      to);
-  GstElement *sink = gst_bin_get_by_name (GST_BIN (sender), "s");
-  Flow first, sent, received;
+  g_autofree gchar *to = media_uri ("door", TRUE), *from = media_uri ("door", FALSE);
+  Side sender, receiver; /* of the second kind */
+  GstElement *sink;
+  Flow first;
 
+  side_init (&receiver,
+      media_launch (
+          "natrelaysrc name=r latency=1000 uri=\"%s\" "
+          "r. ! application/x-rtp,encoding-name=H264 ! rtph264depay ! identity name=a ! " END
+          " r. ! application/x-rtp,encoding-name=VP8 ! rtpvp8depay ! " TAP " ! " END,
+          from));
+  side_init (&sender,
+      media_launch ("concat name=c ! natrelaysink name=s uri=\"%s\" " ONE
+                    "width=160,height=120,framerate=50/1 ! x264enc tune=zerolatency key-int-max=10 "
+                    "! video/x-h264,stream-format=byte-stream ! " FORGETS "video/x-h264 ! c. " TWO
+                    "width=160,height=120,framerate=50/1 ! vp8enc deadline=1 keyframe-max-dist=10 "
+                    "! " TAP " ! c.",
+          to));
+  sink = gst_bin_get_by_name (GST_BIN (sender.pipeline), "s");
   flow_init (&first);
-  flow_init (&sent);
-  flow_init (&received);
-  flow_watch (&first, receiver, "a");
-  flow_watch (&sent, sender, "tap");
-  flow_watch (&received, receiver, "tap");
-  media_play (receiver);
-  media_wait_element (receiver, "natrelay-connected");
-  media_play (sender);
+  flow_watch (&first, receiver.pipeline, "a");
+  side_begin (&sender, &receiver);
   fail_unless (
       flow_wait (&first, 5, PATIENCE_S), "%u pictures of the first kind", flow_count (&first));
-  end_part (sender, "one");
-  fail_unless (flow_wait (&received, 5, PATIENCE_S), "%u pictures of the second kind",
-      flow_count (&received));
-  end_part (sender, "two");
-  media_wait_eos (sender);
-  fail_unless (flow_wait_last (&received, &sent, PATIENCE_S), "the last picture is missing");
+  end_part (sender.pipeline, "one");
+  fail_unless (flow_wait (&receiver.flow, 5, PATIENCE_S), "%u pictures of the second kind",
+      flow_count (&receiver.flow));
+  end_part (sender.pipeline, "two");
+  media_wait_eos (sender.pipeline);
+  side_assert_whole (&receiver, &sender, 5);
   assert_child (sink, "rtpvp8pay", TRUE);
   assert_child (sink, "rtph264pay", FALSE);
   assert_child (sink, "h264parse", FALSE);
   gst_object_unref (sink);
-  media_stop (sender);
-  media_stop (receiver);
-  flow_assert_suffix (&received, &sent, 5);
+  side_clear (&sender);
+  side_clear (&receiver);
   flow_clear (&first);
-  flow_clear (&sent);
-  flow_clear (&received);
-  g_free (to);
-  g_free (from);
 }
 GST_END_TEST;
 
@@ -387,7 +342,7 @@ note_wish (GstPad *pad, GstPadProbeInfo *info, gpointer user)
 /* Who watches wants a picture: the wish goes through relay and payloader to the encoder. */
 GST_START_TEST (test_wish_for_a_picture)
 {
-  gchar *to = media_uri (&relay, "door", TRUE), *from = media_uri (&relay, "door", FALSE);
+  g_autofree gchar *to = media_uri ("door", TRUE), *from = media_uri ("door", FALSE);
   GstElement *receiver = media_launch (
       "natrelaysrc latency=1000 uri=\"%s\" ! rtph264depay name=d ! " TAP " ! " END, from);
   GstElement *sender = media_launch (
@@ -418,8 +373,6 @@ GST_START_TEST (test_wish_for_a_picture)
   media_stop (receiver);
   media_stop (sender);
   flow_clear (&flow);
-  g_free (to);
-  g_free (from);
 }
 GST_END_TEST;
 
@@ -471,7 +424,7 @@ assert_mtu_in_stats (GstElement *sink, guint mtu)
 /* 40 bytes less than a datagram may have, at once. */
 GST_START_TEST (test_mtu)
 {
-  gchar *to = media_uri (&relay, "door", TRUE), *from = media_uri (&relay, "door", FALSE);
+  g_autofree gchar *to = media_uri ("door", TRUE), *from = media_uri ("door", FALSE);
   GstElement *receiver =
       media_launch ("natrelaysrc latency=1000 uri=\"%s\" ! " TAP " ! " END, from);
   GstElement *sender = media_launch (
@@ -495,8 +448,6 @@ GST_START_TEST (test_mtu)
   gst_object_unref (sink);
   media_stop (sender);
   media_stop (receiver);
-  g_free (to);
-  g_free (from);
 }
 GST_END_TEST;
 
@@ -688,7 +639,7 @@ natrelayinput_suite (void)
   TCase *tc = tcase_create ("with a relay"), *alone = tcase_create ("alone");
 
   suite_add_tcase (s, tc);
-  tcase_add_checked_fixture (tc, setup, teardown);
+  tcase_add_checked_fixture (tc, relay_begin, relay_end);
   tcase_add_loop_test (tc, test_format, 0, G_N_ELEMENTS (formats));
   tcase_add_test (tc, test_two_of_a_kind);
   tcase_add_test (tc, test_file);

@@ -40,20 +40,6 @@ typedef struct {
   guint holes;    /* pictures left out after the second */
 } Viewer;
 
-static RelayProcess relay;
-
-static void
-setup (void)
-{
-  relay_process_start (&relay);
-}
-
-static void
-teardown (void)
-{
-  relay_process_clear (&relay);
-}
-
 #define SMALL "pattern=ball ! video/x-raw,width=640,height=360"
 
 /* ---- the camera ---------------------------------------------------------- */
@@ -122,7 +108,7 @@ add_probe (GstElement *pipeline, const gchar *name, const gchar *pad_name, GstPa
 static GstElement *
 camera_new (Camera *camera, const gchar *film, const gchar *encode)
 {
-  gchar *to = media_uri (&relay, "door", TRUE);
+  g_autofree gchar *to = media_uri ("door", TRUE);
   GstElement *pipeline = media_launch (
       "videotestsrc is-live=true %s,format=I420,framerate=%u/1 ! identity name=raw ! %s ! "
       "natrelaysink name=relay wait-for-connection=true uri=\"%s\"",
@@ -134,7 +120,6 @@ camera_new (Camera *camera, const gchar *film, const gchar *encode)
   add_probe (pipeline, "raw", "src", GST_PAD_PROBE_TYPE_BUFFER, draw_number, camera);
   add_probe (pipeline, "enc", "src", GST_PAD_PROBE_TYPE_EVENT_UPSTREAM, drop_key_unit, camera);
   add_probe (pipeline, "enc", "src", GST_PAD_PROBE_TYPE_BUFFER, count_key, camera);
-  g_free (to);
   return pipeline;
 }
 
@@ -213,7 +198,7 @@ on_picture (GstElement *sink, GstBuffer *buffer, GstPad *pad, gpointer user)
 static GstElement *
 viewer_new (Viewer *v, Camera *camera, const gchar *source, const gchar *decode)
 {
-  gchar *uri = media_uri (&relay, "door", FALSE), **parts = g_strsplit (source, "URI", 2);
+  gchar *uri = media_uri ("door", FALSE), **parts = g_strsplit (source, "URI", 2);
   GstElement *pipeline = media_launch ("%s\"%s\"%s ! %s ! videoconvert ! video/x-raw,format=I420 ! "
                                        "fakesink name=screen sync=true signal-handoffs=true",
       parts[0], uri, parts[1], decode);
@@ -396,7 +381,7 @@ camera_play (Camera *camera, guint frames)
  * the first frame.) */
 GST_START_TEST (test_off)
 {
-  gchar *uri = media_uri (&relay, "door", FALSE);
+  g_autofree gchar *uri = media_uri ("door", FALSE);
   GstElement *sender, *joined, *source;
   Stamps sent, came;
   Camera camera;
@@ -421,7 +406,6 @@ GST_START_TEST (test_off)
   fail_unless (g_hash_table_contains (sent.seen, GUINT_TO_POINTER (came.first)));
   stamps_clear (&came);
   stamps_clear (&sent);
-  g_free (uri);
 }
 GST_END_TEST;
 
@@ -565,7 +549,7 @@ natrelayinstant_suite (void)
   TCase *tc = tcase_create ("general"), *codecs = tcase_create ("codecs");
 
   suite_add_tcase (s, tc);
-  tcase_add_checked_fixture (tc, setup, teardown);
+  tcase_add_checked_fixture (tc, relay_begin, relay_end);
   tcase_set_timeout (tc, 200);
   tcase_add_loop_test (tc, test_joins, 0, 1);
   tcase_add_test (tc, test_off);
@@ -575,7 +559,7 @@ natrelayinstant_suite (void)
   /* To our elements they are all the same. */
   suite_add_tcase (s, codecs);
   tcase_set_tags (codecs, "codecs");
-  tcase_add_checked_fixture (codecs, setup, teardown);
+  tcase_add_checked_fixture (codecs, relay_begin, relay_end);
   tcase_set_timeout (codecs, 200);
   tcase_add_loop_test (codecs, test_joins, 1, G_N_ELEMENTS (ways));
   tcase_add_loop_test (codecs, test_many, 1, G_N_ELEMENTS (films));

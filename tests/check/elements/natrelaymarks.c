@@ -12,20 +12,6 @@
 #include "natproto/framemarking.h"
 #include "natproto/rtp.h"
 
-static RelayProcess relay;
-
-static void
-setup (void)
-{
-  relay_process_start (&relay);
-}
-
-static void
-teardown (void)
-{
-  relay_process_clear (&relay);
-}
-
 #define VIDEO                                                                                      \
   "videotestsrc is-live=true pattern=ball ! video/x-raw,width=160,height=120,framerate=50/1"
 #define VP8 VIDEO " ! vp8enc deadline=1 keyframe-max-dist=9 ! rtpvp8pay mtu=400 picture-id-mode=2"
@@ -128,7 +114,7 @@ static const gchar *const encryptions[] = {"none", "aes-128-gcm"};
 
 GST_START_TEST (test_marks_arrive)
 {
-  gchar *to = media_uri (&relay, "door", TRUE), *from = media_uri (&relay, "door", FALSE);
+  g_autofree gchar *to = media_uri ("door", TRUE), *from = media_uri ("door", FALSE);
   GstElement *receiver =
       media_launch ("natrelaysrc uri=\"%s\" ! identity name=tap ! fakesink", from);
   GstElement *sender =
@@ -143,16 +129,14 @@ GST_START_TEST (test_marks_arrive)
   media_stop (sender);
   media_stop (receiver);
   marks_clear (&marks);
-  g_free (to);
-  g_free (from);
 }
 GST_END_TEST;
 
 /* natrelaysrc ! natrelaysink: one mark and one name for it, not two. */
 GST_START_TEST (test_published_again)
 {
-  gchar *to = media_uri (&relay, "door", TRUE), *from = media_uri (&relay, "door", FALSE);
-  gchar *to2 = media_uri (&relay, "gate", TRUE), *from2 = media_uri (&relay, "gate", FALSE);
+  g_autofree gchar *to = media_uri ("door", TRUE), *from = media_uri ("door", FALSE);
+  g_autofree gchar *to2 = media_uri ("gate", TRUE), *from2 = media_uri ("gate", FALSE);
   GstElement *receiver =
       media_launch ("natrelaysrc uri=\"%s\" ! identity name=tap ! fakesink", from2);
   GstElement *middle = media_launch ("natrelaysrc uri=\"%s\" ! natrelaysink uri=\"%s\"", from, to2);
@@ -170,10 +154,6 @@ GST_START_TEST (test_published_again)
   media_stop (middle);
   media_stop (receiver);
   marks_clear (&marks);
-  g_free (to);
-  g_free (to2);
-  g_free (from);
-  g_free (from2);
 }
 GST_END_TEST;
 
@@ -184,7 +164,7 @@ natrelaymarks_suite (void)
   TCase *tc = tcase_create ("general");
 
   suite_add_tcase (s, tc);
-  tcase_add_checked_fixture (tc, setup, teardown);
+  tcase_add_checked_fixture (tc, relay_begin, relay_end);
   tcase_add_loop_test (tc, test_marks_arrive, 0, G_N_ELEMENTS (encryptions));
   tcase_add_test (tc, test_published_again);
   return s;

@@ -19,41 +19,22 @@
 #define SCREEN "rtpvp8depay ! identity name=tap ! fakesink sync=false"
 #define SECRET "quarrel mango thunder ripple"
 
-static RelayProcess relay;
-
-static void
-setup (void)
-{
-  relay_process_start (&relay);
-}
-
-static void
-teardown (void)
-{
-  relay_process_clear (&relay);
-}
-
 /* "natrelaysink uri=..." and likewise the source, called "n", with more properties. What a busy machine loses has a second to be
  * repaired; what is not lost does not wait for that. */
 static GstElement *
 sender_new (const gchar *stream, const gchar *properties)
 {
-  gchar *uri = media_uri (&relay, stream, TRUE);
-  GstElement *sender = media_launch (VIDEO " ! natrelaysink name=n uri=\"%s\" %s", uri, properties);
+  g_autofree gchar *uri = media_uri (stream, TRUE);
 
-  g_free (uri);
-  return sender;
+  return media_launch (VIDEO " ! natrelaysink name=n uri=\"%s\" %s", uri, properties);
 }
 
 static GstElement *
 receiver_new (const gchar *stream, const gchar *properties)
 {
-  gchar *uri = media_uri (&relay, stream, FALSE);
-  GstElement *receiver =
-      media_launch ("natrelaysrc name=n latency=1000 uri=\"%s\" %s ! " SCREEN, uri, properties);
+  g_autofree gchar *uri = media_uri (stream, FALSE);
 
-  g_free (uri);
-  return receiver;
+  return media_launch ("natrelaysrc name=n latency=1000 uri=\"%s\" %s ! " SCREEN, uri, properties);
 }
 
 static guint64
@@ -75,76 +56,52 @@ static const gchar *const encryptions[] = {"aes-128-gcm", "aes-256-gcm"};
 /* One that waits for the stream and one that comes late, one with the words and one with a file of them. */
 GST_START_TEST (test_plays)
 {
-  gchar *file = g_strdup_printf ("%s/key", relay.state_dir), *with_file, *with_encryption;
-  GstElement *early, *late, *sender;
-  Flow sent, whole, rest;
+  g_autofree gchar *file = g_strdup_printf ("%s/key", relay.state_dir);
+  g_autofree gchar *with_file =
+      g_strdup_printf ("key-file=\"%s\" encryption=%s", file, encryptions[__i__]);
+  g_autofree gchar *with_encryption =
+      g_strdup_printf ("passphrase=\"" SECRET "\" encryption=%s", encryptions[__i__]);
+  Side early, late, sender;
 
   fail_unless (g_file_set_contents (file, SECRET "\n", -1, NULL));
-  with_file = g_strdup_printf ("key-file=\"%s\" encryption=%s", file, encryptions[__i__]);
-  with_encryption = g_strdup_printf ("passphrase=\"" SECRET "\" encryption=%s", encryptions[__i__]);
-  early = receiver_new ("door", with_file);
-  late = receiver_new ("door", "passphrase=\"" SECRET "\"");
-  sender = sender_new ("door", with_encryption);
-  flow_init (&sent);
-  flow_init (&whole);
-  flow_init (&rest);
-  flow_watch (&sent, sender, "tap");
-  flow_watch (&whole, early, "tap");
-  flow_watch (&rest, late, "tap");
-  media_play (early);
-  media_wait_element (early, "natrelay-connected");
-  media_play (sender);
-  fail_unless (flow_wait (&whole, UNITS, PATIENCE_S), "%u units arrived", flow_count (&whole));
-  media_play (late);
-  fail_unless (flow_wait (&rest, UNITS, PATIENCE_S), "%u units arrived late", flow_count (&rest));
-  fail_unless_equals_uint64 (stat_of (early, "packets-received-unknown-key"), 0);
-  fail_unless_equals_uint64 (stat_of (late, "packets-received-refused"), 0);
-  gst_element_send_event (sender, gst_event_new_eos ());
-  media_wait_eos (sender);
-  fail_unless (flow_wait_last (&whole, &sent, PATIENCE_S));
-  fail_unless (flow_wait_last (&rest, &sent, PATIENCE_S));
-  media_stop (sender);
-  media_stop (early);
-  media_stop (late);
-  flow_assert_suffix (&whole, &sent, UNITS);
-  flow_assert_suffix (&rest, &sent, UNITS);
-  flow_clear (&sent);
-  flow_clear (&whole);
-  flow_clear (&rest);
-  g_free (file);
-  g_free (with_file);
-  g_free (with_encryption);
+  side_init (&early, receiver_new ("door", with_file));
+  side_init (&late, receiver_new ("door", "passphrase=\"" SECRET "\""));
+  side_init (&sender, sender_new ("door", with_encryption));
+  side_begin (&sender, &early);
+  fail_unless (
+      flow_wait (&early.flow, UNITS, PATIENCE_S), "%u units arrived", flow_count (&early.flow));
+  media_play (late.pipeline);
+  fail_unless (
+      flow_wait (&late.flow, UNITS, PATIENCE_S), "%u units arrived late", flow_count (&late.flow));
+  fail_unless_equals_uint64 (stat_of (early.pipeline, "packets-received-unknown-key"), 0);
+  fail_unless_equals_uint64 (stat_of (late.pipeline, "packets-received-refused"), 0);
+  side_end (&sender);
+  side_assert_whole (&early, &sender, UNITS);
+  side_assert_whole (&late, &sender, UNITS);
+  side_clear (&sender);
+  side_clear (&early);
+  side_clear (&late);
 }
 GST_END_TEST;
 
 /* Of input that can wait nothing is lost while the passphrase is being stretched. */
 GST_START_TEST (test_wait_for_connection)
 {
-  gchar *uri = media_uri (&relay, "door", TRUE);
-  GstElement *receiver = receiver_new ("door", "passphrase=\"" SECRET "\"");
-  GstElement *sender =
+  g_autofree gchar *uri = media_uri ("door", TRUE);
+  Side sender, receiver;
+
+  side_init (&receiver, receiver_new ("door", "passphrase=\"" SECRET "\""));
+  side_init (&sender,
       media_launch ("videotestsrc num-buffers=60 ! video/x-raw,width=160,height=120,framerate=50/1 "
                     "! vp8enc deadline=1 cpu-used=8 ! identity name=tap ! rtpvp8pay mtu=600 ! "
                     "natrelaysink wait-for-connection=true uri=\"%s\" passphrase=\"" SECRET "\"",
-          uri);
-  Flow sent, received;
-
-  flow_init (&sent);
-  flow_init (&received);
-  flow_watch (&sent, sender, "tap");
-  flow_watch (&received, receiver, "tap");
-  media_play (receiver);
-  media_wait_element (receiver, "natrelay-connected");
-  media_play (sender);
-  media_wait_eos (sender);
-  fail_unless (flow_wait_last (&received, &sent, PATIENCE_S));
-  media_stop (sender);
-  media_stop (receiver);
-  fail_unless_equals_int (flow_count (&sent), 60);
-  flow_assert_suffix (&received, &sent, 60);
-  flow_clear (&sent);
-  flow_clear (&received);
-  g_free (uri);
+          uri));
+  side_begin (&sender, &receiver);
+  media_wait_eos (sender.pipeline);
+  side_assert_whole (&receiver, &sender, 60);
+  fail_unless_equals_int (flow_count (&sender.flow), 60);
+  side_clear (&sender);
+  side_clear (&receiver);
 }
 GST_END_TEST;
 
@@ -171,20 +128,17 @@ static const struct {
 GST_START_TEST (test_stranger)
 {
   GstElement *sender = sender_new ("door", strangers[__i__].sender);
-  GstElement *receiver = receiver_new ("door", strangers[__i__].receiver);
-  Flow received;
+  Side receiver;
 
-  flow_init (&received);
-  flow_watch (&received, receiver, "tap");
+  side_init (&receiver, receiver_new ("door", strangers[__i__].receiver));
   media_play (sender);
   media_wait_element (sender, "natrelay-connected");
-  media_play (receiver);
+  media_play (receiver.pipeline);
   media_assert_error (
-      receiver, "n", GST_STREAM_ERROR, (gint)strangers[__i__].code, strangers[__i__].says);
-  fail_unless_equals_int (flow_count (&received), 0);
-  media_stop (receiver);
+      receiver.pipeline, "n", GST_STREAM_ERROR, (gint)strangers[__i__].code, strangers[__i__].says);
+  fail_unless_equals_int (flow_count (&receiver.flow), 0);
+  side_clear (&receiver);
   media_stop (sender);
-  flow_clear (&received);
 }
 GST_END_TEST;
 
@@ -192,7 +146,7 @@ GST_END_TEST;
 static void
 watch_him_leave (GstElement *publisher)
 {
-  gchar *uri = media_uri (&relay, "**", FALSE);
+  g_autofree gchar *uri = media_uri ("**", FALSE);
   GstElement *watcher = media_launch ("natrelaysrc uri=\"%s\" fakesink async=false", uri);
 
   media_play (watcher);
@@ -200,59 +154,47 @@ watch_him_leave (GstElement *publisher)
   media_stop (publisher);
   media_wait_element (watcher, "natrelay-stream-removed");
   media_stop (watcher);
-  g_free (uri);
 }
 
 /* Somebody without a passphrase was there and left; his place is kept for a while. Whoever waits for one with it is not told off, and
  * has what comes then. */
 GST_START_TEST (test_successor)
 {
-  GstElement *before = sender_new ("door", ""),
-             *sender = sender_new ("door", "passphrase=\"" SECRET "\"");
-  GstElement *receiver = receiver_new ("door", "passphrase=\"" SECRET "\"");
-  Flow received;
+  GstElement *before = sender_new ("door", "");
+  Side sender, receiver;
 
-  flow_init (&received);
-  flow_watch (&received, receiver, "tap");
+  side_init (&sender, sender_new ("door", "passphrase=\"" SECRET "\""));
+  side_init (&receiver, receiver_new ("door", "passphrase=\"" SECRET "\""));
   media_play (before);
   media_wait_element (before, "natrelay-connected");
   watch_him_leave (before);
-  media_play (receiver);
-  media_wait_element (receiver, "natrelay-connected");
-  media_play (sender);
-  media_wait_element (sender, "natrelay-connected");
-  fail_unless (flow_wait (&received, UNITS, PATIENCE_S));
-  media_stop (receiver);
-  media_stop (sender);
-  flow_clear (&received);
+  side_begin (&sender, &receiver);
+  media_wait_element (sender.pipeline, "natrelay-connected");
+  fail_unless (flow_wait (&receiver.flow, UNITS, PATIENCE_S));
+  side_clear (&receiver);
+  side_clear (&sender);
 }
 GST_END_TEST;
 
 /* The same words for another stream are other keys, but in a room one stretching serves all. */
 GST_START_TEST (test_room)
 {
-  GstElement *a = sender_new ("room/alice", "passphrase=\"" SECRET "\"");
-  GstElement *b = sender_new ("room/bob", "passphrase=\"" SECRET "\"");
-  GstElement *to_a = receiver_new ("room/alice", "passphrase=\"" SECRET "\"");
-  GstElement *to_b = receiver_new ("room/bob", "passphrase=\"" SECRET "\"");
-  Flow from_a, from_b;
+  static const gchar *const streams[] = {"room/alice", "room/bob"};
+  GstElement *senders[2];
+  Side receivers[2];
 
-  flow_init (&from_a);
-  flow_init (&from_b);
-  flow_watch (&from_a, to_a, "tap");
-  flow_watch (&from_b, to_b, "tap");
-  media_play (a);
-  media_play (b);
-  media_play (to_a);
-  media_play (to_b);
-  fail_unless (flow_wait (&from_a, UNITS, PATIENCE_S));
-  fail_unless (flow_wait (&from_b, UNITS, PATIENCE_S));
-  media_stop (a);
-  media_stop (b);
-  media_stop (to_a);
-  media_stop (to_b);
-  flow_clear (&from_a);
-  flow_clear (&from_b);
+  for (guint i = 0; i < 2; i++) {
+    senders[i] = sender_new (streams[i], "passphrase=\"" SECRET "\"");
+    side_init (&receivers[i], receiver_new (streams[i], "passphrase=\"" SECRET "\""));
+    media_play (senders[i]);
+    media_play (receivers[i].pipeline);
+  }
+  for (guint i = 0; i < 2; i++)
+    fail_unless (flow_wait (&receivers[i].flow, UNITS, PATIENCE_S), "nothing of %s", streams[i]);
+  for (guint i = 0; i < 2; i++) {
+    media_stop (senders[i]);
+    side_clear (&receivers[i]);
+  }
 }
 GST_END_TEST;
 
@@ -335,7 +277,7 @@ GST_START_TEST (test_is_not_shown)
   GstElement *sender = sender_new ("door", ""), *receiver = receiver_new ("door", "");
   GstElement *sink = gst_bin_get_by_name (GST_BIN (sender), "n");
   GstElement *src = gst_bin_get_by_name (GST_BIN (receiver), "n");
-  gchar *to = media_uri (&relay, "door", TRUE), *from = media_uri (&relay, "door", FALSE);
+  g_autofree gchar *to = media_uri ("door", TRUE), *from = media_uri ("door", FALSE);
   gchar *secret_to = g_strconcat (to, "&passphrase=quarrel%20mango%20thunder", NULL);
   gchar *secret_from = g_strconcat (from, "&passphrase=mango%20thunder%20quarrel", NULL);
 
@@ -363,8 +305,6 @@ GST_START_TEST (test_is_not_shown)
   fail_unless (g_atomic_int_get (&logged) > 1000);
   fail_unless (g_atomic_int_get (&offers) > 0);
   fail_unless_equals_int (g_atomic_int_get (&shown), 0);
-  g_free (to);
-  g_free (from);
   g_free (secret_to);
   g_free (secret_from);
 }
@@ -391,34 +331,26 @@ GST_START_TEST (test_flipped_bits)
 {
   gint flips = 0;
   Lossy *way = lossy_new ("127.0.0.2", relay.port, flip_a_bit, &flips);
-  gchar *from = g_strdup_printf ("natrelay://127.0.0.2:%u/door?tls-fingerprint=%s&auth-token=%s",
-      relay.port, relay.fingerprint, relay.subscribe_token);
-  GstElement *sender = sender_new ("door", "passphrase=\"" SECRET "\"");
-  GstElement *receiver = media_launch (
-      "natrelaysrc name=n latency=1000 uri=\"%s\" passphrase=\"" SECRET "\" ! " SCREEN, from);
-  Flow sent, received;
+  g_autofree gchar *from =
+      g_strdup_printf ("natrelay://127.0.0.2:%u/door?tls-fingerprint=%s&auth-token=%s", relay.port,
+          relay.fingerprint, relay.subscribe_token);
+  Side sender, receiver;
 
-  flow_init (&sent);
-  flow_init (&received);
-  flow_watch (&sent, sender, "tap");
-  flow_watch (&received, receiver, "tap");
-  media_play (receiver);
-  media_wait_element (receiver, "natrelay-connected");
-  media_play (sender);
-  fail_unless (flow_wait (&received, 150, PATIENCE_S), "%u units arrived", flow_count (&received));
-  gst_element_send_event (sender, gst_event_new_eos ());
-  media_wait_eos (sender);
-  fail_unless (flow_wait_last (&received, &sent, PATIENCE_S));
+  side_init (&sender, sender_new ("door", "passphrase=\"" SECRET "\""));
+  side_init (&receiver,
+      media_launch (
+          "natrelaysrc name=n latency=1000 uri=\"%s\" passphrase=\"" SECRET "\" ! " SCREEN, from));
+  side_begin (&sender, &receiver);
+  fail_unless (
+      flow_wait (&receiver.flow, 150, PATIENCE_S), "%u units arrived", flow_count (&receiver.flow));
+  side_end (&sender);
+  side_assert_whole (&receiver, &sender, 150);
   fail_unless (g_atomic_int_get (&flips) > 50);
   /* The rest had a header of nobody's, or became RTCP that is none. */
-  fail_unless (stat_of (receiver, "packets-received-refused") > (guint64)flips / 2);
-  media_stop (sender);
-  media_stop (receiver);
-  flow_assert_suffix (&received, &sent, 150);
+  fail_unless (stat_of (receiver.pipeline, "packets-received-refused") > (guint64)flips / 2);
+  side_clear (&sender);
+  side_clear (&receiver);
   lossy_free (way);
-  flow_clear (&sent);
-  flow_clear (&received);
-  g_free (from);
 }
 GST_END_TEST;
 
@@ -429,7 +361,7 @@ natrelaypassphrase_suite (void)
   TCase *tc = tcase_create ("general");
 
   suite_add_tcase (s, tc);
-  tcase_add_checked_fixture (tc, setup, teardown);
+  tcase_add_checked_fixture (tc, relay_begin, relay_end);
   tcase_add_loop_test (tc, test_plays, 0, G_N_ELEMENTS (encryptions));
   tcase_add_test (tc, test_wait_for_connection);
   tcase_add_loop_test (tc, test_stranger, 0, G_N_ELEMENTS (strangers));

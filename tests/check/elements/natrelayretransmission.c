@@ -16,25 +16,11 @@
   "rtpvp8pay mtu=600"
 #define SCREEN "rtpvp8depay ! identity name=tap ! fakesink sync=false"
 
-static RelayProcess relay;
-
-static void
-setup (void)
-{
-  relay_process_start (&relay);
-}
-
-static void
-teardown (void)
-{
-  relay_process_clear (&relay);
-}
-
 /* A stream from one pipeline to another, over two ways that lose. */
 typedef struct {
   Lossy *up, *down;
-  GstElement *sender, *sink, *receiver, *src;
-  Flow sent, received;
+  Side sender, receiver;
+  GstElement *sink, *src;
 } Film;
 
 static gchar *
@@ -47,23 +33,17 @@ uri_by_way_of (const gchar *address, gboolean publish)
 static void
 film_begin (Film *f, LossyFunc lose_up, LossyFunc lose_down, gpointer user, const gchar *properties)
 {
-  gchar *to = uri_by_way_of ("127.0.0.2", TRUE), *from = uri_by_way_of ("127.0.0.3", FALSE);
+  g_autofree gchar *to = uri_by_way_of ("127.0.0.2", TRUE);
+  g_autofree gchar *from = uri_by_way_of ("127.0.0.3", FALSE);
 
-  flow_init (&f->sent);
-  flow_init (&f->received);
   f->up = lossy_new ("127.0.0.2", relay.port, lose_up, user);
   f->down = lossy_new ("127.0.0.3", relay.port, lose_down, user);
-  f->sender = media_launch (VIDEO " ! natrelaysink name=n uri=\"%s\"", to);
-  f->receiver = media_launch ("natrelaysrc name=n uri=\"%s\" %s ! " SCREEN, from, properties);
-  g_free (to);
-  g_free (from);
-  f->src = gst_bin_get_by_name (GST_BIN (f->receiver), "n");
-  f->sink = gst_bin_get_by_name (GST_BIN (f->sender), "n");
-  flow_watch (&f->sent, f->sender, "tap");
-  flow_watch (&f->received, f->receiver, "tap");
-  media_play (f->receiver);
-  media_wait_element (f->receiver, "natrelay-connected");
-  media_play (f->sender);
+  side_init (&f->sender, media_launch (VIDEO " ! natrelaysink name=n uri=\"%s\"", to));
+  side_init (
+      &f->receiver, media_launch ("natrelaysrc name=n uri=\"%s\" %s ! " SCREEN, from, properties));
+  f->src = gst_bin_get_by_name (GST_BIN (f->receiver.pipeline), "n");
+  f->sink = gst_bin_get_by_name (GST_BIN (f->sender.pipeline), "n");
+  side_begin (&f->sender, &f->receiver);
 }
 
 static void
@@ -71,24 +51,20 @@ film_end (Film *f)
 {
   gst_object_unref (f->src);
   gst_object_unref (f->sink);
-  media_stop (f->sender);
-  media_stop (f->receiver);
+  side_clear (&f->sender);
+  side_clear (&f->receiver);
   lossy_free (f->up);
   lossy_free (f->down);
-  flow_clear (&f->sent);
-  flow_clear (&f->received);
 }
 
 /* To its end, and all of it arrives. */
 static void
 film_arrives (Film *f, guint units)
 {
-  fail_unless (flow_wait (&f->received, units, PATIENCE_S), "%u units arrived of %u sent",
-      flow_count (&f->received), flow_count (&f->sent));
-  gst_element_send_event (f->sender, gst_event_new_eos ());
-  media_wait_eos (f->sender);
-  fail_unless (flow_wait_last (&f->received, &f->sent, PATIENCE_S), "the last unit is missing");
-  flow_assert_suffix (&f->received, &f->sent, units);
+  fail_unless (flow_wait (&f->receiver.flow, units, PATIENCE_S), "%u units arrived of %u sent",
+      flow_count (&f->receiver.flow), flow_count (&f->sender.flow));
+  side_end (&f->sender);
+  side_assert_whole (&f->receiver, &f->sender, units);
 }
 
 static gboolean
@@ -159,9 +135,9 @@ GST_START_TEST (test_lost_tail)
   Film f;
 
   film_begin (&f, lose_first_times, lose_nothing, &end, "latency=2000");
-  fail_unless (flow_wait (&f.received, 50, PATIENCE_S));
+  fail_unless (flow_wait (&f.receiver.flow, 50, PATIENCE_S));
   g_atomic_int_set (&end, TRUE);
-  flow_wait (&f.sent, flow_count (&f.sent) + 2, PATIENCE_S);
+  flow_wait (&f.sender.flow, flow_count (&f.sender.flow) + 2, PATIENCE_S);
   film_arrives (&f, 50);
   film_end (&f);
 }
@@ -197,14 +173,14 @@ play_with_outage (void)
   Film f;
 
   film_begin (&f, lose_nothing, lose_first_times, &lost, "latency=4000");
-  fail_unless (flow_wait (&f.received, 50, PATIENCE_S));
-  tap = gst_bin_get_by_name (GST_BIN (f.receiver), "tap");
+  fail_unless (flow_wait (&f.receiver.flow, 50, PATIENCE_S));
+  tap = gst_bin_get_by_name (GST_BIN (f.receiver.pipeline), "tap");
   pad = gst_element_get_static_pad (tap, "sink");
   gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_BUFFER, note_time, &times, NULL);
   g_atomic_int_set (&lost, TRUE);
-  flow_wait (&f.sent, flow_count (&f.sent) + 60, PATIENCE_S);
+  flow_wait (&f.sender.flow, flow_count (&f.sender.flow) + 60, PATIENCE_S);
   g_atomic_int_set (&lost, FALSE);
-  fail_unless (flow_wait (&f.received, flow_count (&f.sent) + 50, PATIENCE_S));
+  fail_unless (flow_wait (&f.receiver.flow, flow_count (&f.sender.flow) + 50, PATIENCE_S));
   fail_unless (media_stat (f.src, "packets-recovered") > 50);
   film_end (&f);
   gst_object_unref (pad);
@@ -242,7 +218,7 @@ GST_START_TEST (test_switched_off)
 
   film_begin (&f, lose_nothing, lose_every_seventh, NULL, "latency=100 do-retransmission=false");
   while (media_stat (f.src, "packets-received-lost") < 10)
-    fail_unless (flow_wait (&f.sent, flow_count (&f.sent) + 1, PATIENCE_S));
+    fail_unless (flow_wait (&f.sender.flow, flow_count (&f.sender.flow) + 1, PATIENCE_S));
   fail_unless_equals_uint64 (media_stat (f.src, "packet-nack-sent"), 0);
   fail_unless_equals_uint64 (media_stat (f.src, "packets-recovered"), 0);
   film_end (&f);
@@ -258,14 +234,14 @@ GST_START_TEST (test_latency_too_short)
   Film f;
 
   film_begin (&f, lose_nothing, lose_nothing, NULL, "latency=1");
-  message = media_wait (f.receiver, GST_MESSAGE_WARNING, GST_OBJECT (f.src));
+  message = media_wait (f.receiver.pipeline, GST_MESSAGE_WARNING, GST_OBJECT (f.src));
   gst_message_parse_warning (message, &error, NULL);
   fail_unless (g_error_matches (error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_SETTINGS), "%s",
       error->message);
   g_error_free (error);
   gst_message_unref (message);
   while (TRUE) {
-    message = media_wait (f.receiver, GST_MESSAGE_ELEMENT, GST_OBJECT (f.src));
+    message = media_wait (f.receiver.pipeline, GST_MESSAGE_ELEMENT, GST_OBJECT (f.src));
     if (gst_message_has_name (message, "natrelay-latency-short"))
       break;
     gst_message_unref (message);
@@ -287,7 +263,7 @@ natrelayretransmission_suite (void)
   TCase *tc = tcase_create ("general");
 
   suite_add_tcase (s, tc);
-  tcase_add_checked_fixture (tc, setup, teardown);
+  tcase_add_checked_fixture (tc, relay_begin, relay_end);
   tcase_add_loop_test (tc, test_repaired, 0, G_N_ELEMENTS (losses));
   tcase_add_test (tc, test_lost_tail);
   tcase_add_test (tc, test_long_outage);

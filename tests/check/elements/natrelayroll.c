@@ -15,24 +15,10 @@
   "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=25 ! identity name=tap ! rtpvp8pay mtu=600"
 #define SCREEN "rtpvp8depay ! identity name=tap ! fakesink sync=false"
 
-static RelayProcess relay;
-
-static void
-setup (void)
-{
-  relay_process_start (&relay);
-}
-
-static void
-teardown (void)
-{
-  relay_process_clear (&relay);
-}
-
 static GstElement *
-named (GstElement *pipeline)
+named (Side *side)
 {
-  return gst_bin_get_by_name (GST_BIN (pipeline), "n");
+  return gst_bin_get_by_name (GST_BIN (side->pipeline), "n");
 }
 
 static gboolean
@@ -59,51 +45,40 @@ static const gchar *const secrets[] = {"", "passphrase=\"quarrel mango thunder r
 /* One subscriber from the beginning, one that comes while the next key is announced but not used yet, one that comes after. */
 GST_START_TEST (test_roll)
 {
-  gchar *to = media_uri (&relay, "door", TRUE), *from = media_uri (&relay, "door", FALSE);
-  GstElement *sender =
-      media_launch (VIDEO " ! natrelaysink name=n uri=\"%s\" %s", to, secrets[__i__]);
-  GstElement *receivers[3], *sink = named (sender);
-  Flow sent, received[3];
+  g_autofree gchar *to = media_uri ("door", TRUE), *from = media_uri ("door", FALSE);
+  Side sender, receivers[3];
+  GstElement *sink;
 
+  side_init (
+      &sender, media_launch (VIDEO " ! natrelaysink name=n uri=\"%s\" %s", to, secrets[__i__]));
+  sink = named (&sender);
   fail_if (roll (sink));
-  flow_init (&sent);
-  flow_watch (&sent, sender, "tap");
-  for (guint i = 0; i < 3; i++) {
-    receivers[i] = media_launch (
-        "natrelaysrc name=n latency=1000 uri=\"%s\" %s ! " SCREEN, from, secrets[__i__]);
-    flow_init (&received[i]);
-    flow_watch (&received[i], receivers[i], "tap");
-  }
-  media_play (receivers[0]);
-  media_wait_element (receivers[0], "natrelay-connected");
-  media_play (sender);
-  fail_unless (flow_wait (&received[0], 25, PATIENCE_S));
+  for (guint i = 0; i < 3; i++)
+    side_init (
+        &receivers[i], media_launch ("natrelaysrc name=n latency=1000 uri=\"%s\" %s ! " SCREEN,
+                           from, secrets[__i__]));
+  side_begin (&sender, &receivers[0]);
+  fail_unless (flow_wait (&receivers[0].flow, 25, PATIENCE_S));
   fail_unless (roll (sink));
   fail_if (roll (sink), "two rolls at once");
-  media_play (receivers[1]);
-  fail_unless (flow_wait (&received[1], 25, PATIENCE_S));
+  media_play (receivers[1].pipeline);
+  fail_unless (flow_wait (&receivers[1].flow, 25, PATIENCE_S));
   fail_unless_equals_uint64 (media_stat (sink, "key-rolls"), 0);
-  wait_for_rolls (sink, &sent, 1);
-  media_play (receivers[2]);
-  fail_unless (flow_wait (&received[2], 25, PATIENCE_S));
-  gst_element_send_event (sender, gst_event_new_eos ());
-  media_wait_eos (sender);
+  wait_for_rolls (sink, &sender.flow, 1);
+  media_play (receivers[2].pipeline);
+  fail_unless (flow_wait (&receivers[2].flow, 25, PATIENCE_S));
+  side_end (&sender);
   for (guint i = 0; i < 3; i++) {
-    GstElement *src = named (receivers[i]);
+    GstElement *src = named (&receivers[i]);
 
-    fail_unless (flow_wait_last (&received[i], &sent, PATIENCE_S));
+    side_assert_whole (&receivers[i], &sender, 25);
     fail_unless_equals_uint64 (media_stat (src, "packets-received-unknown-key"), 0);
     fail_unless_equals_uint64 (media_stat (src, "packets-received-refused"), 0);
     gst_object_unref (src);
-    media_stop (receivers[i]);
-    flow_assert_suffix (&received[i], &sent, 25);
-    flow_clear (&received[i]);
+    side_clear (&receivers[i]);
   }
   gst_object_unref (sink);
-  media_stop (sender);
-  flow_clear (&sent);
-  g_free (to);
-  g_free (from);
+  side_clear (&sender);
 }
 GST_END_TEST;
 
@@ -123,7 +98,7 @@ audience_size (void)
 static GstElement *
 audience_new (Flow *flows, guint n)
 {
-  gchar *uri = media_uri (&relay, "door", FALSE);
+  g_autofree gchar *uri = media_uri ("door", FALSE);
   GString *text = g_string_new (NULL);
   GstElement *audience;
 
@@ -141,7 +116,6 @@ audience_new (Flow *flows, guint n)
     g_free (name);
   }
   g_string_free (text, TRUE);
-  g_free (uri);
   return audience;
 }
 
@@ -160,55 +134,52 @@ audience_stat (GstElement *audience, guint i, const gchar *field)
 /* Fifty watch: each has every unit from its first to the last. */
 GST_START_TEST (test_audience)
 {
-  gchar *to = media_uri (&relay, "door", TRUE);
-  GstElement *sender = media_launch (VIDEO " ! natrelaysink name=n uri=\"%s\" %s", to, secrets[1]);
-  GstElement *sink = named (sender), *audience;
-  Flow sent, received[AUDIENCE];
+  g_autofree gchar *to = media_uri ("door", TRUE);
+  Flow received[AUDIENCE];
+  GstElement *sink, *audience;
   guint n = audience_size ();
+  Side sender;
 
-  flow_init (&sent);
-  flow_watch (&sent, sender, "tap");
+  side_init (&sender, media_launch (VIDEO " ! natrelaysink name=n uri=\"%s\" %s", to, secrets[1]));
+  sink = named (&sender);
   audience = audience_new (received, n);
-  media_play (sender);
-  media_wait_element (sender, "natrelay-connected");
+  media_play (sender.pipeline);
+  media_wait_element (sender.pipeline, "natrelay-connected");
   media_play (audience);
   for (guint i = 0; i < n; i++)
     fail_unless (
         flow_wait (&received[i], 10, PATIENCE_S), "%u has %u units", i, flow_count (&received[i]));
   fail_unless (roll (sink));
-  wait_for_rolls (sink, &sent, 1);
+  wait_for_rolls (sink, &sender.flow, 1);
   fail_unless (flow_wait (&received[0], flow_count (&received[0]) + 25, PATIENCE_S));
-  gst_element_send_event (sender, gst_event_new_eos ());
-  media_wait_eos (sender);
+  side_end (&sender);
   for (guint i = 0; i < n; i++) {
-    fail_unless (flow_wait_last (&received[i], &sent, PATIENCE_S), "%u misses the last unit", i);
+    fail_unless (
+        flow_wait_last (&received[i], &sender.flow, PATIENCE_S), "%u misses the last unit", i);
     fail_unless_equals_uint64 (audience_stat (audience, i, "packets-received-unknown-key"), 0);
   }
   media_stop (audience);
-  gst_object_unref (sink);
-  media_stop (sender);
   for (guint i = 0; i < n; i++) {
-    flow_assert_suffix (&received[i], &sent, 35);
+    flow_assert_suffix (&received[i], &sender.flow, 35);
     flow_clear (&received[i]);
   }
-  flow_clear (&sent);
-  g_free (to);
+  gst_object_unref (sink);
+  side_clear (&sender);
 }
 GST_END_TEST;
 
 /* There is nothing to roll in clear. */
 GST_START_TEST (test_in_clear)
 {
-  gchar *to = media_uri (&relay, "door", TRUE);
+  g_autofree gchar *to = media_uri ("door", TRUE);
   GstElement *sender = media_launch (VIDEO " ! natrelaysink name=n encryption=none uri=\"%s\"", to);
-  GstElement *sink = named (sender);
+  GstElement *sink = gst_bin_get_by_name (GST_BIN (sender), "n");
 
   media_play (sender);
   media_wait_element (sender, "natrelay-connected");
   fail_if (roll (sink));
   gst_object_unref (sink);
   media_stop (sender);
-  g_free (to);
 }
 GST_END_TEST;
 
@@ -219,7 +190,7 @@ natrelayroll_suite (void)
   TCase *tc = tcase_create ("general");
 
   suite_add_tcase (s, tc);
-  tcase_add_checked_fixture (tc, setup, teardown);
+  tcase_add_checked_fixture (tc, relay_begin, relay_end);
   tcase_add_loop_test (tc, test_roll, 0, G_N_ELEMENTS (secrets));
   tcase_add_test (tc, test_audience);
   tcase_add_test (tc, test_in_clear);

@@ -9,20 +9,6 @@
 
 #include "media.h"
 
-static RelayProcess relay;
-
-static void
-setup (void)
-{
-  relay_process_start (&relay);
-}
-
-static void
-teardown (void)
-{
-  relay_process_clear (&relay);
-}
-
 #define VIDEO "videotestsrc is-live=true ! video/x-raw,width=160,height=120,framerate=25/1"
 #define H264  VIDEO " ! x264enc tune=zerolatency key-int-max=25 ! rtph264pay mtu=1200 pt=96 ssrc=7"
 #define VP8   VIDEO " ! vp8enc deadline=1 keyframe-max-dist=25 ! rtpvp8pay mtu=1200 pt=96 ssrc=7"
@@ -129,7 +115,7 @@ no_more_pads (GstElement *src, Listener *l)
 static void
 listener_init (Listener *l, const gchar *pattern, const gchar *exclude)
 {
-  gchar *uri = media_uri (&relay, pattern, FALSE);
+  g_autofree gchar *uri = media_uri (pattern, FALSE);
 
   memset (l, 0, sizeof *l);
   g_mutex_init (&l->lock);
@@ -143,7 +129,6 @@ listener_init (Listener *l, const gchar *pattern, const gchar *exclude)
   g_signal_connect (l->src, "pad-removed", G_CALLBACK (pad_removed), l);
   g_signal_connect (l->src, "no-more-pads", G_CALLBACK (no_more_pads), l);
   gst_bin_add (GST_BIN (l->pipeline), l->src);
-  g_free (uri);
 }
 
 static void
@@ -208,37 +193,25 @@ listener_wait_flow (Listener *l)
   g_mutex_unlock (&l->lock);
 }
 
-static GstElement *
-publish (const gchar *stream, const gchar *first, const gchar *second)
-{
-  gchar *uri = media_uri (&relay, stream, TRUE);
-  GstElement *pipeline = media_launch ("natrelaysink name=s uri=\"%s\" %s ! s. %s%s", uri, first,
-      second, *second != '\0' ? " ! s." : "");
-
-  g_free (uri);
-  media_play (pipeline);
-  return pipeline;
-}
-
 /* ---- tests ---------------------------------------------------------------- */
 
 /* Two publishers with one payload type, and at first one SSRC; one comes before the listener. */
 GST_START_TEST (test_come_and_go)
 {
-  GstElement *ann = publish ("room/ann", H264, OPUS), *bob;
+  GstElement *ann = media_publish ("room/ann", H264, OPUS), *bob;
   Listener l;
 
   listener_init (&l, "room/*", NULL);
   media_play (l.pipeline);
   listener_wait_pads (&l, "room/ann H264, room/ann OPUS");
   listener_wait_flow (&l);
-  bob = publish ("room/bob", VP8, "");
+  bob = media_publish ("room/bob", VP8, "");
   listener_wait_pads (&l, "room/ann H264, room/ann OPUS, room/bob VP8");
   listener_wait_flow (&l);
   media_stop (ann);
   listener_wait_pads (&l, "room/bob VP8");
   listener_wait_flow (&l);
-  ann = publish ("room/ann", VP8, OPUS);
+  ann = media_publish ("room/ann", VP8, OPUS);
   listener_wait_pads (&l, "room/ann OPUS, room/ann VP8, room/bob VP8");
   listener_wait_flow (&l);
   media_stop (bob);
@@ -250,7 +223,8 @@ GST_END_TEST;
 
 GST_START_TEST (test_exclude)
 {
-  GstElement *ann = publish ("room/ann", VP8, ""), *bob = publish ("room/bob", OPUS, "");
+  GstElement *ann = media_publish ("room/ann", VP8, ""),
+             *bob = media_publish ("room/bob", OPUS, "");
   Listener l, all;
 
   listener_init (&l, "room/*", "room/ann");
@@ -272,7 +246,8 @@ GST_END_TEST;
 /* Paused, stopped and started again; a plain stream in between. */
 GST_START_TEST (test_states)
 {
-  GstElement *ann = publish ("room/ann", H264, ""), *bob = publish ("room/bob", OPUS, "");
+  GstElement *ann = media_publish ("room/ann", H264, ""),
+             *bob = media_publish ("room/bob", OPUS, "");
   Listener l;
 
   listener_init (&l, "room/*", NULL);
@@ -295,7 +270,8 @@ GST_END_TEST;
 /* The relay is killed and comes back: nobody's pads go. */
 GST_START_TEST (test_relay_restarts)
 {
-  GstElement *ann = publish ("room/ann", H264, ""), *bob = publish ("room/bob", OPUS, "");
+  GstElement *ann = media_publish ("room/ann", H264, ""),
+             *bob = media_publish ("room/bob", OPUS, "");
   gchar *before, *after;
   Listener l;
 
@@ -324,7 +300,7 @@ GST_END_TEST;
 /* Those whom nobody hears are an error of settings. */
 GST_START_TEST (test_settings)
 {
-  gchar *to = media_uri (&relay, "room/*", TRUE), *from = media_uri (&relay, "room/*", FALSE);
+  g_autofree gchar *to = media_uri ("room/*", TRUE), *from = media_uri ("room/*", FALSE);
   GstElement *sink = media_launch ("audiotestsrc ! opusenc ! natrelaysink name=e uri=\"%s\"", to);
   GstElement *src = media_launch ("natrelaysrc name=e exclude=room/* uri=\"%s\" ! fakesink", from);
 
@@ -334,8 +310,6 @@ GST_START_TEST (test_settings)
   media_assert_error (src, "e", GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_SETTINGS, "exclude");
   media_stop (sink);
   media_stop (src);
-  g_free (to);
-  g_free (from);
 }
 GST_END_TEST;
 
@@ -353,7 +327,7 @@ read_stats (GstObject *parent, GstObject *object, GParamSpec *pspec, gpointer to
 /* A handler that is called because a setting went to everybody asks the element something. */
 GST_START_TEST (test_setting_is_told)
 {
-  GstElement *ann = publish ("room/ann", OPUS, "");
+  GstElement *ann = media_publish ("room/ann", OPUS, "");
   gint told = 0;
   Listener l;
 
@@ -400,8 +374,8 @@ went (gpointer user, GObject *where)
 /* A handler of "pad-added" that does not return for the stop; what it comes back to is still there. */
 GST_START_TEST (test_handler_lingers)
 {
-  GstElement *ann = publish ("room/ann", OPUS, "");
-  gchar *from = media_uri (&relay, "room/*", FALSE);
+  GstElement *ann = media_publish ("room/ann", OPUS, "");
+  g_autofree gchar *from = media_uri ("room/*", FALSE);
   GstElement *pipeline = gst_pipeline_new (NULL);
   GstElement *src = gst_element_factory_make ("natrelaysrc", NULL);
   Handler h = {0};
@@ -427,7 +401,6 @@ GST_START_TEST (test_handler_lingers)
   media_stop (ann);
   g_mutex_clear (&h.lock);
   g_cond_clear (&h.cond);
-  g_free (from);
 }
 GST_END_TEST;
 
@@ -438,7 +411,7 @@ natrelayroom_suite (void)
   TCase *tc = tcase_create ("general");
 
   suite_add_tcase (s, tc);
-  tcase_add_checked_fixture (tc, setup, teardown);
+  tcase_add_checked_fixture (tc, relay_begin, relay_end);
   tcase_add_test (tc, test_come_and_go);
   tcase_add_test (tc, test_exclude);
   tcase_add_test (tc, test_states);

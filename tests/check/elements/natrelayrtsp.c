@@ -55,18 +55,17 @@ assert_part (Flow *received, Flow *sent)
 
 GST_START_TEST (test_camera)
 {
-  static RelayProcess relay;
   static RtspCamera camera;
   GstElement *sender, *receiver;
   Flow video, audio;
   gchar *to, *from;
   gint port;
 
-  relay_process_start (&relay);
+  relay_begin ();
   rtsp_camera_init (&camera, cameras[__i__].nal_codec, cameras[__i__].camera);
   port = rtsp_camera_start (&camera, 0);
-  to = media_uri (&relay, "yard", TRUE);
-  from = media_uri (&relay, "yard", FALSE);
+  to = media_uri ("yard", TRUE);
+  from = media_uri ("yard", FALSE);
   flow_init (&video);
   flow_init (&audio);
   video.nal_codec = cameras[__i__].nal_codec;
@@ -94,7 +93,7 @@ GST_START_TEST (test_camera)
   flow_clear (&video);
   flow_clear (&audio);
   rtsp_camera_clear (&camera);
-  relay_process_clear (&relay);
+  relay_end ();
   g_free (to);
   g_free (from);
 }

@@ -11,20 +11,6 @@
 
 #include "media.h"
 
-static RelayProcess relay;
-
-static void
-setup (void)
-{
-  relay_process_start (&relay);
-}
-
-static void
-teardown (void)
-{
-  relay_process_clear (&relay);
-}
-
 /* ---- codecs -------------------------------------------------------------- */
 
 #define VIDEO                                                                                      \
@@ -70,45 +56,27 @@ static const struct {
 /* A subscriber that came first and one that came late: both have all from their first unit to the last. */
 GST_START_TEST (test_codec)
 {
-  gchar *to = media_uri (&relay, "door", TRUE), *from = media_uri (&relay, "door", FALSE);
-  GstElement *early =
-      media_launch ("natrelaysrc latency=1000 uri=\"%s\" ! %s", from, codecs[__i__].receive);
-  GstElement *late =
-      media_launch ("natrelaysrc latency=1000 uri=\"%s\" ! %s", from, codecs[__i__].receive);
-  GstElement *sender = media_launch ("%s ! natrelaysink uri=\"%s\"", codecs[__i__].send, to);
-  Flow sent, first, second;
+  g_autofree gchar *to = media_uri ("door", TRUE), *from = media_uri ("door", FALSE);
+  g_autofree gchar *receive =
+      g_strdup_printf ("natrelaysrc latency=1000 uri=\"%s\" ! %s", from, codecs[__i__].receive);
+  Side early, late, sender;
 
-  flow_init (&sent);
-  flow_init (&first);
-  flow_init (&second);
-  sent.nal_codec = first.nal_codec = second.nal_codec = codecs[__i__].nal_codec;
-  flow_watch (&sent, sender, "tap");
-  flow_watch (&first, early, "tap");
-  flow_watch (&second, late, "tap");
-  media_play (early);
-  media_wait_element (early, "natrelay-connected");
-  media_play (sender);
-  fail_unless (flow_wait (&first, UNITS / 2, PATIENCE_S), "%s: %u units arrived of %u sent",
-      codecs[__i__].name, flow_count (&first), flow_count (&sent));
-  media_play (late);
-  fail_unless (flow_wait (&second, UNITS, PATIENCE_S), "%s: %u units arrived late",
-      codecs[__i__].name, flow_count (&second));
-  gst_element_send_event (sender, gst_event_new_eos ());
-  media_wait_eos (sender);
-  fail_unless (flow_wait_last (&first, &sent, PATIENCE_S), "%s: the last unit is missing",
-      codecs[__i__].name);
-  fail_unless (flow_wait_last (&second, &sent, PATIENCE_S), "%s: the last unit is missing",
-      codecs[__i__].name);
-  media_stop (sender);
-  media_stop (early);
-  media_stop (late);
-  flow_assert_suffix (&first, &sent, UNITS);
-  flow_assert_suffix (&second, &sent, UNITS);
-  flow_clear (&sent);
-  flow_clear (&first);
-  flow_clear (&second);
-  g_free (to);
-  g_free (from);
+  side_init (&early, media_launch ("%s", receive));
+  side_init (&late, media_launch ("%s", receive));
+  side_init (&sender, media_launch ("%s ! natrelaysink uri=\"%s\"", codecs[__i__].send, to));
+  sender.flow.nal_codec = early.flow.nal_codec = late.flow.nal_codec = codecs[__i__].nal_codec;
+  side_begin (&sender, &early);
+  fail_unless (flow_wait (&early.flow, UNITS / 2, PATIENCE_S), "%s: %u units arrived of %u sent",
+      codecs[__i__].name, flow_count (&early.flow), flow_count (&sender.flow));
+  media_play (late.pipeline);
+  fail_unless (flow_wait (&late.flow, UNITS, PATIENCE_S), "%s: %u units arrived late",
+      codecs[__i__].name, flow_count (&late.flow));
+  side_end (&sender);
+  side_assert_whole (&early, &sender, UNITS);
+  side_assert_whole (&late, &sender, UNITS);
+  side_clear (&sender);
+  side_clear (&early);
+  side_clear (&late);
 }
 GST_END_TEST;
 
@@ -186,7 +154,7 @@ watcher_pad_removed (GstElement *src, GstPad *pad, Watcher *w)
 static void
 watcher_init (Watcher *w, const gchar *stream, gboolean link)
 {
-  gchar *uri = media_uri (&relay, stream, FALSE);
+  g_autofree gchar *uri = media_uri (stream, FALSE);
 
   memset (w, 0, sizeof *w);
   g_mutex_init (&w->lock);
@@ -200,7 +168,6 @@ watcher_init (Watcher *w, const gchar *stream, gboolean link)
   g_signal_connect (w->src, "pad-removed", G_CALLBACK (watcher_pad_removed), w);
   g_signal_connect (w->src, "no-more-pads", G_CALLBACK (watcher_no_more_pads), w);
   gst_bin_add (GST_BIN (w->pipeline), w->src);
-  g_free (uri);
 }
 
 static void
@@ -242,18 +209,6 @@ watcher_wait_more (Watcher *w, guint video, guint audio)
   g_mutex_unlock (&w->lock);
 }
 
-static GstElement *
-publish (const gchar *stream, const gchar *first, const gchar *second)
-{
-  gchar *uri = media_uri (&relay, stream, TRUE);
-  GstElement *pipeline = media_launch ("natrelaysink name=s uri=\"%s\" %s ! s. %s%s", uri, first,
-      second, *second != '\0' ? " ! s." : "");
-
-  g_free (uri);
-  media_play (pipeline);
-  return pipeline;
-}
-
 static GstCaps *
 current_caps (GstElement *src, const gchar *name)
 {
@@ -268,7 +223,7 @@ current_caps (GstElement *src, const gchar *name)
 /* Two payloaders at their default payload type, with one SSRC; sound is requested first, and comes second. */
 GST_START_TEST (test_two_tracks)
 {
-  GstElement *sender = publish ("talk", OPUS_96, H264_96);
+  GstElement *sender = media_publish ("talk", OPUS_96, H264_96);
   GstCaps *video, *audio;
   gint video_pt, audio_pt;
   guint video_ssrc, audio_ssrc;
@@ -296,7 +251,7 @@ GST_END_TEST;
 /* Pads and caps come with the description alone, before anything was sent: enough to plug decoders. */
 GST_START_TEST (test_pads_have_caps)
 {
-  GstElement *sender = publish ("talk", H264_96, OPUS_96);
+  GstElement *sender = media_publish ("talk", H264_96, OPUS_96);
   GstCaps *caps, *all;
   GstQuery *query = gst_query_new_latency ();
   GstClockTime min, max;
@@ -333,8 +288,8 @@ GST_END_TEST;
 /* A pad that nobody links stops nothing, and can be linked later. */
 GST_START_TEST (test_unlinked_pad)
 {
-  gchar *uri = media_uri (&relay, "talk", FALSE);
-  GstElement *sender = publish ("talk", H264_96, OPUS_96);
+  g_autofree gchar *uri = media_uri ("talk", FALSE);
+  GstElement *sender = media_publish ("talk", H264_96, OPUS_96);
   GstElement *receiver = media_launch ("natrelaysrc name=r latency=1000 uri=\"%s\" r.audio_0 ! "
                                        "identity name=tap ! fakesink sync=false "
                                        "identity name=late ! fakesink sync=false async=false",
@@ -359,7 +314,6 @@ GST_START_TEST (test_unlinked_pad)
   media_stop (sender);
   flow_clear (&audio);
   flow_clear (&video);
-  g_free (uri);
 }
 GST_END_TEST;
 
@@ -368,8 +322,8 @@ GST_END_TEST;
 /* Who took what it wanted ends its pipeline, as with any other source; of the other pad, the session goes on meanwhile. */
 GST_START_TEST (test_enough)
 {
-  gchar *uri = media_uri (&relay, "talk", FALSE);
-  GstElement *sender = publish ("talk", H264_96, OPUS_96);
+  g_autofree gchar *uri = media_uri ("talk", FALSE);
+  GstElement *sender = media_publish ("talk", H264_96, OPUS_96);
   GstElement *receiver = media_launch ("natrelaysrc name=r uri=\"%s\" "
                                        "r.video_0 ! fakesink num-buffers=10 sync=false "
                                        "r.audio_0 ! fakesink num-buffers=100 sync=false",
@@ -377,7 +331,6 @@ GST_START_TEST (test_enough)
   GstBus *bus = gst_element_get_bus (receiver);
   GstMessage *message;
 
-  g_free (uri);
   media_play (receiver);
   message = gst_bus_timed_pop_filtered (
       bus, PATIENCE_S * GST_SECOND, GST_MESSAGE_EOS | GST_MESSAGE_ERROR);
@@ -402,7 +355,7 @@ GST_START_TEST (test_publisher_restarts)
       {VIDEO " ! x264enc tune=zerolatency ! rtph264pay mtu=1200 ssrc=7",
           "audiotestsrc is-live=true ! opusenc ! rtpopuspay ssrc=8"},
   };
-  GstElement *sender = publish ("talk", H264_96, OPUS_96);
+  GstElement *sender = media_publish ("talk", H264_96, OPUS_96);
   Watcher w;
 
   watcher_init (&w, "talk", TRUE);
@@ -410,7 +363,7 @@ GST_START_TEST (test_publisher_restarts)
   watcher_wait_more (&w, 50, 25);
   for (guint i = 0; i < G_N_ELEMENTS (next); i++) {
     media_stop (sender);
-    sender = publish ("talk", next[i][0], next[i][1]);
+    sender = media_publish ("talk", next[i][0], next[i][1]);
     watcher_wait_more (&w, 50, 25);
   }
   watcher_wait_story (&w, "+video_0 +audio_0 . ");
@@ -422,7 +375,7 @@ GST_END_TEST;
 /* Comes back with something else: old pads go, new ones come. */
 GST_START_TEST (test_publisher_changes)
 {
-  GstElement *sender = publish ("talk", H264_96, OPUS_96);
+  GstElement *sender = media_publish ("talk", H264_96, OPUS_96);
   GstCaps *caps;
   Watcher w;
 
@@ -430,7 +383,7 @@ GST_START_TEST (test_publisher_changes)
   media_play (w.pipeline);
   watcher_wait_more (&w, 50, 25);
   media_stop (sender);
-  sender = publish ("talk", VP8_96, OPUS_96);
+  sender = media_publish ("talk", VP8_96, OPUS_96);
   watcher_wait_story (&w, "+video_0 +audio_0 . -video_0 -audio_0 +video_0 +audio_0 . ");
   watcher_wait_more (&w, 50, 25);
   caps = current_caps (w.src, "video_0");
@@ -438,7 +391,7 @@ GST_START_TEST (test_publisher_changes)
       gst_structure_get_string (gst_caps_get_structure (caps, 0), "encoding-name"), "VP8");
   gst_caps_unref (caps);
   media_stop (sender);
-  sender = publish ("talk", VP8_96, "");
+  sender = media_publish ("talk", VP8_96, "");
   watcher_wait_story (&w,
       "+video_0 +audio_0 . -video_0 -audio_0 +video_0 +audio_0 . -video_0 -audio_0 +video_0 . ");
   watcher_wait_more (&w, 50, 0);
@@ -450,7 +403,7 @@ GST_END_TEST;
 /* The RTP session gives an SSRC up the moment that its packets come again. */
 GST_START_TEST (test_silent_ssrc_returns)
 {
-  GstElement *sender = publish ("talk", H264_96, ""), *rtpbin;
+  GstElement *sender = media_publish ("talk", H264_96, ""), *rtpbin;
   Watcher w;
 
   watcher_init (&w, "talk", TRUE);
@@ -471,7 +424,7 @@ GST_END_TEST;
 /* A track that joins later is described, too. */
 GST_START_TEST (test_track_joins_later)
 {
-  GstElement *sender = publish ("talk", H264_96, ""), *sink, *bin;
+  GstElement *sender = media_publish ("talk", H264_96, ""), *sink, *bin;
   GError *error = NULL;
   Watcher w;
 
@@ -496,8 +449,8 @@ GST_END_TEST;
 /* An encoder that makes no key frames by itself makes one for whoever joins. */
 GST_START_TEST (test_key_frame_on_join)
 {
-  gchar *uri = media_uri (&relay, "door", FALSE);
-  GstElement *sender = publish (
+  g_autofree gchar *uri = media_uri ("door", FALSE);
+  GstElement *sender = media_publish (
       "door", VIDEO " ! x264enc tune=zerolatency key-int-max=100000 ! rtph264pay mtu=1200", "");
   Watcher w;
 
@@ -520,13 +473,12 @@ GST_START_TEST (test_key_frame_on_join)
   }
   watcher_clear (&w);
   media_stop (sender);
-  g_free (uri);
 }
 GST_END_TEST;
 
 GST_START_TEST (test_pause_and_resume)
 {
-  GstElement *sender = publish ("talk", H264_96, OPUS_96);
+  GstElement *sender = media_publish ("talk", H264_96, OPUS_96);
   Watcher w;
 
   watcher_init (&w, "talk", TRUE);
@@ -556,7 +508,7 @@ GST_END_TEST;
 
 GST_START_TEST (test_used_twice)
 {
-  GstElement *sender = publish ("talk", H264_96, OPUS_96);
+  GstElement *sender = media_publish ("talk", H264_96, OPUS_96);
   static const GstState down[] = {GST_STATE_READY, GST_STATE_NULL};
   Watcher w;
 
@@ -583,7 +535,7 @@ GST_START_TEST (test_stopped_at_any_moment)
   GRand *random = g_rand_new_with_seed (4711);
 
   for (guint i = 0; i < 25; i++) {
-    GstElement *sender = publish ("talk", VP8_96, OPUS_96);
+    GstElement *sender = media_publish ("talk", VP8_96, OPUS_96);
     Watcher w;
 
     watcher_init (&w, "talk", TRUE);
@@ -603,7 +555,7 @@ static const gchar *const encryptions[] = {"none", "aes-128-gcm", "aes-256-gcm"}
 
 GST_START_TEST (test_encryption)
 {
-  gchar *uri = media_uri (&relay, "door", TRUE);
+  g_autofree gchar *uri = media_uri ("door", TRUE);
   GstElement *sender =
       media_launch (H264_96 " ! natrelaysink encryption=%s uri=\"%s\"", encryptions[__i__], uri);
   Watcher w;
@@ -615,44 +567,35 @@ GST_START_TEST (test_encryption)
   fail_unless_equals_uint64 (media_stat (w.src, "packets-received-refused"), 0);
   watcher_clear (&w);
   media_stop (sender);
-  g_free (uri);
 }
 GST_END_TEST;
 
 /* A file, not live: all of it arrives at its own speed, and its end ends the audience's pipeline, too. */
 GST_START_TEST (test_file_with_eos)
 {
-  gchar *to = media_uri (&relay, "film", TRUE), *from = media_uri (&relay, "film", FALSE);
-  GstElement *sender =
+  g_autofree gchar *to = media_uri ("film", TRUE), *from = media_uri ("film", FALSE);
+  Side sender, receiver;
+
+  side_init (&sender,
       media_launch ("videotestsrc num-buffers=100 ! "
                     "video/x-raw,width=160,height=120,framerate=50/1 ! vp8enc deadline=1 ! "
                     "identity name=tap ! rtpvp8pay mtu=1200 ! natrelaysink name=s "
                     "wait-for-connection=true uri=\"%s\" "
                     "audiotestsrc num-buffers=50 ! opusenc ! rtpopuspay ! s.",
-          to);
-  GstElement *receiver = media_launch (
-      "natrelaysrc name=r eos-on-end=true latency=1000 uri=\"%s\" r.video_0 ! rtpvp8depay ! "
-      "identity name=tap ! fakesink sync=false r.audio_0 ! fakesink sync=false",
-      from);
-  Flow sent, received;
-
-  flow_init (&sent);
-  flow_init (&received);
-  flow_watch (&sent, sender, "tap");
-  flow_watch (&received, receiver, "tap");
-  media_play (receiver);
-  media_wait_element (receiver, "natrelay-connected");
-  media_play (sender);
-  media_wait_eos (sender);
-  media_stop (sender);
-  media_wait_eos (receiver);
+          to));
+  side_init (&receiver,
+      media_launch (
+          "natrelaysrc name=r eos-on-end=true latency=1000 uri=\"%s\" r.video_0 ! rtpvp8depay ! "
+          "identity name=tap ! fakesink sync=false r.audio_0 ! fakesink sync=false",
+          from));
+  side_begin (&sender, &receiver);
+  media_wait_eos (sender.pipeline);
+  gst_element_set_state (sender.pipeline, GST_STATE_NULL);
+  media_wait_eos (receiver.pipeline);
   /* A receiver hears of a new publisher within a second, that is fifty frames. */
-  flow_assert_suffix (&received, &sent, 40);
-  media_stop (receiver);
-  flow_clear (&sent);
-  flow_clear (&received);
-  g_free (to);
-  g_free (from);
+  flow_assert_suffix (&receiver.flow, &sender.flow, 40);
+  side_clear (&receiver);
+  side_clear (&sender);
 }
 GST_END_TEST;
 
@@ -684,8 +627,8 @@ linger_and_link (GstElement *src, GstPad *pad, Handler *h)
  * an end all the same. */
 GST_START_TEST (test_film_while_handler_lingers)
 {
-  gchar *to = media_uri (&relay, "film", TRUE), *from = media_uri (&relay, "film", FALSE);
-  GstElement *before = publish ("film", VP8_96, "");
+  g_autofree gchar *to = media_uri ("film", TRUE), *from = media_uri ("film", FALSE);
+  GstElement *before = media_publish ("film", VP8_96, "");
   GstElement *sender = media_launch (
       "videotestsrc num-buffers=20 ! video/x-raw,width=160,height=120,framerate=50/1 ! "
       "vp8enc deadline=1 ! rtpvp8pay pt=96 ssrc=7 ! natrelaysink wait-for-connection=true "
@@ -723,8 +666,6 @@ GST_START_TEST (test_film_while_handler_lingers)
   media_stop (other);
   g_mutex_clear (&h.lock);
   g_cond_clear (&h.cond);
-  g_free (to);
-  g_free (from);
 }
 GST_END_TEST;
 
@@ -735,7 +676,7 @@ natrelaysrc_suite (void)
   TCase *media = tcase_create ("media"), *pads = tcase_create ("pads");
 
   suite_add_tcase (s, media);
-  tcase_add_checked_fixture (media, setup, teardown);
+  tcase_add_checked_fixture (media, relay_begin, relay_end);
   tcase_add_loop_test (media, test_codec, 0, G_N_ELEMENTS (codecs));
   tcase_add_loop_test (media, test_encryption, 0, G_N_ELEMENTS (encryptions));
   tcase_add_test (media, test_file_with_eos);
@@ -743,7 +684,7 @@ natrelaysrc_suite (void)
   tcase_add_test (media, test_key_frame_on_join);
   tcase_add_test (media, test_pause_and_resume);
   suite_add_tcase (s, pads);
-  tcase_add_checked_fixture (pads, setup, teardown);
+  tcase_add_checked_fixture (pads, relay_begin, relay_end);
   tcase_add_test (pads, test_two_tracks);
   tcase_add_test (pads, test_pads_have_caps);
   tcase_add_test (pads, test_unlinked_pad);
