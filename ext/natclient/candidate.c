@@ -16,6 +16,12 @@ nat_candidate_is_free (const NatCandidate *c)
   return c->relay.family == 0 && c->relay.transport == NAT_TRANSPORT_UDP;
 }
 
+gboolean
+nat_candidate_is_stream (const NatCandidate *c)
+{
+  return c->relay.transport == NAT_TRANSPORT_WEBSOCKET;
+}
+
 NatCandidate *
 nat_candidate_at (const NatCandidate *row, guint n, const NatAddress *relay)
 {
@@ -112,5 +118,18 @@ nat_candidate_challenged (
   memcpy (c->algorithms, challenge.password_algorithms.data, challenge.password_algorithms.len);
   c->algorithms_len = challenge.password_algorithms.len;
   c->nonce_serial = serial;
+  return TRUE;
+}
+
+gboolean
+nat_candidate_succeeded (const NatLogin *login, const NatStunMessage *msg, NatAddress *mapped,
+    guint8 boot_id[NAT_BOOT_ID_SIZE], guint32 *version)
+{
+  if (!nat_stun_verify (msg, login->key, sizeof login->key))
+    return FALSE;
+  if (msg->boot_id.len != NAT_BOOT_ID_SIZE || !nat_stun_mapped_address (msg, mapped) ||
+      !nat_stun_slice_u32 (&msg->version, version))
+    return FALSE;
+  memcpy (boot_id, msg->boot_id.data, NAT_BOOT_ID_SIZE);
   return TRUE;
 }

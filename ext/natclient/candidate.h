@@ -4,7 +4,7 @@
 #pragma once
 
 /* A relay address that may answer: the arbitrary word that it last gave us, the requests that are under way to it,
- * and how a request is written. When one is sent is the prober's business. No socket, thread or clock. */
+ * and how a request is written and its success read. When one is sent is the prober's business. No socket, thread or clock. */
 
 #include <glib.h>
 #include "natproto/address.h"
@@ -59,6 +59,7 @@ typedef struct {
 } NatLogin;
 
 gboolean nat_candidate_is_free (const NatCandidate *c);
+gboolean nat_candidate_is_stream (const NatCandidate *c); /* the WebSocket */
 /* Of n in a row: the one of that address, or NULL; and a free place, which may make it one more, or NULL. */
 NatCandidate *nat_candidate_at (const NatCandidate *row, guint n, const NatAddress *relay);
 NatCandidate *nat_candidate_free_place (NatCandidate *row, guint *n, guint max);
@@ -74,6 +75,9 @@ NatTransaction *nat_candidate_find (NatCandidate *c, const guint8 id[12]);
  * least, if that is more than the shortest. Returns its length, 0 = cap is too small. */
 gsize nat_candidate_write (const NatCandidate *c, const NatTransaction *t, const NatLogin *login,
     guint size, guint8 *out, gsize cap);
+/* A success: FALSE if it is not from whoever knows our key, or does not say all that it must. */
+gboolean nat_candidate_succeeded (const NatLogin *login, const NatStunMessage *msg,
+    NatAddress *mapped, guint8 boot_id[NAT_BOOT_ID_SIZE], guint32 *version);
 /* A 401 or 438. FALSE: it is not of our profile, or of another realm. */
 gboolean nat_candidate_challenged (
     NatCandidate *c, const NatStunMessage *msg, const char *realm, guint serial);

@@ -27,6 +27,7 @@
 #define BURST_US              MS (3000) /* after GOING_AWAY: probe as if it were silent */
 #define BURST_PAUSE_US        MS (10000)
 #define GONE_US               MS (1000) /* silent after GOING_AWAY for so long: LOST */
+#define CONFIRM_US            MS (500) /* after a move away from the stream: did the relay move, too? */
 #define QUICK_PROBES          6 /* most silences are of a network that is there again at once */
 #define QUICK_PROBE_US        MS (100)
 #define STUCK_US              MS (5000) /* silent: another socket; LOST if refused elsewhere */
@@ -96,12 +97,6 @@ nat_prober_free (NatProber *p)
 
 /* ---- Transactions ------------------------------------------------------ */
 
-static gboolean
-is_stream (const NatCandidate *c)
-{
-  return c->relay.transport == NAT_TRANSPORT_WEBSOCKET;
-}
-
 /* A Binding with the nonce that we have, or else without credentials. */
 static NatTransaction *
 begin (NatProber *p, NatCandidate *c, gint64 now_us)
@@ -113,7 +108,7 @@ begin (NatProber *p, NatCandidate *c, gint64 now_us)
   c->begin_us = G_MAXINT64;
   c->sends = 1;
   /* TCP repeats for itself. */
-  c->resend_us = is_stream (c) ? G_MAXINT64 : now_us + p->rto_us;
+  c->resend_us = nat_candidate_is_stream (c) ? G_MAXINT64 : now_us + p->rto_us;
   c->request_len = nat_candidate_write (c, t, &p->login, 0, c->request, sizeof c->request);
   if (c->request_len > 0)
     p->ops.send (p->user, &c->relay, c->request, c->request_len);
@@ -150,7 +145,7 @@ resend (NatProber *p, NatCandidate *c, gint64 now_us)
 static gint64
 fast_suspicion (const NatProber *p)
 {
-  gboolean stream = p->selected != NULL && is_stream (p->selected);
+  gboolean stream = p->selected != NULL && nat_candidate_is_stream (p->selected);
 
   return MAX (stream ? STREAM_SUSPECT_US : SHORTEST_SUSPECT_US, 3 * (gint64)p->srtt_us);
 }
@@ -264,7 +259,7 @@ nat_prober_socket_changed (NatProber *p, gint64 now_us)
   for (guint i = 0; i < p->n_candidates; i++) {
     NatCandidate *c = &p->candidates[i];
 
-    if (nat_candidate_is_free (c) || is_stream (c))
+    if (nat_candidate_is_free (c) || nat_candidate_is_stream (c))
       continue;
     nat_candidate_forget (c);
     if (p->lead == c)
@@ -273,7 +268,7 @@ nat_prober_socket_changed (NatProber *p, gint64 now_us)
       c->begin_us = now_us + i * STAGGER_US;
   }
   if (p->phase == NAT_PROBER_REGISTERED) {
-    if (is_stream (p->selected))
+    if (nat_candidate_is_stream (p->selected))
       return;
     p->suspect_us = G_MAXINT64;
     check (p, now_us, fast_suspicion (p));
@@ -318,7 +313,7 @@ nat_prober_remove (NatProber *p, gint64 now_us, const NatAddress *relay)
     p->lead = NULL;
   if (selected)
     p->selected = NULL;
-  if (is_stream (c) && p->mapped.transport == NAT_TRANSPORT_WEBSOCKET)
+  if (nat_candidate_is_stream (c) && p->mapped.transport == NAT_TRANSPORT_WEBSOCKET)
     p->mapped_of_socket = FALSE;
   memset (c, 0, sizeof *c);
   nat_candidate_quiet (c);
@@ -351,7 +346,7 @@ nat_prober_try_size (NatProber *p, gint64 now_us, guint bytes)
   guint8 request[NAT_DATAGRAM_MAX];
   NatTransaction *t;
 
-  if (p->phase != NAT_PROBER_REGISTERED || is_stream (c))
+  if (p->phase != NAT_PROBER_REGISTERED || nat_candidate_is_stream (c))
     return;
   t = nat_candidate_next (c, now_us);
   p->ops.random (p->user, t->id, sizeof t->id);
@@ -397,18 +392,6 @@ note_mapped (NatProber *p, const NatAddress *mapped, NatProberReport *report)
   p->mapped_of_socket = TRUE;
 }
 
-static gboolean
-read_success (NatProber *p, const NatStunMessage *msg, NatAddress *mapped, NatProberReport *report)
-{
-  if (!nat_stun_verify (msg, p->login.key, sizeof p->login.key))
-    return FALSE;
-  if (msg->boot_id.len != NAT_BOOT_ID_SIZE || !nat_stun_mapped_address (msg, mapped) ||
-      !nat_stun_slice_u32 (&msg->version, &report->version))
-    return FALSE;
-  memcpy (report->boot_id, msg->boot_id.data, NAT_BOOT_ID_SIZE);
-  return TRUE;
-}
-
 /* What is out to the others is not waited for any more; but a keepalive that is answered ends no question
  * to those that could be better. */
 static void
@@ -436,6 +419,15 @@ plan_keepalive (NatProber *p, gint64 now_us)
     p->keepalive_us = now_us + wait;
 }
 
+/* The relay went over to the stream, by a Binding that was under way when we were served otherwise: it is asked back. What
+ * is out already may have got there before. */
+static void
+ask_back (NatProber *p, gint64 now_us)
+{
+  p->suspect_us = G_MAXINT64;
+  check (p, now_us, fast_suspicion (p));
+}
+
 static NatProberVerdict
 on_success (
     NatProber *p, gint64 now_us, NatCandidate *c, NatTransaction *t, const NatStunMessage *msg)
@@ -443,15 +435,20 @@ on_success (
   NatProberReport report = {.relay = c->relay, .size = t->size};
   gboolean was_registered = p->phase == NAT_PROBER_REGISTERED;
 
-  if (!t->authenticated || !read_success (p, msg, &report.mapped, &report))
+  if (!t->authenticated ||
+      !nat_candidate_succeeded (&p->login, msg, &report.mapped, report.boot_id, &report.version))
     return NAT_PROBER_REFUSED;
   report.mapped.transport = c->relay.transport;
+  t->done = TRUE;
+  if (was_registered && nat_candidate_is_stream (c) && !nat_candidate_is_stream (p->selected)) {
+    ask_back (p, now_us);
+    return NAT_PROBER_TAKEN;
+  }
   if (c != p->selected) { /* what is known is another way's */
     p->srtt_us = 0;
     p->rto_us = FIRST_RTO_US;
   }
   measure (p, t, now_us);
-  t->done = TRUE;
   note_mapped (p, &report.mapped, &report);
   if (!was_registered) {
     p->keepalive_us = G_MAXINT64;
@@ -461,6 +458,8 @@ on_success (
   p->goodbye = FALSE;
   p->success_us = now_us;
   nat_flow_answered (&p->flow, now_us);
+  if (was_registered && nat_candidate_is_stream (p->selected) && c != p->selected)
+    p->keepalive_us = now_us + CONFIRM_US;
   select_candidate (p, c, was_registered && c == p->selected);
   plan_keepalive (p, now_us);
   p->ops.event (p->user, was_registered ? NAT_PROBER_UPDATED : NAT_PROBER_ACCEPTED, &report);

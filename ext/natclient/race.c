@@ -63,6 +63,14 @@ wants_stream (const NatRace *r)
   return r->running && r->choice != NAT_TRANSPORT_CHOICE_UDP && !is_on (r, NAT_TRANSPORT_UDP);
 }
 
+/* Media is in it, or a Binding, by which the relay goes over to it: closed by then, it would leave the relay without a way
+ * to us. */
+static gboolean
+may_be_in_use (const NatRace *r)
+{
+  return is_on (r, NAT_TRANSPORT_WEBSOCKET) || r->stream == NAT_STREAM_OPEN;
+}
+
 /* ---- Facts ------------------------------------------------------------- */
 
 static void
@@ -72,7 +80,7 @@ on_udp (NatRace *r, gint64 now_us)
     r->udp_since_us = now_us;
   r->open_us = r->ask_us = G_MAXINT64;
   if (r->stream != NAT_STREAM_CLOSED && !is_on (r, NAT_TRANSPORT_UDP))
-    r->close_us = is_on (r, NAT_TRANSPORT_WEBSOCKET) ? now_us + GRACE_US : now_us;
+    r->close_us = may_be_in_use (r) ? now_us + GRACE_US : now_us;
 }
 
 /* A UDP that comes and goes is asked less and less, or the stream would stumble each time. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "natclient/prober.h"
+#include "natproto/stun.h"
 #include "relaymodel.h"
 
 #define MS(n) ((gint64)(n)*1000)
@@ -64,7 +65,7 @@ test_choices (void)
   g_assert_cmpuint (run_race (&r, MS (1000000), &when), ==, 0); /* nor is UDP asked */
 }
 
-/* UDP was a little late: what was opened in vain is closed at once. */
+/* UDP was a little late: what was being opened is given up at once; what is open may have a Binding in it. */
 static void
 test_udp_wins (void)
 {
@@ -78,6 +79,13 @@ test_udp_wins (void)
   g_assert_cmpuint (run_race (&r, MS (400), &when), ==, NAT_RACE_CLOSE);
   nat_race_registered (&r, MS (4400), NAT_TRANSPORT_UDP);
   g_assert_cmpuint (run_race (&r, MS (100000), &when), ==, 0);
+
+  nat_race_begin (&r, 0, 0);
+  g_assert_cmpuint (run_race (&r, MS (300), &when), ==, NAT_RACE_OPEN);
+  nat_race_opened (&r, MS (390));
+  nat_race_registered (&r, MS (400), NAT_TRANSPORT_UDP);
+  g_assert_cmpuint (run_race (&r, MS (100000), &when), ==, NAT_RACE_CLOSE);
+  g_assert_cmpint (when, ==, MS (3400));
 }
 
 /* The WebSocket serves; UDP is asked, less and less often; when it answers, what is under way has its time. */
@@ -195,6 +203,8 @@ typedef struct {
   NatAddress udp_z, stream_z;      /* ours, as it sees them */
   gint64 now, stream_open_us;      /* G_MAXINT64 = not being opened */
   gboolean udp_blocked, no_stream; /* what the network does */
+  gboolean keyed_lost;             /* by UDP: all but the first request */
+  gint64 udp_late_us;              /* so much later than the stream's come its answers */
   gboolean open;
   gboolean hold; /* what goes by the stream is under way for long */
   guint8 held[NAT_DATAGRAM_MAX];
@@ -213,6 +223,23 @@ typedef struct {
 
 #define ROUND_TRIP MS (40)
 
+static gint
+by_time (gconstpointer a, gconstpointer b, gpointer user)
+{
+  gint64 first = ((const Answer *)a)->at_us, second = ((const Answer *)b)->at_us;
+
+  return (first > second) - (first < second);
+}
+
+static gboolean
+is_keyed (const guint8 *data, gsize len)
+{
+  NatStunMessage msg;
+
+  g_assert_cmpint (nat_stun_parse (&msg, data, len), ==, NAT_STUN_OK);
+  return msg.username.len > 0;
+}
+
 static void
 on_send (gpointer user, const NatAddress *relay, const guint8 *data, gsize len)
 {
@@ -220,19 +247,19 @@ on_send (gpointer user, const NatAddress *relay, const guint8 *data, gsize len)
   gboolean stream = relay->transport == NAT_TRANSPORT_WEBSOCKET;
   Answer *a;
 
-  if (stream ? !w->open : w->udp_blocked)
+  if (stream ? !w->open : w->udp_blocked || (w->keyed_lost && is_keyed (data, len)))
     return;
-  if (stream && w->hold) {
+  if (stream && w->hold && is_keyed (data, len)) {
     memcpy (w->held, data, len);
     w->held_len = len;
     return;
   }
   a = g_new0 (Answer, 1);
-  a->at_us = w->now + ROUND_TRIP;
+  a->at_us = w->now + ROUND_TRIP + (stream ? 0 : w->udp_late_us);
   a->from = *relay;
   a->len = relay_model_input (&w->relay, w->now, stream ? &w->stream_z : &w->udp_z, relay, data,
       len, a->data, sizeof a->data);
-  g_queue_push_tail (&w->answers, a);
+  g_queue_insert_sorted (&w->answers, a, by_time, NULL);
 }
 
 static void
@@ -443,6 +470,61 @@ test_late_keepalive (void)
   world_clear (&w);
 }
 
+/* The relay is reached by both within a moment: UDP registers us while the stream's Binding is under way. The relay goes over
+ * to the stream when it comes, and is asked back; were the stream closed by then, it had no way to us. */
+static void
+test_stream_too_late (void)
+{
+  guint8 answer[NAT_DATAGRAM_MAX];
+  gsize n;
+  World w;
+
+  world_init (&w, NAT_TRANSPORT_CHOICE_AUTO);
+  w.keyed_lost = w.hold = TRUE;
+  world_start (&w);
+  world_run (&w, MS (650));
+  g_assert_true (w.open);
+  g_assert_cmpuint (w.held_len, >, 0);
+  w.keyed_lost = FALSE;
+  world_run (&w, MS (200));
+  g_assert_true (is_served_by (&w, NAT_TRANSPORT_UDP));
+  n = relay_model_input (
+      &w.relay, w.now, &w.stream_z, &w.stream, w.held, w.held_len, answer, sizeof answer);
+  g_assert_true (nat_address_equal (&w.relay.selected, &w.stream_z));
+  g_assert_true (w.open);
+  nat_prober_input (w.prober, w.now, &w.stream, answer, n);
+  world_run (&w, 2 * ROUND_TRIP + MS (10));
+  g_assert_true (is_served_by (&w, NAT_TRANSPORT_UDP));
+  world_run (&w, MS (10000));
+  g_assert_true (is_served_by (&w, NAT_TRANSPORT_UDP));
+  g_assert_false (w.open);
+  g_assert_cmpuint (w.events[NAT_PROBER_SILENT], ==, 0);
+  world_clear (&w);
+}
+
+/* The relay took UDP's Binding before the stream's, and UDP's answer is the later one: each side holds another way for
+ * selected. That is found out long before the stream is closed. */
+static void
+test_answers_cross (void)
+{
+  World w;
+
+  world_init (&w, NAT_TRANSPORT_CHOICE_AUTO);
+  world_start (&w);
+  world_run (&w, MS (20)); /* the challenge is on its way */
+  w.udp_late_us = MS (900);
+  world_run (&w, MS (700));
+  g_assert_true (is_served_by (&w, NAT_TRANSPORT_WEBSOCKET));
+  w.udp_late_us = 0;
+  world_run (&w, MS (400));
+  g_assert_cmpuint (w.report.relay.transport, ==, NAT_TRANSPORT_UDP);
+  g_assert_false (is_served_by (&w, NAT_TRANSPORT_UDP));
+  world_run (&w, MS (600));
+  g_assert_true (is_served_by (&w, NAT_TRANSPORT_UDP));
+  g_assert_true (w.open);
+  world_clear (&w);
+}
+
 /* Blocked on the way: a publisher is told by missing reports within a second and a quarter. */
 static void
 test_blocked_later (void)
@@ -525,6 +607,8 @@ main (int argc, char **argv)
   g_test_add_func ("/race/open-network", test_open_network);
   g_test_add_func ("/race/blocked-from-the-start", test_blocked_from_the_start);
   g_test_add_func ("/race/late-keepalive", test_late_keepalive);
+  g_test_add_func ("/race/stream-too-late", test_stream_too_late);
+  g_test_add_func ("/race/answers-cross", test_answers_cross);
   g_test_add_func ("/race/blocked-later", test_blocked_later);
   g_test_add_func ("/race/outage", test_outage);
   g_test_add_func ("/race/stream-breaks", test_stream_breaks);
