@@ -3,9 +3,9 @@
  */
 #pragma once
 
-/* The inside of the registry, for its files: registry.c (streams, publishers, sessions), rooms.c (what
- * streams have to do with each other), revocation.c (who may no longer), registrymeasure.c (what passes) and
- * registrysnapshot.c (for observers). */
+/* The inside of the registry, for its files: registry.c (sessions, what requests and the data plane do), registrystream.c (a
+ * stream's publisher and document), rooms.c (what streams have to do with each other), revocation.c (who may no longer),
+ * registrymeasure.c (what passes) and registrysnapshot.c (for observers). */
 
 #include "natserver/control/registry.h"
 #include "natserver/observe/trend.h"
@@ -86,9 +86,30 @@ struct _NatRegistry {
   guint n_trends;
 };
 
-/* registry.c. Gives the stream's document a new version. */
+/* registrystream.c */
+
+NatStream *nat_registry_stream_get (NatRegistry *r, const char *name); /* makes it */
+void nat_registry_stream_free (gpointer stream);
+/* Nobody is there, and no place is kept. */
+void nat_registry_stream_forget_if_idle (NatRegistry *r, NatStream *stream);
+/* Its document, to the data plane, as it is. */
+void nat_registry_stream_tell (NatRegistry *r, NatStream *stream);
+/* Gives it a new version, and tells that. */
 void nat_registry_changed (NatRegistry *r, NatStream *stream);
-/* The data plane, and the state directory, shall know that this session is over. */
+/* description is taken over, and zeroed. */
+void nat_registry_stream_describe (
+    NatRegistry *r, NatStream *stream, NatDescription *description, const NatTracks *tracks);
+void nat_registry_stream_undescribe (NatRegistry *r, NatStream *stream);
+void nat_registry_stream_set_publisher (NatRegistry *r, NatStream *stream, NatRegistered *session);
+/* The publisher's place is kept for a while. over: he left with "ended". */
+void nat_registry_stream_enter_grace (
+    NatRegistry *r, NatStream *stream, NatTime now, gboolean over);
+void nat_registry_stream_end_grace (NatRegistry *r, NatStream *stream);
+/* To the log. what: as in "stream NAME is live". */
+void nat_registry_say (
+    GLogLevelFlags level, const NatRegistered *session, const char *event, const char *what);
+
+/* registry.c. The data plane, and the state directory, shall know that this session is over. */
 void nat_registry_say_ended (
     NatRegistry *r, NatTime now, const guint8 id[NAT_SESSION_ID_SIZE], NatReason reason);
 

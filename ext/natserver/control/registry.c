@@ -8,8 +8,6 @@
 
 #include "natproto/crypto.h"
 #include "natproto/hex.h"
-#include "natproto/streamname.h"
-#include "natserver/observe/log.h"
 
 /* After a restart of the relay: until then, who is still there shows itself. */
 #define ROOM_SETTLES_US (5 * G_USEC_PER_SEC)
@@ -31,19 +29,6 @@ id_equal (gconstpointer a, gconstpointer b)
 }
 
 static void
-stream_free (gpointer data)
-{
-  NatStream *stream = data;
-
-  nat_description_clear (&stream->description);
-  nat_session_counters_unref (stream->past);
-  nat_trend_free (stream->trend);
-  g_clear_pointer (&stream->members, g_hash_table_unref);
-  g_free (stream->name);
-  g_free (stream);
-}
-
-static void
 session_free (gpointer data)
 {
   NatRegistered *session = data;
@@ -61,7 +46,7 @@ nat_registry_new (const NatRegistryConfig *config)
 
   r->config = *config;
   nat_hex_encode (config->boot_id, sizeof config->boot_id, r->boot_id);
-  r->streams = g_hash_table_new_full (g_str_hash, g_str_equal, NULL, stream_free);
+  r->streams = g_hash_table_new_full (g_str_hash, g_str_equal, NULL, nat_registry_stream_free);
   r->patterns = g_ptr_array_new ();
   r->ssrcs = g_hash_table_new (NULL, NULL);
   r->sessions = g_hash_table_new_full (id_hash, id_equal, NULL, session_free);
@@ -97,35 +82,6 @@ nat_registry_boot_id (NatRegistry *r)
 
 /* ---- Telling the data plane -------------------------------------------- */
 
-/* What verifies packets is there before those that are described now; each time, for the data plane may have forgotten the stream. */
-static void
-stream_tell (NatRegistry *r, NatStream *stream)
-{
-  stream->untold =
-      (r->config.verify_media && stream->described &&
-          !nat_dataplane_set_verifier (
-              r->config.dataplane, stream->name, nat_verifier_for (&stream->description))) ||
-      !nat_dataplane_set_description (r->config.dataplane, stream->name,
-          stream->described ? &stream->tracks : NULL, stream->unknown ? 0 : stream->version,
-          stream->publisher ? stream->publisher->ticket.session_id : NULL);
-}
-
-/* 0 says that there is no description. */
-static guint32
-version_after (guint32 version)
-{
-  return version == G_MAXUINT32 ? 1 : version + 1;
-}
-
-void
-nat_registry_changed (NatRegistry *r, NatStream *stream)
-{
-  stream->version = version_after (stream->version);
-  stream->unknown = FALSE;
-  stream_tell (r, stream);
-  nat_rooms_changed (r, stream);
-}
-
 static void
 tell_ended (NatRegistry *r, const NatEnded *ended)
 {
@@ -149,110 +105,6 @@ nat_registry_flush (NatRegistry *r)
     r->said = 0;
   }
   return TRUE;
-}
-
-/* ---- Streams ----------------------------------------------------------- */
-
-static NatStream *
-stream_get (NatRegistry *r, const char *name)
-{
-  NatStream *stream = g_hash_table_lookup (r->streams, name);
-
-  if (stream != NULL)
-    return stream;
-  stream = g_new0 (NatStream, 1);
-  stream->name = g_strdup (name);
-  stream->version = version_after (r->version_floor);
-  stream->past = nat_session_counters_new ();
-  stream->is_pattern = nat_stream_is_glob (name);
-  nat_rooms_enter (r, stream);
-  g_hash_table_insert (r->streams, stream->name, stream);
-  return stream;
-}
-
-static void
-stream_forget_if_idle (NatRegistry *r, NatStream *stream)
-{
-  if (stream->sessions > 0 || stream->state == NAT_PUBLISHER_GRACE)
-    return;
-  r->version_floor = MAX (r->version_floor, stream->version);
-  nat_rooms_release (r, stream);
-  r->n_trends -= stream->trend != NULL;
-  nat_memory_promise (r->config.memory, -(gint64)stream->tracks.n_tracks * NAT_TRACK_LATER);
-  nat_rooms_leave (r, stream);
-  g_hash_table_remove (r->streams, stream->name);
-}
-
-static void
-stream_undescribe (NatRegistry *r, NatStream *stream)
-{
-  nat_rooms_release (r, stream);
-  nat_memory_promise (r->config.memory, -(gint64)stream->tracks.n_tracks * NAT_TRACK_LATER);
-  nat_description_clear (&stream->description);
-  memset (&stream->tracks, 0, sizeof stream->tracks);
-  stream->described = FALSE;
-}
-
-static void
-stream_describe (
-    NatRegistry *r, NatStream *stream, NatDescription *description, const NatTracks *tracks)
-{
-  nat_rooms_release (r, stream);
-  nat_memory_promise (r->config.memory,
-      ((gint64)tracks->n_tracks - (gint64)stream->tracks.n_tracks) * NAT_TRACK_LATER);
-  nat_description_clear (&stream->description);
-  stream->description = *description;
-  memset (description, 0, sizeof *description);
-  stream->tracks = *tracks;
-  stream->described = TRUE;
-  nat_rooms_claim (r, stream);
-}
-
-/* what: as in "stream NAME is live" */
-static void
-say (GLogLevelFlags level, const NatRegistered *session, const char *event, const char *what)
-{
-  const NatAddress *from = session->mapped.family != 0 ? &session->mapped : &session->peer;
-  char id[NAT_SESSION_ID_TEXT + 1], address[NAT_ADDRESS_TEXT_MAX];
-  const NatTicket *t = &session->ticket;
-
-  nat_session_id_to_text (t->session_id, id);
-  nat_log_event (level,
-      &(NatLogEvent){event, t->stream, t->role == NAT_ROLE_PUBLISHER ? "publisher" : "subscriber",
-          t->subject, from->family != 0 ? nat_address_to_text (from, address) : NULL, id},
-      "stream %s %s", t->stream, what);
-}
-
-static void
-stream_set_publisher (NatRegistry *r, NatStream *stream, NatRegistered *session)
-{
-  stream->publisher = session;
-  stream->since = ++r->publishers;
-  stream->since_s = session->created_s;
-  g_strlcpy (stream->subject, session->ticket.subject, sizeof stream->subject);
-  memcpy (stream->publisher_id, session->ticket.session_id, NAT_SESSION_ID_SIZE);
-  stream->state = NAT_PUBLISHER_LIVE;
-  stream->over = stream->left = FALSE;
-  say (G_LOG_LEVEL_MESSAGE, session, "stream-live", "is live");
-}
-
-static void
-stream_enter_grace (NatRegistry *r, NatStream *stream, NatTime now, gboolean over)
-{
-  say (G_LOG_LEVEL_MESSAGE, stream->publisher, "stream-lost", "lost its publisher");
-  stream->publisher = NULL;
-  stream->state = NAT_PUBLISHER_GRACE;
-  stream->over = over;
-  stream->grace_until_us = now.us + NAT_GRACE_US;
-  nat_registry_changed (r, stream);
-}
-
-static void
-stream_end_grace (NatRegistry *r, NatStream *stream)
-{
-  stream->state = stream->over ? NAT_PUBLISHER_ENDED : NAT_PUBLISHER_NONE;
-  stream_undescribe (r, stream);
-  nat_registry_changed (r, stream);
 }
 
 /* ---- Sessions ---------------------------------------------------------- */
@@ -286,7 +138,7 @@ session_add (NatRegistry *r, NatTime now, const NatTicket *ticket, NatSessionCou
   session->counters = counters;
   session->created_us = now.us;
   session->created_s = now.s;
-  session->stream = stream_get (r, ticket->stream);
+  session->stream = nat_registry_stream_get (r, ticket->stream);
   nat_memory_promise (r->config.memory, nat_registry_later (session));
   session->stream->sessions++;
   if (ticket->role == NAT_ROLE_SUBSCRIBER)
@@ -312,9 +164,9 @@ session_remove (NatRegistry *r, NatTime now, NatRegistered *session, gboolean ov
   if (session->ticket.role == NAT_ROLE_SUBSCRIBER)
     stream->subscribers--;
   if (stream->publisher == session)
-    stream_enter_grace (r, stream, now, over);
+    nat_registry_stream_enter_grace (r, stream, now, over);
   g_hash_table_remove (r->sessions, session->ticket.session_id);
-  stream_forget_if_idle (r, stream);
+  nat_registry_stream_forget_if_idle (r, stream);
 }
 
 static gint64
@@ -401,12 +253,13 @@ nat_registry_publish (NatRegistry *r, NatTime now, const NatAsk *ask, NatRegiste
   if (problem != NAT_PROBLEM_NONE)
     return problem;
   stream = (*session)->stream;
-  stream_set_publisher (r, stream, *session); /* before the old one goes: no grace in between */
-  stream_describe (r, stream, ask->description, ask->tracks);
+  nat_registry_stream_set_publisher (
+      r, stream, *session); /* before the old one goes: no grace in between */
+  nat_registry_stream_describe (r, stream, ask->description, ask->tracks);
   if (old != NULL)
     nat_registry_end (r, now, old, NAT_REASON_SUPERSEDED, FALSE);
   if (fresh) { /* nobody saw its first version yet */
-    stream_tell (r, stream);
+    nat_registry_stream_tell (r, stream);
     nat_rooms_changed (r, stream);
   } else {
     nat_registry_changed (r, stream);
@@ -423,7 +276,7 @@ nat_registry_subscribe (NatRegistry *r, NatTime now, const NatAsk *ask, NatRegis
     problem = session_new (r, now, ask, NAT_ROLE_SUBSCRIBER, session);
   /* The first one of a stream brings its version along; for the others it is known. */
   if (problem == NAT_PROBLEM_NONE && (*session)->stream->sessions == 1)
-    stream_tell (r, (*session)->stream);
+    nat_registry_stream_tell (r, (*session)->stream);
   return problem;
 }
 
@@ -537,7 +390,7 @@ nat_registry_describe (NatRegistry *r, NatTime now, NatRegistered *session,
   if (!nat_memory_take (
           r->config.memory, strlen (description->sdp) + tracks->n_tracks * NAT_TRACK_LATER))
     return NAT_PROBLEM_RELAY_FULL;
-  stream_describe (r, session->stream, description, tracks);
+  nat_registry_stream_describe (r, session->stream, description, tracks);
   nat_registry_changed (r, session->stream);
   return NAT_PROBLEM_NONE;
 }
@@ -588,14 +441,14 @@ revive_publisher (NatRegistry *r, NatTime now, NatRegistered *session)
     nat_registry_end (r, now, session, NAT_REASON_SUPERSEDED, FALSE);
     return;
   }
-  stream_set_publisher (r, stream, session);
+  nat_registry_stream_set_publisher (r, stream, session);
   if (stream->described && same) {
     nat_registry_changed (r, stream);
     return;
   }
-  stream_undescribe (r, stream);
+  nat_registry_stream_undescribe (r, stream);
   stream->unknown = TRUE; /* version 0: the publisher PUTs its description again */
-  stream_tell (r, stream);
+  nat_registry_stream_tell (r, stream);
   nat_rooms_changed (r, stream);
 }
 
@@ -634,7 +487,7 @@ revive (NatRegistry *r, NatTime now, NatEvent *event)
     session->stream->grace_until_us =
         now.us + (session->stream->is_pattern ? ROOM_SETTLES_US : NAT_GRACE_US);
   } else if (session->stream->sessions == 1) {
-    stream_tell (r, session->stream);
+    nat_registry_stream_tell (r, session->stream);
   }
 }
 
@@ -656,12 +509,13 @@ take_event (NatRegistry *r, NatTime now, NatEvent *event)
     session->registered = TRUE;
     session->mapped = event->mapped;
     if (event->type == NAT_EVENT_MOVED)
-      say (G_LOG_LEVEL_DEBUG, session, "session-moved", "has a client at another address");
+      nat_registry_say (
+          G_LOG_LEVEL_DEBUG, session, "session-moved", "has a client at another address");
     else
-      say (G_LOG_LEVEL_DEBUG, session, "session-registered", "has a new client");
+      nat_registry_say (G_LOG_LEVEL_DEBUG, session, "session-registered", "has a new client");
     break;
   case NAT_EVENT_GONE:
-    say (G_LOG_LEVEL_DEBUG, session, "session-gone", "has a client less");
+    nat_registry_say (G_LOG_LEVEL_DEBUG, session, "session-gone", "has a client less");
     session_remove (r, now, session, FALSE);
     break;
   default: break; /* silence shows in the counters */
@@ -755,11 +609,11 @@ check_streams (NatRegistry *r, NatTime now)
     if (over && !more)
       g_ptr_array_add (due, stream);
     else if (!more)
-      stream_tell (r, stream);
+      nat_registry_stream_tell (r, stream);
   }
   for (guint i = 0; i < due->len; i++) {
-    stream_end_grace (r, g_ptr_array_index (due, i));
-    stream_forget_if_idle (r, g_ptr_array_index (due, i));
+    nat_registry_stream_end_grace (r, g_ptr_array_index (due, i));
+    nat_registry_stream_forget_if_idle (r, g_ptr_array_index (due, i));
   }
   return more;
 }
