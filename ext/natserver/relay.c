@@ -9,7 +9,6 @@
 #include <gio/gio.h>
 #include <glib-unix.h>
 #include <netinet/in.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <config.h>
@@ -21,11 +20,11 @@
 #include "natserver/control/recheck.h"
 #include "natserver/control/wsqueue.h"
 #include "natserver/credentials.h"
+#include "natserver/limits.h"
 #include "natserver/permissions.h"
-#include "natserver/statedir.h"
+#include "natserver/whereabouts.h"
 
 #define PORT_TRIES        32   /* for a port that is free for TCP and UDP alike */
-#define DESCRIPTORS_SPARE 64   /* files and what libraries open */
 #define DORMANT_SHARE     16   /* of all memory is what sessions without a client may have, */
 #define DORMANT_BYTES     3072 /* each so much */
 #define DESCRIPTORS_RINGS 4    /* of a worker, besides its UDP sockets */
@@ -112,14 +111,6 @@ measure (guint64 *resident, guint64 *cached, gpointer user)
   return nat_memory_resident (resident);
 }
 
-static guint64
-memory_bound (const NatConfig *config)
-{
-  if (config->max_memory_mb > 0)
-    return (guint64)config->max_memory_mb << 20;
-  return nat_memory_of_machine () / 4 * 3;
-}
-
 static void
 see_to_memory (NatRelay *relay)
 {
@@ -136,7 +127,7 @@ static void
 make_memory (NatRelay *relay)
 {
   const NatConfig *config = relay->config;
-  NatMemoryConfig memory = {.bound = memory_bound (config),
+  NatMemoryConfig memory = {.bound = nat_limits_memory (config),
       .fixed = nat_dataplane_reserved (relay->dataplane) +
                (config->max_websockets > 0 ? NAT_WS_STORE_MAX : 0),
       .cache = (guint64)config->cache_mb << 20,
@@ -254,17 +245,6 @@ bind_tcp (NatRelay *relay, GError **error)
   return TRUE;
 }
 
-static void
-media_rates (const NatConfig *config, NatRate rates[NAT_LIMITS])
-{
-  rates[NAT_LIMIT_STREAM] = (NatRate){config->max_kbps_per_stream, config->max_packets_per_stream};
-  rates[NAT_LIMIT_SUBJECT] =
-      (NatRate){config->max_kbps_per_subject, config->max_packets_per_subject};
-  rates[NAT_LIMIT_ADDRESS] =
-      (NatRate){config->max_kbps_per_address, config->max_packets_per_address};
-  rates[NAT_LIMIT_ALL] = (NatRate){config->max_kbps, config->max_packets};
-}
-
 static gboolean
 bind_udp (NatRelay *relay, GError **error)
 {
@@ -273,7 +253,7 @@ bind_udp (NatRelay *relay, GError **error)
       .workers = relay->config->workers,
       .cache_bytes = (gsize)relay->config->cache_mb << 20,
       .dormant_max =
-          (guint)MIN (memory_bound (relay->config) / DORMANT_SHARE / DORMANT_BYTES, G_MAXUINT),
+          (guint)MIN (nat_limits_memory (relay->config) / DORMANT_SHARE / DORMANT_BYTES, G_MAXUINT),
       .busy_poll = relay->config->busy_poll,
       .socket_buffer = relay->config->socket_buffer,
       .secrets = relay->secrets,
@@ -283,7 +263,7 @@ bind_udp (NatRelay *relay, GError **error)
   for (guint i = 0; i < relay->n_listen; i++)
     dp.listen[i] = relay->local[i];
   memcpy (dp.boot_id, relay->boot_id, sizeof dp.boot_id);
-  media_rates (relay->config, dp.rates);
+  nat_limits_media (relay->config, dp.rates);
   relay->dataplane = nat_dataplane_new (&dp, &hints, error);
   if (relay->dataplane == NULL)
     return FALSE;
@@ -431,66 +411,14 @@ load (NatRelay *relay, GError **error)
   return relay->ended != NULL;
 }
 
-static NatAdmissionLimits
-admission_limits (const NatConfig *config)
-{
-  NatAdmissionLimits limits = {
-      .requests_per_second = config->max_posts_per_second,
-      .requests_burst = config->max_posts_burst,
-      .requests_per_hour = config->max_posts_per_hour,
-      .sessions = config->max_sessions,
-      .sessions_per_subject = config->max_sessions_per_subject,
-      .sessions_per_address = config->max_sessions_per_address,
-      .requests_per_hour_per_subject = config->max_posts_per_hour_per_subject,
-      .streams = config->max_streams,
-      .streams_per_subject = config->max_streams_per_subject,
-      .streams_per_address = config->max_streams_per_address,
-      .subscribers_per_stream = config->max_subscribers_per_stream,
-      .patterns = config->max_patterns,
-      .patterns_per_stream = config->max_patterns_per_stream,
-  };
-
-  return limits;
-}
-
-/* As many as the system lets us have. */
-static guint64
-raise_descriptors (void)
-{
-  struct rlimit files;
-  rlim_t before;
-
-  if (getrlimit (RLIMIT_NOFILE, &files) != 0)
-    return G_MAXUINT64;
-  before = files.rlim_cur;
-  files.rlim_cur = files.rlim_max;
-  if (setrlimit (RLIMIT_NOFILE, &files) != 0)
-    files.rlim_cur = before;
-  return files.rlim_cur;
-}
-
-/* What both kinds of connections want must fit the descriptors; HTTPS has at least a third. */
 static void
 connection_limits (NatRelay *relay, NatHttpLimits *http, NatWsLimits *websockets)
 {
-  const NatConfig *config = relay->config;
-  guint64 have = raise_descriptors ();
-  guint spare = DESCRIPTORS_SPARE +
-                nat_dataplane_n_workers (relay->dataplane) * (relay->n_listen + DESCRIPTORS_RINGS);
-  guint64 left = have > spare + 6 ? have - spare : 6;
+  guint workers = nat_dataplane_n_workers (relay->dataplane);
 
-  *http = (NatHttpLimits){config->max_connections, config->max_connections_per_address,
-      config->max_handshakes, config->request_timeout * 1000, NAT_HTTP_IDLE_MS, relay->memory};
-  *websockets = (NatWsLimits){config->max_websockets, config->max_websockets_per_address,
-      NAT_WS_STRANGERS, NAT_WEBSOCKET_STRANGERS_US, NAT_CONSENT_US};
-  if (left >= (guint64)http->connections + websockets->connections)
-    return;
-  http->connections =
-      (guint)MIN (http->connections, MAX (left / 3, left - MIN (left, websockets->connections)));
-  websockets->connections = (guint)MIN (websockets->connections, left - http->connections);
-  g_warning ("the system allows %" G_GUINT64_FORMAT " descriptors only (LimitNOFILE, ulimit -n): "
-             "max-connections is lowered to %u and max-websockets to %u",
-      have, http->connections, websockets->connections);
+  nat_limits_connections (
+      relay->config, workers * (relay->n_listen + DESCRIPTORS_RINGS), http, websockets);
+  http->memory = relay->memory;
 }
 
 static gboolean
@@ -538,41 +466,28 @@ make_control (NatRelay *relay, GError **error)
   return make_websockets (relay, &ws_limits, error);
 }
 
-/* For "natrelay-server status": an address at which this machine reaches us. */
+static NatWhereabouts
+whereabouts (NatRelay *relay)
+{
+  return (NatWhereabouts){
+      relay->config, relay->dir, relay->identity, relay->token_key, relay->local, relay->n_listen};
+}
+
 static gboolean
 tell_where (NatRelay *relay, GError **error)
 {
-  g_autofree char *path = g_build_filename (relay->dir, NAT_STATE_RUNNING, NULL);
-  g_autofree char *text = NULL;
-  NatAddress address = relay->local[0];
-  char where[NAT_ADDRESS_TEXT_MAX];
+  NatWhereabouts where = whereabouts (relay);
 
-  for (guint i = 0; i < relay->n_listen; i++) {
-    if (nat_address_is_any (&relay->local[i]) || nat_address_is_loopback (&relay->local[i])) {
-      address = relay->local[i];
-      break;
-    }
-  }
-  nat_address_to_text (&address, where);
-  if (nat_address_is_any (&address))
-    g_snprintf (
-        where, sizeof where, "%s:%u", address.family == 6 ? "[::1]" : "127.0.0.1", address.port);
-  text = g_strdup_printf (
-      "address=%s\ntls-fingerprint=%s\n", where, nat_tls_identity_fingerprint (relay->identity));
-  relay->told_where =
-      g_file_set_contents_full (path, text, -1, G_FILE_SET_CONTENTS_CONSISTENT, 0600, error);
+  relay->told_where = nat_whereabouts_leave (&where, error);
   return relay->told_where;
 }
 
-static void
-tell_gone (NatRelay *relay)
+gboolean
+nat_relay_print (NatRelay *relay, FILE *out, gboolean secrets, GError **error)
 {
-  g_autofree char *path = NULL;
+  NatWhereabouts where = whereabouts (relay);
 
-  if (!relay->told_where)
-    return;
-  path = g_build_filename (relay->dir, NAT_STATE_RUNNING, NULL);
-  unlink (path);
+  return nat_whereabouts_print (&where, out, secrets, error);
 }
 
 static gboolean
@@ -593,7 +508,7 @@ static NatRelay *
 new_without_ports (const NatConfig *config)
 {
   NatRelay *relay = g_new0 (NatRelay, 1);
-  NatAdmissionLimits limits = admission_limits (config);
+  NatAdmissionLimits limits = nat_limits_admission (config);
 
   relay->config = config;
   relay->dir_lock = -1;
@@ -624,7 +539,7 @@ gboolean
 nat_relay_reload (NatRelay *relay, GError **error)
 {
   NatTlsIdentity *identity = nat_credentials_identity (relay->config, relay->dir, error);
-  NatAdmissionLimits admission = admission_limits (relay->config);
+  NatAdmissionLimits admission = nat_limits_admission (relay->config);
   NatSignKey *own = identity ? nat_credentials_own_key (relay->dir, error) : NULL;
   NatPermissions permissions = {NULL};
   NatHttpLimits http;
@@ -649,7 +564,7 @@ nat_relay_reload (NatRelay *relay, GError **error)
   nat_sign_key_unref (relay->token_key);
   relay->token_key = own;
   nat_admission_set_limits (relay->admission, &admission);
-  media_rates (relay->config, rates);
+  nat_limits_media (relay->config, rates);
   nat_dataplane_set_rates (relay->dataplane, rates);
   connection_limits (relay, &http, &websockets);
   nat_http_server_set_limits (relay->http, &http);
@@ -684,7 +599,8 @@ nat_relay_free (NatRelay *relay)
   g_clear_handle_id (&relay->event_watch, g_source_remove);
   g_clear_handle_id (&relay->tick, g_source_remove);
   g_clear_handle_id (&relay->soon, g_source_remove);
-  tell_gone (relay);
+  if (relay->told_where)
+    nat_whereabouts_remove (relay->dir);
   nat_relay_stop (relay);
   g_clear_pointer (&relay->http, nat_http_server_free);
   g_clear_pointer (&relay->recheck, nat_recheck_free);
@@ -705,91 +621,4 @@ nat_relay_free (NatRelay *relay)
     close (relay->dir_lock);
   g_free (relay->dir);
   g_free (relay);
-}
-
-/* ---- What people need to know ------------------------------------------ */
-
-/* The first that others can reach too, if there is one. */
-static const NatAddress *
-address_for_uri (NatRelay *relay)
-{
-  for (guint i = 0; i < relay->n_listen; i++) {
-    if (!nat_address_is_loopback (&relay->local[i]))
-      return &relay->local[i];
-  }
-  return &relay->local[0];
-}
-
-/* What can be pasted on this machine and, where possible, on others. */
-static char *
-host_for_uri (NatRelay *relay, const NatAddress *address)
-{
-  char text[NAT_ADDRESS_TEXT_MAX];
-
-  if (relay->config->n_public > 0 || nat_address_is_any (address))
-    return nat_credentials_host (relay->config);
-  nat_address_to_text (address, text);
-  *strrchr (text, ':') = '\0';
-  return g_strdup (text);
-}
-
-static char *
-make_uri (NatRelay *relay, const char *token)
-{
-  const NatAddress *address = address_for_uri (relay);
-  g_autofree char *host = host_for_uri (relay, address);
-  GString *uri = g_string_new ("natrelay://");
-
-  g_string_append (uri, host);
-  if (address->port != NAT_DEFAULT_PORT)
-    g_string_append_printf (uri, ":%u", address->port);
-  g_string_append_printf (
-      uri, "/test?tls-fingerprint=%s", nat_tls_identity_fingerprint (relay->identity));
-  if (token != NULL)
-    g_string_append_printf (uri, "&auth-token=%s", token);
-  return g_string_free (uri, FALSE);
-}
-
-static void
-print_launch_lines (NatRelay *relay, FILE *out, const char *publish, const char *subscribe)
-{
-  g_autofree char *to = make_uri (relay, publish);
-  g_autofree char *from = make_uri (relay, subscribe);
-
-  fprintf (out,
-      "gst-launch-1.0 videotestsrc is-live=true ! videoconvert ! x264enc tune=zerolatency "
-      "key-int-max=60 ! natrelaysink uri='%s'\n",
-      to);
-  fprintf (out, "gst-launch-1.0 natrelaysrc uri='%s' ! decodebin ! videoconvert ! autovideosink\n",
-      from);
-}
-
-gboolean
-nat_relay_print (NatRelay *relay, FILE *out, gboolean secrets, GError **error)
-{
-  g_autofree char *publish = NULL;
-  g_autofree char *subscribe = NULL;
-
-  for (guint i = 0; i < relay->n_listen; i++) {
-    char text[NAT_ADDRESS_TEXT_MAX];
-
-    fprintf (out, "listening=%s\n", nat_address_to_text (&relay->local[i], text));
-  }
-  fprintf (out, "tls-fingerprint=%s\n", nat_tls_identity_fingerprint (relay->identity));
-  if (relay->config->open == NAT_OPEN_NO) {
-    publish =
-        nat_credentials_default_token (relay->dir, relay->token_key, NAT_ROLE_PUBLISHER, error);
-    subscribe = publish ? nat_credentials_default_token (
-                              relay->dir, relay->token_key, NAT_ROLE_SUBSCRIBER, error)
-                        : NULL;
-    if (subscribe == NULL)
-      return FALSE;
-    if (!secrets) {
-      fprintf (out, "tokens are in %s: publish-token, subscribe-token\n", relay->dir);
-      return TRUE;
-    }
-    fprintf (out, "publish-token=%s\nsubscribe-token=%s\n", publish, subscribe);
-  }
-  print_launch_lines (relay, out, publish, subscribe);
-  return TRUE;
 }
