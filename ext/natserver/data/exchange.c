@@ -523,8 +523,8 @@ find_leaving (NatWorker *w)
 }
 
 /* A pattern came, or joined two groups: streams that it matches go where it is. Those that cannot go now go at the next
- * tick. Every pattern is held against every stream, and patterns may come all the time: that has its share of time, and
- * no more. */
+ * tick; so does one that a command makes which waits, for control may have posted that before the pattern came. Every
+ * pattern is held against every stream, and patterns may come all the time: that has its share of time, and no more. */
 static void
 go_home (NatWorker *w)
 {
@@ -542,7 +542,7 @@ go_home (NatWorker *w)
 
     hand_over (w, stream, (guint)stream->home);
   }
-  if (leaving->len == 0)
+  if (leaving->len == 0 && !nat_ring_waiting (w->commands))
     x->homes = homes;
   x->homes_us = w->now_us + HOMES_SHARE * (g_get_monotonic_time () - start_us);
 }

@@ -7,7 +7,10 @@
 
 #include "natserver/data/exchange.h"
 
+#include <string.h>
+
 #include "bareworker.h"
+#include "natproto/crypto.h"
 
 #define WORKERS 2
 
@@ -176,6 +179,48 @@ test_later_binding_takes (void)
   relay_clear (&r);
 }
 
+/* Control's: a session of a stream that the worker does not have yet. */
+static void
+post_add (Relay *r, guint owner, const char *stream, NatRole role)
+{
+  NatCommand c = {.type = NAT_COMMAND_ADD};
+
+  nat_crypto_random (c.session.ticket.session_id, NAT_SESSION_ID_SIZE);
+  c.session.ticket.role = role;
+  c.session.ticket.expires_s = G_MAXINT64;
+  strcpy (c.session.ticket.stream, stream);
+  c.session.counters = nat_session_counters_new ();
+  nat_mesh_lock (r->mesh);
+  g_assert_cmpuint (nat_mesh_assign (r->mesh, stream, owner), ==, owner);
+  g_assert_true (nat_ring_push (r->w[owner]->commands, &c));
+  nat_mesh_unlock (r->mesh);
+}
+
+/* A pattern comes while the command that makes one of its streams still waits, and while that stream's owner looks for
+ * those that must go: that one must go, too. */
+static void
+test_home_of_one_to_come (void)
+{
+  Relay r;
+
+  relay_init (&r);
+  post_add (&r, 0, "room/a", NAT_ROLE_PUBLISHER);
+  post_add (&r, 0, "room/c", NAT_ROLE_PUBLISHER);
+  post_add (&r, 1, "room/b", NAT_ROLE_PUBLISHER);
+  post_add (&r, 0, "room/*", NAT_ROLE_SUBSCRIBER);
+  r.w[1]->now_us = g_get_monotonic_time ();
+  nat_exchange_tick (r.w[1]); /* it read its commands a moment before */
+  g_assert_false (nat_roster_has_stream (r.w[1]->roster, "room/b"));
+  nat_worker_drain_commands (r.w[1]);
+  g_assert_true (nat_roster_has_stream (r.w[1]->roster, "room/b"));
+  r.w[1]->now_us += G_USEC_PER_SEC;
+  nat_exchange_tick (r.w[1]);
+  g_assert_cmpuint (nat_counter_get (&r.w[1]->counters->streams_moved), ==, 1);
+  nat_exchange_drain (r.w[0]);
+  g_assert_true (nat_roster_has_stream (r.w[0]->roster, "room/b"));
+  relay_clear (&r);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -184,5 +229,6 @@ main (int argc, char **argv)
   g_test_add_func ("/exchange/route-is-older", test_route_is_older);
   g_test_add_func ("/exchange/forget-is-older", test_forget_is_older);
   g_test_add_func ("/exchange/later-binding-takes", test_later_binding_takes);
+  g_test_add_func ("/exchange/home-of-one-to-come", test_home_of_one_to_come);
   return g_test_run ();
 }
