@@ -12,7 +12,7 @@
 
 G_BEGIN_DECLS
 
-#define HOUSE_WORKERS_MAX 2
+#define HOUSE_WORKERS_MAX 4
 
 typedef struct {
   Host host; /* first */

@@ -23,6 +23,7 @@
 #define SETTLE_US  MS (45000) /* calm, until all must be well */
 #define WATCH_US   MS (8000)  /* and then all must stay well */
 #define RUNS       300
+#define WORKERS    2
 #define CLIENTS    5 /* the first publishes, the last wants to, and may never come */
 
 typedef struct {
@@ -356,8 +357,7 @@ static void
 schedule_begin (Schedule *s, guint32 seed, gboolean story)
 {
   world_of (s, seed, story);
-  house_init (
-      &s->house, 1 + world_pick (HOUSE_WORKERS_MAX), 1 + world_pick (2), world_chance (0.5));
+  house_init (&s->house, 1 + world_pick (WORKERS), 1 + world_pick (2), world_chance (0.5));
   world_note ("%u workers, %u ports, %s", s->house.n_workers, s->house.n_listen,
       s->house.open ? "open" : "tokens");
   s->n = 2 + world_pick (CLIENTS - 1);

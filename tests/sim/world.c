@@ -101,6 +101,8 @@ gint64 __wrap_g_get_monotonic_time (void);
 gint64
 __wrap_g_get_monotonic_time (void)
 {
+  if (world.interrupt != NULL)
+    world.interrupt ();
   return monotonic (world.on);
 }
 

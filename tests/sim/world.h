@@ -40,6 +40,8 @@ typedef struct {
   GPtrArray *hosts;
   guint64 digest; /* of all that happened, for comparing two runs */
   GString *story; /* or NULL */
+  /* Whoever looks at the clock may be held up there, while others run; NULL: nobody is. */
+  void (*interrupt) (void);
 } World;
 extern World world;
 
