@@ -7,6 +7,7 @@
  * (NatHmac, NatAead) belong to one thread at a time. */
 
 #include <glib.h>
+#include "natproto/base64url.h" /* in which keys are written */
 
 G_BEGIN_DECLS
 
@@ -64,13 +65,6 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatAead, nat_aead_free)
 
 /* One block of plain AES-128, for SRTP's key derivation (RFC 3711 section 4.3). Not for data. */
 void nat_crypto_aes128_block (const guint8 key[16], const guint8 in[16], guint8 out[16]);
-
-/* base64url without padding (RFC 4648 section 5). Encoding writes a closing zero and
- * returns the length without it; out holds NAT_BASE64URL_LEN (len) + 1 bytes. Decoding is
- * strict: -1 for padding, other bytes, stray bits, or more than out_cap; out is then undefined. */
-#define NAT_BASE64URL_LEN(n) (((n)*4 + 2) / 3)
-gsize nat_base64url_encode (gconstpointer data, gsize len, char *out);
-gssize nat_base64url_decode (const char *text, gsize text_len, guint8 *out, gsize out_cap);
 
 /* Signature keys, for JWT: the algorithm belongs to the key. */
 typedef enum {

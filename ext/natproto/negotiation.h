@@ -10,35 +10,19 @@
 #include <glib.h>
 #include "natproto/address.h"
 #include "natproto/messages.h"
+#include "natproto/sdp.h"
 #include "natproto/sframekeys.h"
 #include "natproto/streamname.h"
 
 G_BEGIN_DECLS
 
-#define NAT_DOCUMENT_MAX (64 * 1024) /* bytes of JSON */
+#define NAT_DOCUMENT_MAX NAT_SDP_MAX /* bytes of JSON */
 #define NAT_SESSION_DOCUMENT_MAX                                                                   \
   (512 * 1024) /* bytes of JSON: that of a session, which may have many streams */
 #define NAT_ROOM_STREAMS_MAX                                                                       \
   64 /* streams that one pattern gives; those that came later wait for a place */
 #define NAT_MEDIA_KEYS_MAX    4
 #define NAT_UDP_ADDRESSES_MAX 8
-
-/* What one m= section says that the relay must know. */
-typedef struct {
-  guint32 ssrc; /* of a=ssrc; 0 = not announced */
-  guint8 payload_type;
-  guint32 clock_rate;     /* Hz */
-  char media[8];          /* "video", "audio", or "applica"tion cut */
-  gboolean ccfb;          /* of a=rtcp-fb: it wants congestion control feedback (RFC 8888) */
-  guint8 framemarking_id; /* of a=extmap (framemarking.h); 0 = packets are not marked */
-} NatTrack;
-typedef struct {
-  guint n_tracks;
-  NatTrack tracks[NAT_TRACKS_MAX];
-} NatTracks;
-/* Reads m=, a=rtpmap, a=ssrc and a=extmap of an SDP (RFC 8866, 5576, 8285); static payload types have their clock rates.
- * Every m= section must announce one SSRC and SSRCs must differ. */
-gboolean nat_tracks_from_sdp (NatTracks *tracks, const char *sdp, GError **error);
 
 /* Body of POST .../publishers and of PUT .../description. */
 typedef struct {
