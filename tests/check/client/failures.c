@@ -222,31 +222,6 @@ test_retries (void)
 
 /* ---- UDP --------------------------------------------------------------- */
 
-/* A document that names a UDP port at which nobody speaks. */
-static char *
-document_for (guint16 udp_port)
-{
-  NatSessionDocument d = {.session = "AAECAwQFBgcICQoLDA0ODw",
-      .username = (char *)"user",
-      .realm = NAT_REALM,
-      .password = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
-      .n_udp = 1,
-      .keepalive_ms = 4000,
-      .expires_s = 3600,
-      .boot_id = "000102030405060708090a0b0c0d0e0f",
-      .version = 3,
-      .publisher = NAT_PUBLISHER_NONE};
-  char *json, *text;
-
-  nat_address_from_text (&d.udp[0], "127.0.0.1", udp_port);
-  json = nat_session_document_to_json (&d);
-  text = g_strdup_printf (
-      "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: %u\r\n\r\n%s",
-      (guint)strlen (json), json);
-  g_free (json);
-  return text;
-}
-
 static GSocket *
 udp_socket (guint16 *port)
 {
@@ -273,7 +248,7 @@ test_no_udp (void)
 {
   guint16 port;
   GSocket *hole = udp_socket (&port);
-  g_autofree char *text = document_for (port);
+  g_autofree char *text = https_session_answer (port);
   HttpsServer *server = https_server_new (HTTPS_ANSWERS, text, NULL);
   Watcher w;
 

@@ -7,6 +7,8 @@
 #include <gnutls/x509.h>
 #include <string.h>
 
+#include "natproto/negotiation.h"
+
 struct _HttpsServer {
   HttpsManner manner;
   char *answer; /* under lock */
@@ -399,4 +401,38 @@ https_server_free (HttpsServer *s)
   g_free (s->request);
   g_mutex_clear (&s->lock);
   g_free (s);
+}
+
+/* ---- What it may say ---------------------------------------------------- */
+
+char *
+https_session_answer (guint16 udp_port)
+{
+  NatSessionDocument d = {.session = HTTPS_SESSION,
+      .username = (char *)"user",
+      .realm = NAT_REALM,
+      .password = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
+      .n_udp = 1,
+      .keepalive_ms = 4000,
+      .expires_s = 3600,
+      .boot_id = "000102030405060708090a0b0c0d0e0f",
+      .version = 3,
+      .publisher = NAT_PUBLISHER_NONE};
+  g_autofree char *json = NULL;
+
+  g_assert_true (nat_address_from_text (&d.udp[0], "127.0.0.1", udp_port));
+  json = nat_session_document_to_json (&d);
+  return g_strdup_printf (
+      "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: %u\r\n"
+      "Connection: close\r\n\r\n%s",
+      (guint)strlen (json), json);
+}
+
+void
+https_forget_proxies (void)
+{
+  g_unsetenv ("https_proxy");
+  g_unsetenv ("HTTPS_PROXY");
+  g_unsetenv ("all_proxy");
+  g_unsetenv ("ALL_PROXY");
 }

@@ -34,6 +34,12 @@ guint https_server_n_requests (HttpsServer *s);
 char *https_server_dup_request (HttpsServer *s);
 void https_server_free (HttpsServer *s);
 
+/* For https_server_new: the document of this session, whose UDP is at that port of 127.0.0.1. */
+#define HTTPS_SESSION "AAECAwQFBgcICQoLDA0ODw"
+char *https_session_answer (guint16 udp_port);
+/* The machine's own are none of a test's business. */
+void https_forget_proxies (void);
+
 /* A self-signed certificate with its key, for 127.0.0.1, ::1 and localhost; or with expired for 1970. */
 char *https_make_certificate (gboolean expired);
 /* One that somebody else signed, as an inspecting proxy does. authority: the signer's certificate, or NULL. */

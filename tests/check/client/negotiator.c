@@ -9,8 +9,6 @@
 #include "httpsserver.h"
 
 #define JSON_HEAD "Content-Type: application/problem+json\r\nConnection: close\r\n"
-#define PASSWORD  "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
-#define SESSION   "AAECAwQFBgcICQoLDA0ODw"
 #define TOKEN     "secret-token-of-the-test"
 
 /* ---- One question ------------------------------------------------------ */
@@ -93,7 +91,8 @@ ask (Question *q)
   g_main_context_push_thread_default (context);
   n = nat_negotiator_new (&q->config, on_accept, q, &q->cause);
   if (n != NULL) {
-    nat_negotiator_send (n, q->kind, SESSION, q->description, q->token, q->timeout_ms, on_reply, q);
+    nat_negotiator_send (
+        n, q->kind, HTTPS_SESSION, q->description, q->token, q->timeout_ms, on_reply, q);
     g_assert_false (q->answered);
     while (!q->answered || nat_negotiator_n_pending (n) > 0)
       g_main_context_iteration (context, TRUE);
@@ -119,35 +118,10 @@ assert_cause (const Question *q, NatCauseKind kind, gboolean final, const char *
   g_assert_cmpuint (strlen (q->cause->text), <, 400);
 }
 
-static char *
-document (void)
-{
-  NatSessionDocument d = {.session = SESSION,
-      .username = (char *)"user",
-      .realm = NAT_REALM,
-      .password = PASSWORD,
-      .n_udp = 1,
-      .keepalive_ms = 4000,
-      .expires_s = 3600,
-      .boot_id = "000102030405060708090a0b0c0d0e0f",
-      .version = 3,
-      .publisher = NAT_PUBLISHER_NONE};
-  char *json, *text;
-
-  nat_address_from_text (&d.udp[0], "127.0.0.1:8443", 0);
-  json = nat_session_document_to_json (&d);
-  text = g_strdup_printf (
-      "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: %u\r\n"
-      "Connection: close\r\n\r\n%s",
-      (guint)strlen (json), json);
-  g_free (json);
-  return text;
-}
-
 static HttpsServer *
 good_server (const char *pem)
 {
-  g_autofree char *text = document ();
+  g_autofree char *text = https_session_answer (8443);
 
   return https_server_new (HTTPS_ANSWERS, text, pem);
 }
@@ -173,16 +147,16 @@ test_requests (void)
           "POST /v1/streams/house/door/publishers?takeover=true HTTP/1.1\r\n", TRUE, TRUE},
       {NAT_REQUEST_OPEN, NAT_ROLE_SUBSCRIBER, TRUE,
           "POST /v1/streams/house/door/subscribers HTTP/1.1\r\n", TRUE, TRUE},
-      {NAT_REQUEST_FETCH, NAT_ROLE_SUBSCRIBER, FALSE, "GET /v1/sessions/" SESSION " HTTP/1.1\r\n",
-          TRUE, FALSE},
+      {NAT_REQUEST_FETCH, NAT_ROLE_SUBSCRIBER, FALSE,
+          "GET /v1/sessions/" HTTPS_SESSION " HTTP/1.1\r\n", TRUE, FALSE},
       {NAT_REQUEST_DESCRIBE, NAT_ROLE_PUBLISHER, FALSE,
-          "PUT /v1/sessions/" SESSION "/description HTTP/1.1\r\n", TRUE, TRUE},
+          "PUT /v1/sessions/" HTTPS_SESSION "/description HTTP/1.1\r\n", TRUE, TRUE},
       {NAT_REQUEST_RENEW, NAT_ROLE_PUBLISHER, FALSE,
-          "PUT /v1/sessions/" SESSION "/token HTTP/1.1\r\n", TRUE, TRUE},
+          "PUT /v1/sessions/" HTTPS_SESSION "/token HTTP/1.1\r\n", TRUE, TRUE},
       {NAT_REQUEST_CLOSE, NAT_ROLE_SUBSCRIBER, FALSE,
-          "DELETE /v1/sessions/" SESSION " HTTP/1.1\r\n", FALSE, FALSE},
+          "DELETE /v1/sessions/" HTTPS_SESSION " HTTP/1.1\r\n", FALSE, FALSE},
       {NAT_REQUEST_END, NAT_ROLE_PUBLISHER, FALSE,
-          "DELETE /v1/sessions/" SESSION "?ended=true HTTP/1.1\r\n", FALSE, FALSE},
+          "DELETE /v1/sessions/" HTTPS_SESSION "?ended=true HTTP/1.1\r\n", FALSE, FALSE},
   };
   HttpsServer *server = good_server (NULL);
   NatDescription d = {(char *)"v=0\r\n"};
@@ -203,7 +177,7 @@ test_requests (void)
     g_assert_null (q.cause);
     g_assert_cmpint (q.has_document, ==, rows[i].document);
     if (rows[i].document)
-      g_assert_cmpstr (q.session, ==, SESSION);
+      g_assert_cmpstr (q.session, ==, HTTPS_SESSION);
     g_assert_cmpuint (q.remote.family, ==, 4);
     g_assert_true (nat_address_is_loopback (&q.remote));
     g_assert_cmpuint (q.remote.port, ==, https_server_port (server));
@@ -404,7 +378,7 @@ test_identity (void)
   };
   g_autofree char *pem = https_make_certificate (FALSE);
   g_autofree char *path = write_file (pem);
-  g_autofree char *text = document ();
+  g_autofree char *text = https_session_answer (8443);
 
   for (guint i = 0; i < G_N_ELEMENTS (rows); i++) {
     HttpsServer *server;
@@ -726,7 +700,7 @@ static void
 test_cancel (void)
 {
   static const HttpsManner manners[] = {HTTPS_HANGS, HTTPS_SLOW, HTTPS_ANSWERS, HTTPS_ENDLESS};
-  g_autofree char *text = document ();
+  g_autofree char *text = https_session_answer (8443);
 
   for (guint i = 0; i < 40; i++) {
     g_autoptr (GMainContext) context = g_main_context_new ();
@@ -742,7 +716,7 @@ test_cancel (void)
     q.config.tls_fingerprint = g_strdup (https_server_fingerprint (server));
     g_main_context_push_thread_default (context);
     n = nat_negotiator_new (&q.config, NULL, NULL, &q.cause);
-    r = nat_negotiator_send (n, NAT_REQUEST_FETCH, SESSION, NULL, NULL, 10000,
+    r = nat_negotiator_send (n, NAT_REQUEST_FETCH, HTTPS_SESSION, NULL, NULL, 10000,
         manners[i % 4] == HTTPS_ANSWERS || manners[i % 4] == HTTPS_ENDLESS ? NULL : never, NULL);
     while (g_get_monotonic_time () < end && nat_negotiator_n_pending (n) > 0)
       g_main_context_iteration (context, FALSE);
@@ -766,11 +740,7 @@ test_cancel (void)
 int
 main (int argc, char **argv)
 {
-  /* The machine's own proxies are none of the test's business. */
-  g_unsetenv ("https_proxy");
-  g_unsetenv ("HTTPS_PROXY");
-  g_unsetenv ("all_proxy");
-  g_unsetenv ("ALL_PROXY");
+  https_forget_proxies ();
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/negotiator/requests", test_requests);
   g_test_add_func ("/negotiator/no-token", test_no_token_no_field);

@@ -284,11 +284,7 @@ test_proxy (void)
 int
 main (int argc, char **argv)
 {
-  /* The machine's own proxies are none of the test's business. */
-  g_unsetenv ("https_proxy");
-  g_unsetenv ("HTTPS_PROXY");
-  g_unsetenv ("all_proxy");
-  g_unsetenv ("ALL_PROXY");
+  https_forget_proxies ();
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/over-websocket/mixed", test_mixed);
   g_test_add_func ("/over-websocket/burst", test_burst);

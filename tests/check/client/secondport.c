@@ -10,8 +10,6 @@
 #include "httpsserver.h"
 #include "natclient/negotiator.h"
 
-#define SESSION "AAECAwQFBgcICQoLDA0ODw"
-#define SECRET  "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
 #define NOT_OURS                                                                                   \
   "HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 5\r\n"                     \
   "Connection: close\r\n\r\nhello"
@@ -27,33 +25,10 @@ typedef struct {
   NatAddress remote;
 } Asker;
 
-static char *
-document (void)
-{
-  NatSessionDocument d = {.session = SESSION,
-      .username = (char *)"user",
-      .realm = NAT_REALM,
-      .password = SECRET,
-      .n_udp = 1,
-      .keepalive_ms = 4000,
-      .expires_s = 3600,
-      .boot_id = "000102030405060708090a0b0c0d0e0f",
-      .version = 3,
-      .publisher = NAT_PUBLISHER_NONE};
-  g_autofree char *json = NULL;
-
-  nat_address_from_text (&d.udp[0], "127.0.0.1:8443", 0);
-  json = nat_session_document_to_json (&d);
-  return g_strdup_printf (
-      "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: %u\r\n"
-      "Connection: close\r\n\r\n%s",
-      (guint)strlen (json), json);
-}
-
 static HttpsServer *
 relay (const Asker *a)
 {
-  g_autofree char *text = document ();
+  g_autofree char *text = https_session_answer (8443);
 
   return https_server_new (HTTPS_ANSWERS, text, a->pem);
 }
@@ -357,11 +332,7 @@ test_cancel (void)
 int
 main (int argc, char **argv)
 {
-  /* The machine's own proxies are none of the test's business. */
-  g_unsetenv ("https_proxy");
-  g_unsetenv ("HTTPS_PROXY");
-  g_unsetenv ("all_proxy");
-  g_unsetenv ("ALL_PROXY");
+  https_forget_proxies ();
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/secondport/refused", test_refused);
   g_test_add_func ("/secondport/blocked", test_blocked);

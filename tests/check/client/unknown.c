@@ -350,10 +350,7 @@ test_again_and_again (void)
 int
 main (int argc, char **argv)
 {
-  g_unsetenv ("https_proxy");
-  g_unsetenv ("HTTPS_PROXY");
-  g_unsetenv ("all_proxy");
-  g_unsetenv ("ALL_PROXY");
+  https_forget_proxies ();
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/unknown/while-suspect", test_while_suspect);
   g_test_add_func ("/unknown/while-connected", test_while_connected);

@@ -672,11 +672,7 @@ say_nothing (const gchar *domain, GLogLevelFlags level, const gchar *message, gp
 int
 main (int argc, char **argv)
 {
-  /* The machine's own proxies are none of the test's business. */
-  g_unsetenv ("https_proxy");
-  g_unsetenv ("HTTPS_PROXY");
-  g_unsetenv ("all_proxy");
-  g_unsetenv ("ALL_PROXY");
+  https_forget_proxies ();
   g_test_init (&argc, &argv, NULL);
   g_log_set_always_fatal (G_LOG_FATAL_MASK | G_LOG_LEVEL_CRITICAL);
   g_log_set_handler ("libsoup", G_LOG_LEVEL_DEBUG | G_LOG_LEVEL_WARNING, say_nothing, NULL);
