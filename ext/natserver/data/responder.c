@@ -289,10 +289,10 @@ adopt_path (Request *q)
   return moved;
 }
 
-/* A nonce's first use follows its challenge at once: enough to begin with, until repairs tell. Observers see the
- * newest. */
+/* A nonce's first use follows its challenge at once, mostly: enough to begin with, here and where the publisher moved, until
+ * repairs tell. Observers see the newest. */
 static void
-learn_round_trip (Request *q)
+learn_round_trip (Request *q, gboolean moved)
 {
   NatDataSession *s = q->session;
   NatRoundTrip *rt = &s->stream->round_trip;
@@ -302,6 +302,8 @@ learn_round_trip (Request *q)
     return;
   if (!rt->measured)
     nat_round_trip_sample (rt, us);
+  else if (moved)
+    nat_round_trip_moved (rt, us);
   if (us > 0 && us <= NAT_ROUND_TRIP_MAX_US)
     atomic_store_explicit (&s->counters->rtt_us, (guint64)us, memory_order_relaxed);
 }
@@ -350,7 +352,7 @@ accept_request (Request *q)
   moved = adopt_path (q);
   if (q->w->exchange)
     nat_exchange_heard (q->w, q->source, q->path);
-  learn_round_trip (q);
+  learn_round_trip (q, moved);
   q->session->nonce_us = MAX (q->session->nonce_us, q->issued_us);
   nat_lifecycle_bound (q->w, q->path);
   if (q->source->socket == NAT_UDPIO_TUNNEL)

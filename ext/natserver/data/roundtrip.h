@@ -37,4 +37,15 @@ nat_round_trip_sample (NatRoundTrip *rt, gint64 us)
   rt->smoothed_us += (us - rt->smoothed_us) / 8;
 }
 
+/* Of a challenge on another way than before. Its answer may have been repeated, or held back for the head start of a way that
+ * did not come up: that is an answer too late by hundreds of milliseconds, and none is too early. */
+static inline void
+nat_round_trip_moved (NatRoundTrip *rt, gint64 us)
+{
+  if (us >= rt->smoothed_us)
+    return;
+  rt->measured = FALSE;
+  nat_round_trip_sample (rt, us);
+}
+
 G_END_DECLS

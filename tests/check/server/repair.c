@@ -224,6 +224,48 @@ test_given_up (void)
   tear_down (&f);
 }
 
+/* Whether what is missing is asked for again a quarter of a second after the first question at most. */
+static gboolean
+is_asked_again_soon (NatProbe *publisher, guint16 seq)
+{
+  guint16 seqs[64];
+  guint32 ssrc;
+
+  send_rtp (publisher, VIDEO_SSRC, seq);
+  send_rtp (publisher, VIDEO_SSRC, (guint16)(seq + 2));
+  g_assert_cmpuint (hear_nack (publisher, &ssrc, seqs, NAT_PROBE_WAIT_MS), ==, 1);
+  g_assert_cmpuint (seqs[0], ==, seq + 1);
+  return hear_nack (publisher, &ssrc, seqs, 250) > 0;
+}
+
+/* The first answer was held back, as a WebSocket's is while UDP may answer yet; then the publisher moves to a way that answers
+ * at once. A question or repair that is lost there is not repeated at the pace of the first. */
+static void
+test_publisher_moves (void)
+{
+  gboolean soon = FALSE;
+
+  for (guint i = 0; i < 5 && !soon; i++) {
+    g_autoptr (DataRelay) r = data_relay_new ("127.0.0.1", FALSE, NULL);
+    NatTicket ticket = data_relay_ticket (r, NAT_ROLE_PUBLISHER);
+    g_autoptr (NatProbe) p = data_relay_probe (r, &ticket);
+    NatSessionCounters *c = nat_session_counters_new ();
+
+    g_assert_true (nat_dataplane_add_session (r->dp, &ticket, c));
+    data_relay_describe (r, 1, &ticket);
+    g_assert_cmpint (nat_probe_challenge (p, 200, NAT_PROBE_WAIT_MS), ==, 401);
+    g_usleep (400 * 1000);
+    g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
+    g_assert_cmpuint (nat_counter_get (&c->rtt_us), >=, 400000);
+    nat_probe_rebind (p, "127.0.0.1");
+    g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
+    g_assert_cmpuint (nat_counter_get (&c->moves), ==, 1);
+    soon = is_asked_again_soon (p, 10);
+    nat_session_counters_unref (c);
+  }
+  g_assert_true (soon);
+}
+
 static void
 test_reordered (void)
 {
@@ -629,6 +671,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/repair/publisher-asked", test_publisher_asked);
   g_test_add_func ("/repair/given-up", test_given_up);
+  g_test_add_func ("/repair/publisher-moves", test_publisher_moves);
   g_test_add_func ("/repair/reordered", test_reordered);
   g_test_add_func ("/repair/late-joiner", test_late_joiner);
   g_test_add_func ("/repair/answered", test_answered);

@@ -26,6 +26,22 @@ test_smoothed (void)
   g_assert_cmpint (rt.variation_us, <, 1 * MS);
 }
 
+/* What a challenge on another way says counts if it is shorter. */
+static void
+test_moved (void)
+{
+  NatRoundTrip rt;
+
+  nat_round_trip_init (&rt);
+  nat_round_trip_sample (&rt, 300 * MS);
+  nat_round_trip_moved (&rt, 340 * MS);
+  g_assert_cmpint (rt.smoothed_us, ==, 300 * MS);
+  nat_round_trip_moved (&rt, 40 * MS);
+  g_assert_cmpint (rt.smoothed_us, ==, 40 * MS);
+  g_assert_cmpint (rt.variation_us, ==, 20 * MS);
+  g_assert_true (rt.measured);
+}
+
 /* Clocks that jump, and answers that were lost for long. */
 static void
 test_bounds (void)
@@ -46,6 +62,7 @@ main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/roundtrip/smoothed", test_smoothed);
+  g_test_add_func ("/roundtrip/moved", test_moved);
   g_test_add_func ("/roundtrip/bounds", test_bounds);
   return g_test_run ();
 }
