@@ -26,11 +26,13 @@
 #define STALE_US       (2 * G_USEC_PER_SEC)
 #define OBEYS_US       (1 * G_USEC_PER_SEC)
 #define LINGER_US      (2 * G_USEC_PER_SEC)
+#define LINGER_TURN_US (50 * 1000)
 #define REPORT_LIFE_US (1 * G_USEC_PER_SEC) /* receivers take no older one */
 
 typedef struct {
   guint32 ssrc;
-  gint64 picture_us; /* when it came */
+  gint64 picture_us;      /* when it came */
+  NatHistoryReader whole; /* from its beginning on */
   NatHistoryReader reader;
   gboolean over;
 } Source;
@@ -139,6 +141,7 @@ measure (NatDataStream *stream, NatDataTrack *track, NatLiveEdge *edge, Source *
       nat_history_read_picture (&stream->history, track->kept, &source->reader) &&
       highest - source->reader.from < PACKETS_MAX)
     edge->behind = (guint16)(highest - source->reader.from + 1);
+  source->whole = source->reader;
   return TRUE;
 }
 
@@ -283,6 +286,14 @@ send_source (NatHeadstart *h, Source *source, Message *m)
   }
 }
 
+/* All of it: what was sent may be lost, and is then asked for, until some time after the end. */
+static void
+pin_sources (NatWorker *w, const NatHeadstart *h, NatDataStream *stream)
+{
+  for (guint i = 0; i < h->n_sources; i++)
+    nat_history_pin (&stream->history, &h->sources[i].whole, w->now_us);
+}
+
 /* FALSE: the record is of no use any more. */
 static gboolean
 serve (NatWorker *w, NatHeadstart *h, gsize *bytes)
@@ -293,6 +304,7 @@ serve (NatWorker *w, NatHeadstart *h, gsize *bytes)
 
   if (!s || !stream)
     return FALSE;
+  pin_sources (w, h, stream);
   if (h->n_over == h->n_sources)
     return w->now_us - h->over_us < LINGER_US;
   /* One that is lost would cost the picture. */
@@ -307,10 +319,6 @@ serve (NatWorker *w, NatHeadstart *h, gsize *bytes)
       send_source (h, &h->sources[i], &m);
   }
   flush_message (&m);
-  for (guint i = 0; i < h->n_sources; i++) {
-    if (!h->sources[i].over)
-      nat_history_pin (&stream->history, &h->sources[i].reader, w->now_us);
-  }
   h->over_us = w->now_us;
   *bytes = m.bytes;
   return TRUE;
@@ -339,7 +347,8 @@ nat_headstart_run (NatWorker *w)
   if (w->headstarts.length == 0)
     w->headstart_us = G_MAXINT64;
   else
-    w->headstart_us = w->now_us + (n_sending > 0 || bytes >= TURN_MAX ? SPACING_US : LINGER_US / 8);
+    w->headstart_us =
+        w->now_us + (n_sending > 0 || bytes >= TURN_MAX ? SPACING_US : LINGER_TURN_US);
 }
 
 /* ---- Is a picture worth asking for? ------------------------------------ */

@@ -223,7 +223,7 @@ forget_source (NatHistory *h, NatHistorySource *s)
   for (guint i = 0; i < s->span / NAT_HISTORY_SPAN; i++)
     give_back (h, s->index[i]);
   s->span = 0;
-  s->measured_us = 0;
+  s->measured_us = s->pinned_us = 0;
 }
 
 /* The oldest goes of whoever has most, or one's own if that is no more. */
@@ -555,6 +555,8 @@ worth_finding (NatHistorySource *s, gint64 now_us)
 
   if (s->has_start && now_us - s->start_us <= NAT_HISTORY_PICTURE_US)
     n = s->highest - s->start_seq + 1;
+  if (s->pinned_us > 0 && now_us - s->pinned_us <= PIN_US)
+    n = MAX (n, s->highest - s->pinned_seq + 1);
   if (s->measured_us > 0 && now_us - s->measured_us < MEASURE_US)
     return n;
   if (s->measured_us > 0)
@@ -729,8 +731,17 @@ nat_history_read (const NatHistory *h, NatHistoryReader *reader, NatHistoryPacke
 void
 nat_history_pin (NatHistory *h, const NatHistoryReader *reader, gint64 now_us)
 {
+  NatHistorySource *s = h->sources;
+
   /* The slowest of those that say so at one time. */
   if (h->pinned == 0 || h->pinned_us != now_us || reader->place.serial < h->pinned)
     h->pinned = reader->place.serial;
   h->pinned_us = now_us;
+  while (s && s != reader->source)
+    s = s->next;
+  if (!s)
+    return;
+  if (s->pinned_us != now_us || reader->from < s->pinned_seq)
+    s->pinned_seq = reader->from;
+  s->pinned_us = now_us;
 }

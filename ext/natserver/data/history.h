@@ -61,6 +61,8 @@ struct _NatHistorySource {
   guint64 start_seq;
   gint64 start_us;
   NatHistoryPlace start;
+  guint64 pinned_seq; /* where the slowest reader begins, and since when that is known */
+  gint64 pinned_us;
 };
 
 /* A part of the stream; its fields are history.c's. */
@@ -135,8 +137,8 @@ gboolean nat_history_read_picture (
 NatHistoryStep nat_history_read (
     const NatHistory *h, NatHistoryReader *reader, NatHistoryPacket *packet);
 
-/* What the reader did not read yet stays for a while, though a later picture starts meanwhile; so at each of its turns, at
- * least ten in a second. All of a history's readers at the same time. */
+/* What the reader has before it stays for a while, and is found, though a later picture starts meanwhile; so at each of its turns,
+ * at least ten in a second. All of a history's readers at the same time. */
 void nat_history_pin (NatHistory *h, const NatHistoryReader *reader, gint64 now_us);
 
 G_END_DECLS

@@ -6,9 +6,12 @@
 
 #include <string.h>
 
+#include "bareworker.h"
 #include "datarelay.h"
 #include "natproto/rtcp.h"
 #include "natproto/rtcpapp.h"
+#include "natserver/data/headstart.h"
+#include "natserver/data/repair.h"
 
 #define QUIET_MS 150
 #define RECEIVER 0xabcdef01u
@@ -341,6 +344,108 @@ test_ends (gconstpointer data)
   tear_down (&f);
 }
 
+/* ---- With a clock of ours ---------------------------------------------- */
+
+#define FILM_MS 2 /* between two packets */
+
+typedef struct {
+  NatWorker *w;
+  NatDataSession *publisher;
+  guint16 seq; /* of the last packet */
+} Film;
+
+static void
+film_begin (Film *film)
+{
+  NatCommand c = {.type = NAT_COMMAND_DESCRIBE};
+  NatAddress nobody;
+
+  film->w = bare_worker_new ("127.0.0.1", 1024 * 1024);
+  film->w->roster->pool = film->w->pool = nat_history_pool_new (64 * 1024 * 1024);
+  g_assert_true (nat_address_from_text (&nobody, "127.0.0.1", 9));
+  film->publisher = bare_worker_join (film->w, STREAM, NAT_ROLE_PUBLISHER, &nobody);
+  film->seq = 0;
+  strcpy (c.describe.stream, STREAM);
+  c.describe.version = 2;
+  c.describe.has_tracks = TRUE;
+  c.describe.tracks = (NatTracks){1, {{VIDEO_SSRC, 96, 90000, "video", FALSE, MARK_ID}}};
+  nat_worker_apply (film->w, &c);
+}
+
+/* n packets, the first of which has that mark; time goes on. */
+static void
+film_play (Film *film, guint8 mark, guint n)
+{
+  NatWorker *w = film->w;
+  guint8 rtp[SIZE];
+
+  for (; n > 0; n--, mark = 0x80) {
+    w->now_us += FILM_MS * 1000;
+    write_video (rtp, ++film->seq, mark);
+    nat_forward_receive (w, film->publisher->selected, rtp, sizeof rtp);
+    nat_worker_flush (w);
+    nat_headstart_run (w);
+    if (film->seq % 32 == 0)
+      nat_repair_tick (w, film->publisher->stream);
+  }
+}
+
+static NatDataSession *
+film_join (Film *film, const NatProbe *p)
+{
+  NatDataSession *s = bare_worker_join (film->w, STREAM, NAT_ROLE_SUBSCRIBER, &p->local);
+
+  s->wants_headstart = TRUE;
+  g_assert_true (nat_headstart_prepare (film->w, s));
+  nat_worker_flush (film->w);
+  return s;
+}
+
+/* Whether a packet that was lost comes again. */
+static gboolean
+comes_again (Film *film, NatDataSession *s, guint16 seq)
+{
+  guint64 before = nat_counter_get (&s->counters->repairs_sent);
+  guint8 nack[NAT_DATAGRAM_MAX];
+  NatRtcpPacket packet;
+  NatRtcpIter it;
+  guint n = 1;
+
+  g_assert_true (nat_rtcp_iter_init (
+      &it, nack, nat_rtcp_write_nack (nack, sizeof nack, RECEIVER, VIDEO_SSRC, &seq, &n)));
+  g_assert_true (nat_rtcp_iter_next (&it, &packet));
+  nat_repair_answer (film->w, s, &packet);
+  return nat_counter_get (&s->counters->repairs_sent) > before;
+}
+
+/* The next picture starts in the middle of it. What was sent before that, and lost, comes again all the same, until whoever
+ * joined had the time to ask. */
+static void
+test_lost (void)
+{
+  Film film;
+  NatDataSession *s;
+  NatProbe *p;
+
+  film_begin (&film);
+  p = nat_probe_new ("127.0.0.1", nat_udpio_local (film.w->io, 0));
+  film_play (&film, START, 4500);
+  s = film_join (&film, p);
+  film_play (&film, START, 250);
+  g_assert_cmpuint (nat_counter_get (&film.w->counters->headstart_packets), <, 2000);
+  g_assert_true (comes_again (&film, s, 1));
+  while (nat_counter_get (&film.w->counters->headstart_packets) < 4500)
+    film_play (&film, 0x80, 32);
+  film_play (&film, 0x80, 500 / FILM_MS);
+  for (guint16 seq = 2; seq < 4500; seq += 300)
+    g_assert_true (comes_again (&film, s, seq));
+  /* It does not stay for ever. */
+  film_play (&film, 0x80, 4000 / FILM_MS);
+  g_assert_false (comes_again (&film, s, 3));
+  nat_probe_free (p);
+  nat_worker_free (film.w);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -352,5 +457,6 @@ main (int argc, char **argv)
   g_test_add_data_func ("/headstart/session-ends", "session", test_ends);
   g_test_add_data_func ("/headstart/other-tracks", "tracks", test_ends);
   g_test_add_data_func ("/headstart/relay-stops", "relay", test_ends);
+  g_test_add_func ("/headstart/lost", test_lost);
   return g_test_run ();
 }

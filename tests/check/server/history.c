@@ -484,6 +484,28 @@ test_pin (void)
   tear_down (&f);
 }
 
+/* Also those of its packets are found that were read already, whatever follows. */
+static void
+test_pin_finds (void)
+{
+  const guint64 first = 1000, n = NAT_HISTORY_SPAN * 2 / 3;
+  NatHistoryReader reader;
+  Fixture f;
+
+  set_up (&f, 64 * 1024 * 1024);
+  for (guint64 seq = first; seq < first + 2 * n; seq++, f.now_us += MS) {
+    append (&f, f.video, seq, 200, (seq - first) % n == 0);
+    if (seq == first)
+      g_assert_true (nat_history_read_picture (&f.h, f.video, &reader));
+    nat_history_pin (&f.h, &reader, f.now_us);
+    if (seq % 50 == 0)
+      nat_history_grow (&f.h, f.now_us);
+  }
+  for (guint64 seq = first; seq < first + 2 * n; seq++)
+    g_assert_true (has (&f, f.video, seq, 200));
+  tear_down (&f);
+}
+
 /* The first packet of the picture was lost, and came after some of the others. */
 static void
 test_late_start (void)
@@ -674,6 +696,7 @@ main (int argc, char **argv)
   g_test_add_func ("/history/fair", test_fair);
   g_test_add_func ("/history/picture", test_picture);
   g_test_add_func ("/history/pin", test_pin);
+  g_test_add_func ("/history/pin-finds", test_pin_finds);
   g_test_add_func ("/history/late-start", test_late_start);
   g_test_add_func ("/history/endless-picture", test_endless_picture);
   g_test_add_func ("/history/runs", test_runs);
