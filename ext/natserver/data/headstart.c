@@ -307,10 +307,12 @@ serve (NatWorker *w, NatHeadstart *h, gsize *bytes)
   pin_sources (w, h, stream);
   if (h->n_over == h->n_sources)
     return w->now_us - h->over_us < LINGER_US;
-  /* One that is lost would cost the picture. */
-  if (!h->told_again && w->now_us > h->begun_us)
+  /* Not before the next turn, when the edges are told again: without them the past would be taken for what is live. */
+  if (w->now_us == h->begun_us)
+    return TRUE;
+  if (!h->told_again)
     tell_edges (w, h, s, stream);
-  h->told_again |= w->now_us > h->begun_us;
+  h->told_again = TRUE;
   m.run.iov = m.iov;
   nat_roster_dest (s->selected, &m.dest);
   nat_limiter_take (&h->pace, w->now_us, 0);

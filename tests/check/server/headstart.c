@@ -183,7 +183,20 @@ send_report (Fixture *f)
   data_relay_sync (f->r);
 }
 
-/* Edges first, then the past in its order, then what is live; nothing of the sound, and no request. */
+static gboolean
+rtp_came_before (const NatProbe *p)
+{
+  for (GList *link = p->inbox.head; link; link = link->next) {
+    gsize len;
+    const guint8 *data = g_bytes_get_data (link->data, &len);
+
+    if (nat_demux (data, len) == NAT_PACKET_RTP)
+      return TRUE;
+  }
+  return FALSE;
+}
+
+/* Edges first, and twice, then the past in its order, then what is live; nothing of the sound, and no request. */
 static void
 test_joins (void)
 {
@@ -211,6 +224,8 @@ test_joins (void)
   g_assert_cmpuint (edges[1].ssrc, ==, AUDIO_SSRC);
   g_assert_cmpuint (edges[1].seq, ==, 7);
   g_assert_cmpuint (edges[1].behind, ==, 0);
+  g_assert_cmpuint (hear_edges (p, edges, &reports, NAT_PROBE_WAIT_MS), ==, 2);
+  g_assert_false (rtp_came_before (p));
   for (guint16 seq = 65530; seq != 4; seq++)
     assert_video (p, seq, seq == 65530 ? START : 0x80);
   send_video (&f, 4, 0x80);
