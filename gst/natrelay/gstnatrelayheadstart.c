@@ -21,6 +21,9 @@
 #define TAIL_US     MS (60)
 #define ASK_MIN_US  MS (30)
 #define ASK_AT_ONCE 128
+/* The burst comes in its order. What is so far ahead of it came another way, unless there are some in a row. */
+#define AHEAD_MAX  32
+#define STRAYS_MAX 8
 
 typedef enum {
   LIVE,   /* without a past, or before it is known of */
@@ -36,7 +39,8 @@ typedef struct {
   guint n;             /* packets; 0 = none was announced */
   GstBuffer **packets; /* n places while COMING */
   guint next;          /* to be taken */
-  guint top;           /* behind the last one that came */
+  guint top;           /* behind the last one that came in order */
+  guint strays;        /* in a row that came far ahead of that */
   gint64 progress_us;  /* the last one came */
   gint64 asked_us;     /* 0 = never */
   gint64 over_us;
@@ -110,7 +114,7 @@ take_edge (GstNatRelayHeadstart *self, const NatLiveEdge *edge, gint64 now_us)
   end_past (self, past, now_us);
   past->first_seq = first_seq;
   past->n = edge->behind;
-  past->next = past->top = 0;
+  past->next = past->top = past->strays = 0;
   past->progress_us = now_us;
   past->asked_us = 0;
   past->state = past->begun ? OVER : COMING;
@@ -139,6 +143,17 @@ gst_nat_relay_headstart_take_rtcp (GstNatRelayHeadstart *self, const guint8 *dat
   }
 }
 
+/* called with lock. Packets before top that are not there are missing; those behind it were not sent yet. What the
+ * publisher's leg lost goes to everybody once it is repaired, the packets of the last moment before the edge among them. */
+static void
+note_top (Past *past, guint index)
+{
+  if (index < past->top || (index - past->top >= AHEAD_MAX && ++past->strays < STRAYS_MAX))
+    return;
+  past->top = index + 1;
+  past->strays = 0;
+}
+
 /* called with lock */
 static void
 keep_packet (GstNatRelayHeadstart *self, Past *past, guint index, GstBuffer *packet, gint64 now_us)
@@ -146,7 +161,7 @@ keep_packet (GstNatRelayHeadstart *self, Past *past, guint index, GstBuffer *pac
   if (index < past->next || past->packets[index] != NULL)
     return;
   past->packets[index] = gst_buffer_ref (packet);
-  past->top = MAX (past->top, index + 1);
+  note_top (past, index);
   past->progress_us = now_us;
   self->stats.packets++;
   if (index == past->next)

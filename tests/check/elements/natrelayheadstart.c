@@ -5,6 +5,7 @@
 /* Packets of the past: told from live ones, kept in their order, asked for, and waited for only so long. */
 
 #include <gst/check/gstcheck.h>
+#include <string.h>
 
 #include "gstnatrelayheadstart.h"
 #include "natproto/rtcpapp.h"
@@ -206,6 +207,34 @@ GST_START_TEST (test_missing_is_asked_for)
 }
 GST_END_TEST;
 
+/* A packet that came out of order says nothing of those before it, which were not sent yet; some of them do. */
+GST_START_TEST (test_far_ahead)
+{
+  Viewer v;
+
+  viewer_init (&v);
+  announce (&v, VIDEO, 1000, 1000); /* 1 to 1000 */
+  v.answer = TRUE;
+  take (&v, VIDEO, 1);
+  take (&v, VIDEO, 3);
+  take (&v, VIDEO, 990);
+  take (&v, VIDEO, 4);
+  take (&v, VIDEO, 995);
+  fail_unless (gst_nat_relay_headstart_begin (v.headstart, VIDEO));
+  for (guint16 seq = 1; seq < 5; seq++)
+    expect_next (&v, seq);
+  fail_unless (g_str_has_prefix (v.asked->str, "2"));
+  fail_if (strchr (v.asked->str, '5') != NULL, "asked for \"%s\"", v.asked->str);
+  g_clear_pointer (&v.helper, g_thread_join);
+  g_string_truncate (v.asked, 0);
+  for (guint16 seq = 10; seq < 20; seq++)
+    take (&v, VIDEO, (guint16)(seq + 600));
+  expect_next (&v, 5);
+  fail_unless (g_str_has_prefix (v.asked->str, "5,6,7,8,"), "asked for \"%s\"", v.asked->str);
+  viewer_clear (&v);
+}
+GST_END_TEST;
+
 GST_START_TEST (test_what_does_not_come)
 {
   GstNatRelayHeadstartStats stats;
@@ -312,6 +341,7 @@ natrelayheadstart_suite (void)
   suite_add_tcase (s, tc);
   tcase_add_loop_test (tc, test_order, 0, G_N_ELEMENTS (edges));
   tcase_add_test (tc, test_missing_is_asked_for);
+  tcase_add_test (tc, test_far_ahead);
   tcase_add_test (tc, test_what_does_not_come);
   tcase_add_loop_test (tc, test_wakes, 0, 2);
   tcase_add_test (tc, test_too_late);
