@@ -21,6 +21,8 @@
 #define TAIL_US     MS (60)
 #define ASK_MIN_US  MS (30)
 #define ASK_AT_ONCE 128
+/* So long after the last one came the relay has let go of them: it keeps them for two seconds after the end. */
+#define KEPT_US MS (3000)
 /* The burst comes in its order. What is so far ahead of it came another way, unless there are some in a row. */
 #define AHEAD_MAX  32
 #define STRAYS_MAX 8
@@ -42,6 +44,10 @@ typedef struct {
   guint top;           /* behind the last one that came in order */
   guint strays;        /* in a row that came far ahead of that */
   gint64 progress_us;  /* the last one came */
+  gint64 quiet_us;     /* none has come since that look; 0 = one has */
+  guint settling;      /* top, when it was last looked what is missing, */
+  guint settled;       /* and the time before */
+  gint64 looked_us;    /* 0 = never */
   gint64 asked_us;     /* 0 = never */
   gint64 over_us;
 } Past;
@@ -98,6 +104,61 @@ end_past (GstNatRelayHeadstart *self, Past *past, gint64 now_us)
   g_cond_broadcast (&self->cond);
 }
 
+/* ---- what is missing ----------------------------------------------------- */
+
+/* called with lock. Feedback may go without a report (RFC 5506). */
+static void
+send_nack (GstNatRelayHeadstart *self, Past *past, guint16 *seqs, guint n)
+{
+  guint8 compound[NAT_DATAGRAM_MAX];
+  gsize len = nat_rtcp_write_nack (compound, sizeof compound, self->own_ssrc, past->ssrc, seqs, &n);
+
+  self->hooks->send (self->user, compound, len);
+  self->stats.nacks++;
+}
+
+/* called with lock. What is before settled should have come two looks ago: it is not on another way. Where nothing comes any
+ * more, the end is missing, too. */
+static guint
+find_missing (const Past *past, gint64 now_us, guint16 seqs[ASK_AT_ONCE])
+{
+  guint to = now_us - past->quiet_us >= TAIL_US ? past->n : past->settled, n = 0;
+
+  if (now_us - past->progress_us >= KEPT_US)
+    return 0;
+  for (guint i = past->next; i < to && n < ASK_AT_ONCE; i++) {
+    if (past->packets[i] == NULL)
+      seqs[n++] = (guint16)(past->first_seq + i);
+  }
+  return n;
+}
+
+/* called with lock, whenever a packet comes, and while one is waited for: whoever takes them may be slow, and the relay keeps
+ * them only for a while. Returns when to look again. */
+static gint64
+ask_for_missing (GstNatRelayHeadstart *self, Past *past, gint64 now_us)
+{
+  gint64 interval = MAX ((gint64)self->hooks->rtt_us (self->user) * 3 / 2, ASK_MIN_US);
+  guint16 seqs[ASK_AT_ONCE];
+  guint n;
+
+  if (now_us - past->looked_us < REORDER_US)
+    return past->looked_us + REORDER_US;
+  past->looked_us = now_us;
+  if (past->quiet_us == 0)
+    past->quiet_us = now_us;
+  past->settled = past->settling;
+  past->settling = past->top;
+  if (now_us - past->asked_us < interval)
+    return past->asked_us + interval;
+  n = find_missing (past, now_us, seqs);
+  if (n == 0)
+    return now_us + REORDER_US;
+  send_nack (self, past, seqs, n);
+  past->asked_us = now_us;
+  return now_us + interval;
+}
+
 /* ---- what comes ---------------------------------------------------------- */
 
 /* called with lock. An EDGE comes twice, in case that one is lost. A track that plays already (the client had to join
@@ -114,9 +175,9 @@ take_edge (GstNatRelayHeadstart *self, const NatLiveEdge *edge, gint64 now_us)
   end_past (self, past, now_us);
   past->first_seq = first_seq;
   past->n = edge->behind;
-  past->next = past->top = past->strays = 0;
+  past->next = past->top = past->strays = past->settling = past->settled = 0;
   past->progress_us = now_us;
-  past->asked_us = 0;
+  past->quiet_us = past->looked_us = past->asked_us = 0;
   past->state = past->begun ? OVER : COMING;
   past->over_us = now_us;
   if (past->state == COMING)
@@ -163,6 +224,7 @@ keep_packet (GstNatRelayHeadstart *self, Past *past, guint index, GstBuffer *pac
   past->packets[index] = gst_buffer_ref (packet);
   note_top (past, index);
   past->progress_us = now_us;
+  past->quiet_us = 0;
   self->stats.packets++;
   if (index == past->next)
     g_cond_broadcast (&self->cond);
@@ -184,45 +246,11 @@ gst_nat_relay_headstart_take_packet (
     taken = index < past->n && (past->state == COMING || now_us - past->over_us < AFTERMATH_US);
     if (taken && past->state == COMING)
       keep_packet (self, past, index, packet, now_us);
+    if (past->state == COMING)
+      ask_for_missing (self, past, now_us);
   }
   g_mutex_unlock (&self->lock);
   return taken;
-}
-
-/* ---- what is missing ----------------------------------------------------- */
-
-/* called with lock. Feedback may go without a report (RFC 5506). */
-static void
-send_nack (GstNatRelayHeadstart *self, Past *past, guint16 *seqs, guint n)
-{
-  guint8 compound[NAT_DATAGRAM_MAX];
-  gsize len = nat_rtcp_write_nack (compound, sizeof compound, self->own_ssrc, past->ssrc, seqs, &n);
-
-  self->hooks->send (self->user, compound, len);
-  self->stats.nacks++;
-}
-
-/* called with lock; the next packet is not there. Returns when to look again. */
-static gint64
-ask_for_missing (GstNatRelayHeadstart *self, Past *past, gint64 waiting_us, gint64 now_us)
-{
-  gint64 interval = MAX ((gint64)self->hooks->rtt_us (self->user) * 3 / 2, ASK_MIN_US);
-  gint64 due = MAX (waiting_us + REORDER_US, past->asked_us + interval);
-  guint to = now_us - past->progress_us >= TAIL_US ? past->n : past->top;
-  guint16 seqs[ASK_AT_ONCE];
-  guint n = 0;
-
-  if (now_us < due)
-    return due;
-  for (guint i = past->next; i < to && n < ASK_AT_ONCE; i++) {
-    if (past->packets[i] == NULL)
-      seqs[n++] = (guint16)(past->first_seq + i);
-  }
-  if (n == 0)
-    return past->progress_us + TAIL_US;
-  send_nack (self, past, seqs, n);
-  past->asked_us = now_us;
-  return now_us + interval;
 }
 
 /* ---- what is taken ------------------------------------------------------- */
@@ -251,16 +279,17 @@ wait_for_next (GstNatRelayHeadstart *self, guint32 ssrc)
   Past *past;
 
   while ((past = find_past (self, ssrc)) != NULL && past->state == COMING && self->started) {
-    gint64 now_us = g_get_monotonic_time (), until;
+    gint64 now_us = g_get_monotonic_time (), until, given_up_us;
 
     if (past->next == past->n)
       return FALSE;
     if (past->packets[past->next] != NULL)
       return TRUE;
-    if (now_us - past->progress_us >= PATIENCE_US)
+    given_up_us = MAX (past->progress_us, waiting_us) + PATIENCE_US;
+    if (now_us >= given_up_us)
       return FALSE;
-    until = ask_for_missing (self, past, waiting_us, now_us);
-    g_cond_wait_until (&self->cond, &self->lock, MIN (until, past->progress_us + PATIENCE_US));
+    until = ask_for_missing (self, past, now_us);
+    g_cond_wait_until (&self->cond, &self->lock, MIN (until, given_up_us));
   }
   return FALSE;
 }

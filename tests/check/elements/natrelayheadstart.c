@@ -235,6 +235,58 @@ GST_START_TEST (test_far_ahead)
 }
 GST_END_TEST;
 
+static gboolean
+has_asked (Viewer *v, const gchar *what)
+{
+  gboolean asked;
+
+  g_mutex_lock (&v->lock);
+  asked = g_str_has_prefix (v->asked->str, what);
+  g_mutex_unlock (&v->lock);
+  return asked;
+}
+
+/* Whoever takes the packets is busy with those that it has: what is missing is asked for meanwhile, as long as anything comes. */
+GST_START_TEST (test_asks_meanwhile)
+{
+  Viewer v;
+
+  viewer_init (&v);
+  announce (&v, VIDEO, 100, 100);
+  for (guint16 seq = 1; seq <= 100; seq++) {
+    if (seq != 50)
+      take (&v, VIDEO, seq);
+  }
+  for (guint16 seq = 101; !has_asked (&v, "50"); seq++) {
+    fail_if (take (&v, VIDEO, seq));
+    g_usleep (1000);
+  }
+  viewer_clear (&v);
+}
+GST_END_TEST;
+
+/* It was busy for so long that all the rest had come long ago: what is missing is waited for all the same. */
+GST_START_TEST (test_slow)
+{
+  Viewer v;
+
+  viewer_init (&v);
+  announce (&v, VIDEO, 4, 4);
+  take (&v, VIDEO, 1);
+  take (&v, VIDEO, 2);
+  take (&v, VIDEO, 4);
+  fail_unless (gst_nat_relay_headstart_begin (v.headstart, VIDEO));
+  expect_next (&v, 1);
+  expect_next (&v, 2);
+  g_usleep (G_TIME_SPAN_SECOND);
+  v.answer = TRUE;
+  expect_next (&v, 3);
+  expect_next (&v, 4);
+  expect_end (&v, TRUE);
+  viewer_clear (&v);
+}
+GST_END_TEST;
+
 GST_START_TEST (test_what_does_not_come)
 {
   GstNatRelayHeadstartStats stats;
@@ -342,6 +394,8 @@ natrelayheadstart_suite (void)
   tcase_add_loop_test (tc, test_order, 0, G_N_ELEMENTS (edges));
   tcase_add_test (tc, test_missing_is_asked_for);
   tcase_add_test (tc, test_far_ahead);
+  tcase_add_test (tc, test_asks_meanwhile);
+  tcase_add_test (tc, test_slow);
   tcase_add_test (tc, test_what_does_not_come);
   tcase_add_loop_test (tc, test_wakes, 0, 2);
   tcase_add_test (tc, test_too_late);
