@@ -8,10 +8,14 @@
 #include "gstnatrelayheadstart.h"
 #include "natproto/rtcpapp.h"
 
+#include <string.h>
+
 #define MS(n) ((n) * (gint64)G_TIME_SPAN_MILLISECOND)
 
 /* More would not be told from the live ones after them, nor be opened (SFrame's replay window). */
 #define PACKETS_MAX 16000
+/* More that are not there before the first live one were not lost. */
+#define GAP_MAX 256
 /* Without a packet: the relay is gone, or what is missing does not come. Live media waits no longer. */
 #define PATIENCE_US MS (500)
 /* What comes so late after the end is a repeat: the RTP session would take it for a jump backwards. */
@@ -33,20 +37,27 @@ typedef enum {
   OVER,
 } State;
 
+/* Packets that should have come: those before top, and those from the edge to n. */
+typedef struct {
+  guint top, n;
+} Extent;
+
 typedef struct {
   guint32 ssrc;
   State state;
-  gboolean begun; /* a live packet came to its pad */
+  gboolean begun;  /* a live packet came to its pad */
+  gboolean passed; /* one went to the RTP session */
   guint16 first_seq;
-  guint n;             /* packets; 0 = none was announced */
+  guint announced;     /* packets, up to the edge; 0 = none */
+  guint n;             /* and those between that and the first live one */
   GstBuffer **packets; /* n places while COMING */
   guint next;          /* to be taken */
   guint top;           /* behind the last one that came in order */
   guint strays;        /* in a row that came far ahead of that */
   gint64 progress_us;  /* the last one came */
   gint64 quiet_us;     /* none has come since that look; 0 = one has */
-  guint settling;      /* top, when it was last looked what is missing, */
-  guint settled;       /* and the time before */
+  Extent settling;     /* when it was last looked what is missing, */
+  Extent settled;      /* and the time before */
   gint64 looked_us;    /* 0 = never */
   gint64 asked_us;     /* 0 = never */
   gint64 over_us;
@@ -117,17 +128,17 @@ send_nack (GstNatRelayHeadstart *self, Past *past, guint16 *seqs, guint n)
   self->stats.nacks++;
 }
 
-/* called with lock. What is before settled should have come two looks ago: it is not on another way. Where nothing comes any
+/* called with lock. What is settled should have come two looks ago: it is not on another way. Where nothing comes any
  * more, the end is missing, too. */
 static guint
 find_missing (const Past *past, gint64 now_us, guint16 seqs[ASK_AT_ONCE])
 {
-  guint to = now_us - past->quiet_us >= TAIL_US ? past->n : past->settled, n = 0;
+  guint to = now_us - past->quiet_us >= TAIL_US ? past->n : past->settled.top, n = 0;
 
   if (now_us - past->progress_us >= KEPT_US)
     return 0;
-  for (guint i = past->next; i < to && n < ASK_AT_ONCE; i++) {
-    if (past->packets[i] == NULL)
+  for (guint i = past->next; i < past->n && n < ASK_AT_ONCE; i++) {
+    if (past->packets[i] == NULL && (i < to || (i >= past->announced && i < past->settled.n)))
       seqs[n++] = (guint16)(past->first_seq + i);
   }
   return n;
@@ -138,17 +149,18 @@ find_missing (const Past *past, gint64 now_us, guint16 seqs[ASK_AT_ONCE])
 static gint64
 ask_for_missing (GstNatRelayHeadstart *self, Past *past, gint64 now_us)
 {
-  gint64 interval = MAX ((gint64)self->hooks->rtt_us (self->user) * 3 / 2, ASK_MIN_US);
   guint16 seqs[ASK_AT_ONCE];
+  gint64 interval;
   guint n;
 
   if (now_us - past->looked_us < REORDER_US)
     return past->looked_us + REORDER_US;
+  interval = MAX ((gint64)self->hooks->rtt_us (self->user) * 3 / 2, ASK_MIN_US);
   past->looked_us = now_us;
   if (past->quiet_us == 0)
     past->quiet_us = now_us;
   past->settled = past->settling;
-  past->settling = past->top;
+  past->settling = (Extent){past->top, past->n};
   if (now_us - past->asked_us < interval)
     return past->asked_us + interval;
   n = find_missing (past, now_us, seqs);
@@ -170,12 +182,13 @@ take_edge (GstNatRelayHeadstart *self, const NatLiveEdge *edge, gint64 now_us)
   Past *past = need_past (self, edge->ssrc);
 
   if (past == NULL || edge->behind == 0 || edge->behind > PACKETS_MAX ||
-      (past->n == edge->behind && past->first_seq == first_seq))
+      (past->announced == edge->behind && past->first_seq == first_seq))
     return;
   end_past (self, past, now_us);
   past->first_seq = first_seq;
-  past->n = edge->behind;
-  past->next = past->top = past->strays = past->settling = past->settled = 0;
+  past->announced = past->n = edge->behind;
+  past->next = past->top = past->strays = 0;
+  past->settling = past->settled = (Extent){0};
   past->progress_us = now_us;
   past->quiet_us = past->looked_us = past->asked_us = 0;
   past->state = past->begun ? OVER : COMING;
@@ -209,10 +222,23 @@ gst_nat_relay_headstart_take_rtcp (GstNatRelayHeadstart *self, const guint8 *dat
 static void
 note_top (Past *past, guint index)
 {
-  if (index < past->top || (index - past->top >= AHEAD_MAX && ++past->strays < STRAYS_MAX))
+  if (index >= past->announced || index < past->top ||
+      (index - past->top >= AHEAD_MAX && ++past->strays < STRAYS_MAX))
     return;
   past->top = index + 1;
   past->strays = 0;
+}
+
+/* called with lock. The first live packet that comes is not the first that was sent, if that was lost: the RTP session begins
+ * with what it sees first and takes no other, so what is between the edge and it is of the past, and can be waited for. */
+static void
+reach (Past *past, guint live)
+{
+  if (live <= past->n || live - past->n > GAP_MAX || live > PACKETS_MAX)
+    return;
+  past->packets = g_renew (GstBuffer *, past->packets, live);
+  memset (past->packets + past->n, 0, (live - past->n) * sizeof *past->packets);
+  past->n = live;
 }
 
 /* called with lock */
@@ -240,15 +266,19 @@ gst_nat_relay_headstart_take_packet (
   guint index;
 
   g_mutex_lock (&self->lock);
-  past = find_past (self, ssrc);
+  past = self->started ? need_past (self, ssrc) : NULL;
   if (past != NULL && past->state != LIVE) {
     index = (guint16)(seq - past->first_seq);
+    if (past->state == COMING && !past->passed)
+      reach (past, index);
     taken = index < past->n && (past->state == COMING || now_us - past->over_us < AFTERMATH_US);
     if (taken && past->state == COMING)
       keep_packet (self, past, index, packet, now_us);
     if (past->state == COMING)
       ask_for_missing (self, past, now_us);
   }
+  if (past != NULL)
+    past->passed |= !taken;
   g_mutex_unlock (&self->lock);
   return taken;
 }

@@ -207,6 +207,50 @@ GST_START_TEST (test_missing_is_asked_for)
 }
 GST_END_TEST;
 
+/* Neither end of the past nor beginning of what is live is seen where packets between them are lost. */
+GST_START_TEST (test_first_live)
+{
+  Viewer v;
+
+  viewer_init (&v);
+  announce (&v, VIDEO, 1, 3); /* 65535 to 1 */
+  take (&v, VIDEO, 65535);
+  fail_if (take (&v, VIDEO, 5), "the first live packet is of the past");
+  announce (&v, VIDEO, 1, 3);
+  take (&v, VIDEO, 0);
+  take (&v, VIDEO, 1);
+  fail_if (take (&v, VIDEO, 7));
+  fail_unless (take (&v, VIDEO, 3), "the RTP session gets what it will not take");
+  fail_if (take (&v, VIDEO, 6));
+  v.answer = TRUE;
+  fail_unless (gst_nat_relay_headstart_begin (v.headstart, VIDEO));
+  for (guint i = 0; i < 6; i++)
+    expect_next (&v, (guint16)(65535 + i));
+  expect_end (&v, TRUE);
+  fail_unless (g_str_has_prefix (v.asked->str, "2,"), "asked for \"%s\"", v.asked->str);
+  viewer_clear (&v);
+}
+GST_END_TEST;
+
+/* What went to the RTP session does not come back. */
+GST_START_TEST (test_announced_late)
+{
+  Viewer v;
+
+  viewer_init (&v);
+  fail_if (take (&v, VIDEO, 4));
+  announce (&v, VIDEO, 1, 3);
+  fail_if (take (&v, VIDEO, 5));
+  for (guint i = 0; i < 3; i++)
+    take (&v, VIDEO, (guint16)(65535 + i));
+  fail_unless (gst_nat_relay_headstart_begin (v.headstart, VIDEO));
+  for (guint i = 0; i < 3; i++)
+    expect_next (&v, (guint16)(65535 + i));
+  expect_end (&v, TRUE);
+  viewer_clear (&v);
+}
+GST_END_TEST;
+
 /* A packet that came out of order says nothing of those before it, which were not sent yet; some of them do. */
 GST_START_TEST (test_far_ahead)
 {
@@ -393,6 +437,8 @@ natrelayheadstart_suite (void)
   suite_add_tcase (s, tc);
   tcase_add_loop_test (tc, test_order, 0, G_N_ELEMENTS (edges));
   tcase_add_test (tc, test_missing_is_asked_for);
+  tcase_add_test (tc, test_first_live);
+  tcase_add_test (tc, test_announced_late);
   tcase_add_test (tc, test_far_ahead);
   tcase_add_test (tc, test_asks_meanwhile);
   tcase_add_test (tc, test_slow);
