@@ -91,20 +91,6 @@ send_and_wait (NatProbe *p, const NatSessionCounters *c, guint n)
   }
 }
 
-/* The publisher as another worker hears it; with one, that is the same. */
-static void
-rebind_to (DataRelay *r, NatProbe *p, guint worker)
-{
-  g_autoptr (NatProbe) other = data_relay_heard_by (r, worker);
-  int fd = other->fd;
-
-  other->fd = p->fd;
-  p->fd = fd;
-  p->local = other->local;
-  strcpy (p->nonce, other->nonce);
-  g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
-}
-
 /* What is counted is counted: in any thread that is not this one. */
 static gpointer
 count_one (gpointer mutex)
@@ -217,7 +203,8 @@ test_packet_path (void)
     guint allocated, locked;
     guint64 before;
 
-    rebind_to (r, publisher, worker);
+    data_relay_move (r, publisher, worker);
+    g_assert_cmpint (nat_probe_bind (publisher, NAT_PROBE_SELECT), ==, 0);
     send_and_wait (publisher, c, 100);
     before = DATA_RELAY_COUNT (r, passed_on);
     allocated = allocations;

@@ -22,15 +22,6 @@ assert_no_rtp (NatProbe *p)
   g_assert_cmpint (nat_probe_receive (p, NAT_PACKET_RTP, buf, QUIET_MS), ==, -1);
 }
 
-static void
-send_rtp (NatProbe *p, guint32 ssrc, guint16 seq)
-{
-  guint8 rtp[200];
-
-  nat_probe_write_rtp (rtp, sizeof rtp, ssrc, seq, seq * 3000u);
-  nat_probe_send (p, rtp, sizeof rtp);
-}
-
 /* ---- Challenge and registration ---------------------------------------- */
 
 static void
@@ -244,9 +235,9 @@ test_refused_media (void)
   g_autoptr (NatProbe) subscriber = data_relay_subscribe (r, NULL, &cs);
   g_autoptr (NatProbe) intruder = data_relay_join (r, &other, &co);
 
-  send_rtp (publisher, 0xdeadbeef, 1);  /* not announced */
-  send_rtp (subscriber, VIDEO_SSRC, 1); /* no publisher */
-  send_rtp (intruder, VIDEO_SSRC, 1);   /* a publisher, but not this stream's */
+  nat_probe_send_rtp (publisher, 0xdeadbeef, 1);  /* not announced */
+  nat_probe_send_rtp (subscriber, VIDEO_SSRC, 1); /* no publisher */
+  nat_probe_send_rtp (intruder, VIDEO_SSRC, 1);   /* a publisher, but not this stream's */
   data_relay_sync (r);
   g_assert_cmpuint (nat_counter_get (&cp->rtp_refused), ==, 1);
   g_assert_cmpuint (nat_counter_get (&cs->rtp_refused), ==, 1);
@@ -256,7 +247,7 @@ test_refused_media (void)
   /* The stream is given to the other: now the first is the intruder. */
   data_relay_describe (r, 2, &other);
   data_relay_assert_passes (intruder, subscriber, VIDEO_SSRC, 3);
-  send_rtp (publisher, VIDEO_SSRC, 4);
+  nat_probe_send_rtp (publisher, VIDEO_SSRC, 4);
   assert_no_rtp (subscriber);
   nat_session_counters_unref (cp);
   nat_session_counters_unref (cs);
@@ -341,7 +332,7 @@ test_path_limit (void)
     if (i == 0 || i >= 3) {
       data_relay_assert_passes (paths[i], subscriber, VIDEO_SSRC, (guint16)i);
     } else {
-      send_rtp (paths[i], VIDEO_SSRC, (guint16)i);
+      nat_probe_send_rtp (paths[i], VIDEO_SSRC, (guint16)i);
       g_assert_cmpint (nat_probe_indication (paths[i], NAT_PROBE_WAIT_MS), ==, NAT_REASON_REGISTER);
     }
   }
@@ -388,7 +379,7 @@ test_revive (void)
   r = data_relay_restart (r);
   g_assert_cmpint (nat_probe_indication (publisher, NAT_PROBE_WAIT_MS), ==, NAT_REASON_GOING_AWAY);
   /* Media first: the relay knows nobody, but just started, so it asks. */
-  send_rtp (publisher, VIDEO_SSRC, 1);
+  nat_probe_send_rtp (publisher, VIDEO_SSRC, 1);
   do {
     reason = nat_probe_indication (publisher, NAT_PROBE_WAIT_MS);
   } while (reason == NAT_REASON_GOING_AWAY); /* said twice */
@@ -403,7 +394,7 @@ test_revive (void)
   g_assert_true (data_relay_event (r, NAT_EVENT_REGISTERED, &event, NAT_PROBE_WAIT_MS));
   g_assert_cmpint (nat_probe_bind (subscriber, NAT_PROBE_SELECT), ==, 0);
   /* Nothing flows before the description is here again. */
-  send_rtp (publisher, VIDEO_SSRC, 2);
+  nat_probe_send_rtp (publisher, VIDEO_SSRC, 2);
   assert_no_rtp (subscriber);
   data_relay_describe (r, 7, &tp);
   g_assert_cmpint (nat_probe_indication (subscriber, NAT_PROBE_WAIT_MS), ==, NAT_REASON_GOING_AWAY);
@@ -426,7 +417,7 @@ test_end (void)
   g_assert_true (
       nat_dataplane_end_session (r->dp, ts.session_id, NAT_REASON_REVOKED, ts.expires_s));
   g_assert_cmpint (nat_probe_indication (subscriber, NAT_PROBE_WAIT_MS), ==, NAT_REASON_REVOKED);
-  send_rtp (publisher, VIDEO_SSRC, 1);
+  nat_probe_send_rtp (publisher, VIDEO_SSRC, 1);
   assert_no_rtp (subscriber);
   g_assert_cmpint (nat_probe_bind (subscriber, NAT_PROBE_SELECT), ==, 403);
   g_assert_true (subscriber->authentic);
@@ -496,7 +487,7 @@ test_consent (void)
   } while (!data_relay_event (r, NAT_EVENT_GONE, &event, 100));
   g_assert_cmpmem (event.session_id, sizeof event.session_id, ts.session_id, sizeof ts.session_id);
   sent = nat_counter_get (&c->packets_sent);
-  send_rtp (publisher, VIDEO_SSRC, 1);
+  nat_probe_send_rtp (publisher, VIDEO_SSRC, 1);
   assert_no_rtp (subscriber);
   g_assert_cmpuint (nat_counter_get (&c->packets_sent), ==, sent);
   /* Its ticket brings it back. */
@@ -524,7 +515,7 @@ test_silence (void)
   data_relay_assert_active (r, publisher, times.silence_us / 2);
   g_assert_true (data_relay_event (r, NAT_EVENT_SILENT, &event, NAT_PROBE_WAIT_MS));
   g_assert_cmpmem (event.session_id, sizeof event.session_id, tp.session_id, sizeof tp.session_id);
-  send_rtp (publisher, VIDEO_SSRC, 2);
+  nat_probe_send_rtp (publisher, VIDEO_SSRC, 2);
   g_assert_true (data_relay_event (r, NAT_EVENT_ACTIVE, &event, NAT_PROBE_WAIT_MS));
 }
 
@@ -541,18 +532,18 @@ test_strangers (void)
   r = data_relay_new ("127.0.0.1", FALSE, &times);
   publisher = data_relay_publish (r, &tp, NULL);
   stranger = nat_probe_new ("127.0.0.1", &r->address);
-  send_rtp (stranger, 0xdeadbeef, 1);
+  nat_probe_send_rtp (stranger, 0xdeadbeef, 1);
   g_assert_cmpint (nat_probe_indication (stranger, QUIET_MS), ==, NAT_REASON_NONE);
-  send_rtp (stranger, VIDEO_SSRC, 1);
+  nat_probe_send_rtp (stranger, VIDEO_SSRC, 1);
   g_assert_cmpint (nat_probe_indication (stranger, NAT_PROBE_WAIT_MS), ==, NAT_REASON_REGISTER);
   /* One gets a hundred a second, and nobody else has to do without. */
   for (guint i = 0; i < 500; i++)
-    send_rtp (stranger, VIDEO_SSRC, (guint16)i);
+    nat_probe_send_rtp (stranger, VIDEO_SSRC, (guint16)i);
   data_relay_sync (r);
   g_assert_cmpuint (DATA_RELAY_COUNT (r, drop_unregistered), ==, 502);
   g_assert_cmpuint (DATA_RELAY_COUNT (r, datagrams_sent), <, 200);
   other = nat_probe_new ("127.0.0.2", &r->address);
-  send_rtp (other, VIDEO_SSRC, 1);
+  nat_probe_send_rtp (other, VIDEO_SSRC, 1);
   g_assert_cmpint (nat_probe_indication (other, NAT_PROBE_WAIT_MS), ==, NAT_REASON_REGISTER);
 }
 
@@ -581,7 +572,7 @@ test_description (void)
   g_assert_true (nat_dataplane_set_description (r->dp, STREAM, NULL, 0, tp.session_id));
   g_assert_cmpint (
       nat_probe_indication (subscriber, NAT_PROBE_WAIT_MS), ==, NAT_REASON_DESCRIPTION);
-  send_rtp (publisher, VIDEO_SSRC, 2);
+  nat_probe_send_rtp (publisher, VIDEO_SSRC, 2);
   assert_no_rtp (subscriber);
 }
 

@@ -229,6 +229,17 @@ data_relay_event (DataRelay *r, NatEventType type, NatEvent *event, guint timeou
 }
 
 void
+data_relay_drain_events (DataRelay *r)
+{
+  NatEvent event;
+
+  while (nat_dataplane_poll_event (r->dp, &event)) {
+    if (event.type == NAT_EVENT_REVIVED)
+      nat_session_counters_unref (event.counters);
+  }
+}
+
+void
 data_relay_no_event (DataRelay *r)
 {
   NatEvent event;
@@ -263,6 +274,20 @@ data_relay_heard_by (DataRelay *r, guint worker)
   }
 }
 
+void
+data_relay_move (DataRelay *r, NatProbe *p, guint worker)
+{
+  g_autoptr (NatProbe) other = data_relay_heard_by (r, worker);
+  int fd = other->fd;
+
+  other->fd = p->fd;
+  p->fd = fd;
+  p->local = other->local;
+  strcpy (p->nonce, other->nonce);
+  while (p->inbox.length > 0)
+    g_bytes_unref (g_queue_pop_head (&p->inbox));
+}
+
 guint64
 data_relay_count (DataRelay *r, gsize offset)
 {
@@ -276,7 +301,7 @@ data_relay_count (DataRelay *r, gsize offset)
 void
 data_relay_assert_passes (NatProbe *from, NatProbe *to, guint32 ssrc, guint16 seq)
 {
-  guint8 rtp[200], got[NAT_DATAGRAM_MAX];
+  guint8 rtp[NAT_PROBE_RTP], got[NAT_DATAGRAM_MAX];
 
   nat_probe_write_rtp (rtp, sizeof rtp, ssrc, seq, seq * 3000u);
   nat_probe_send (from, rtp, sizeof rtp);

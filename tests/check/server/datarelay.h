@@ -46,12 +46,16 @@ void data_relay_describe (DataRelay *r, guint32 version, const NatTicket *publis
 /* The next event of that type; others before it are thrown away. FALSE: not in time. A REVIVED's counters
  * are unreferenced already. */
 gboolean data_relay_event (DataRelay *r, NatEventType type, NatEvent *event, guint timeout_ms);
+/* Throws away those that are here. */
+void data_relay_drain_events (DataRelay *r);
 /* No event waits that any of the calls above left. */
 void data_relay_no_event (DataRelay *r);
 guint data_relay_workers (void);
 guint64 data_relay_worker_count (DataRelay *r, guint worker, gsize offset);
 /* A client without credentials whose datagrams come to that worker's socket. */
 NatProbe *data_relay_heard_by (DataRelay *r, guint worker);
+/* The same client with another mapping, which that worker hears; it has still to say so. */
+void data_relay_move (DataRelay *r, NatProbe *p, guint worker);
 guint64 data_relay_count (DataRelay *r, gsize offset);
 #define DATA_RELAY_COUNT(r, name) data_relay_count (r, G_STRUCT_OFFSET (NatWorkerCounters, name))
 

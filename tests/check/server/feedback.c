@@ -133,15 +133,6 @@ hear_report (NatProbe *p, Heard *heard, guint timeout_ms)
   return TRUE;
 }
 
-static void
-send_rtp (NatProbe *p, guint32 ssrc, guint16 seq)
-{
-  guint8 rtp[100];
-
-  nat_probe_write_rtp (rtp, sizeof rtp, ssrc, seq, seq * 3000u);
-  nat_probe_send (p, rtp, sizeof rtp);
-}
-
 /* About all up to the highest: the test leaves out 5, 15, 25... A stream that moves may have one on its way. */
 static void
 assert_block (const NatRtcpReportBlock *block, guint16 sent)
@@ -175,7 +166,7 @@ test_receiver_report (void)
   for (guint16 seq = 1; in_time < REPORTS; seq++) {
     g_assert_cmpint (g_get_monotonic_time () - start, <, 60 * G_USEC_PER_SEC);
     if (seq % 10 != 5)
-      send_rtp (publisher, VIDEO_SSRC, seq);
+      nat_probe_send_rtp (publisher, VIDEO_SSRC, seq);
     if (!hear_report (publisher, &heard, 10))
       continue;
     in_time =
@@ -409,8 +400,8 @@ test_congestion_control_feedback (void)
   start = g_get_monotonic_time ();
   for (guint16 seq = 1; seq < 200; seq++) {
     if (seq % 10 != 5)
-      send_rtp (publisher, VIDEO_SSRC, seq);
-    send_rtp (publisher, AUDIO_SSRC, seq);
+      nat_probe_send_rtp (publisher, VIDEO_SSRC, seq);
+    nat_probe_send_rtp (publisher, AUDIO_SSRC, seq);
     g_usleep (1000);
   }
   while (n_told < 199) {
@@ -473,7 +464,7 @@ test_audience (void)
     NatRtcpIter it;
 
     g_assert_cmpuint (seq, <, 300);
-    send_rtp (publisher, VIDEO_SSRC, seq);
+    nat_probe_send_rtp (publisher, VIDEO_SSRC, seq);
     len = nat_probe_receive_rtcp (publisher, buf, 20);
     if (len < 0 || !nat_rtcp_iter_init (&it, buf, (gsize)len))
       continue;

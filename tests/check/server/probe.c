@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "natproto/crypto.h"
+#include "natproto/rtcp.h"
 #include "natproto/stun.h"
 
 static void
@@ -398,4 +399,26 @@ nat_probe_write_rtp (guint8 *buf, gsize len, guint32 ssrc, guint16 seq, guint32 
   put_u32 (buf + 8, ssrc);
   for (gsize i = 12; i < len; i++)
     buf[i] = (guint8)(i * 7 + seq);
+}
+
+void
+nat_probe_send_rtp (NatProbe *p, guint32 ssrc, guint16 seq)
+{
+  guint8 rtp[NAT_PROBE_RTP];
+
+  nat_probe_write_rtp (rtp, sizeof rtp, ssrc, seq, seq * 3000u);
+  nat_probe_send (p, rtp, sizeof rtp);
+}
+
+gsize
+nat_probe_write_sr (guint8 *buf, guint32 ssrc, guint64 ntp)
+{
+  memset (buf, 0, 28);
+  buf[0] = 0x80;
+  buf[1] = NAT_RTCP_SR;
+  buf[3] = 6;
+  put_u32 (buf + 4, ssrc);
+  put_u32 (buf + 8, (guint32)(ntp >> 32));
+  put_u32 (buf + 12, (guint32)ntp);
+  return 28 + nat_rtcp_write_sdes_cname (buf + 28, 100, ssrc, "camera");
 }

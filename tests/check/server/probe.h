@@ -84,5 +84,10 @@ gssize nat_probe_receive_rtcp (NatProbe *p, guint8 *buf, guint timeout_ms);
 
 /* An RTP packet of len bytes (at least 12) with a recognisable payload. */
 void nat_probe_write_rtp (guint8 *buf, gsize len, guint32 ssrc, guint16 seq, guint32 timestamp);
+/* One of NAT_PROBE_RTP bytes. */
+#define NAT_PROBE_RTP 200
+void nat_probe_send_rtp (NatProbe *p, guint32 ssrc, guint16 seq);
+/* A compound of a sender report and a CNAME; buf holds 128 bytes. Returns its length. */
+gsize nat_probe_write_sr (guint8 *buf, guint32 ssrc, guint64 ntp);
 
 G_END_DECLS

@@ -8,15 +8,6 @@
 
 #include "datarelay.h"
 
-static void
-send_rtp (NatProbe *p, guint32 ssrc, guint16 seq)
-{
-  guint8 rtp[200];
-
-  nat_probe_write_rtp (rtp, sizeof rtp, ssrc, seq, seq);
-  nat_probe_send (p, rtp, sizeof rtp);
-}
-
 /* 200 packets; how many of them were taken. */
 static guint
 taken_of_200 (DataRelay *r, NatProbe *publisher, guint first, NatSessionCounters *c)
@@ -24,7 +15,7 @@ taken_of_200 (DataRelay *r, NatProbe *publisher, guint first, NatSessionCounters
   guint64 before = nat_counter_get (&c->packets_received);
 
   for (guint i = first; i < first + 200; i++)
-    send_rtp (publisher, VIDEO_SSRC, (guint16)i);
+    nat_probe_send_rtp (publisher, VIDEO_SSRC, (guint16)i);
   data_relay_sync (r);
   g_assert_cmpuint (
       nat_counter_get (&c->packets_received) + nat_counter_get (&c->rtp_refused), ==, first + 200);
@@ -104,7 +95,7 @@ test_over_is_not_asked_for (void)
     taken = nat_counter_get (&c->packets_received);
     first += 200;
     g_usleep (100 * 1000); /* five packets' worth */
-    send_rtp (publisher, VIDEO_SSRC, (guint16)first++);
+    nat_probe_send_rtp (publisher, VIDEO_SSRC, (guint16)first++);
     g_usleep (50 * 1000); /* within 10 ms it would be asked for */
     data_relay_sync (r);
   } while (g_get_monotonic_time () - start > 500 * 1000 ||

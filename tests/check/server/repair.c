@@ -12,7 +12,7 @@
 
 #define QUIET_MS 150
 #define RECEIVER 0xabcdef01u
-#define SIZE     200
+#define SIZE     NAT_PROBE_RTP
 #define ROUNDS   10
 
 typedef struct {
@@ -50,15 +50,6 @@ tear_down (Fixture *f)
 }
 
 static void
-send_rtp (NatProbe *p, guint32 ssrc, guint16 seq)
-{
-  guint8 rtp[SIZE];
-
-  nat_probe_write_rtp (rtp, sizeof rtp, ssrc, seq, seq * 3000u);
-  nat_probe_send (p, rtp, sizeof rtp);
-}
-
-static void
 assert_rtp (NatProbe *p, guint32 ssrc, guint16 seq)
 {
   guint8 rtp[SIZE], got[NAT_DATAGRAM_MAX];
@@ -79,7 +70,7 @@ assert_no_rtp (NatProbe *p)
 static void
 pass (Fixture *f, guint32 ssrc, guint16 seq)
 {
-  send_rtp (f->publisher, ssrc, seq);
+  nat_probe_send_rtp (f->publisher, ssrc, seq);
   assert_rtp (f->one, ssrc, seq);
   assert_rtp (f->two, ssrc, seq);
 }
@@ -172,9 +163,9 @@ test_publisher_asked (void)
   set_up (&f, 0);
   pass (&f, VIDEO_SSRC, 65532);
   pass (&f, VIDEO_SSRC, 65533);
-  send_rtp (f.publisher, VIDEO_SSRC, 1);
-  send_rtp (f.publisher, VIDEO_SSRC, 2);
-  send_rtp (f.publisher, VIDEO_SSRC, 4);
+  nat_probe_send_rtp (f.publisher, VIDEO_SSRC, 1);
+  nat_probe_send_rtp (f.publisher, VIDEO_SSRC, 2);
+  nat_probe_send_rtp (f.publisher, VIDEO_SSRC, 4);
   for (guint16 seq = 1; seq <= 4; seq += 1 + (seq == 2)) {
     assert_rtp (f.one, VIDEO_SSRC, seq);
     assert_rtp (f.two, VIDEO_SSRC, seq);
@@ -276,8 +267,8 @@ test_reordered (void)
   set_up (&f, 0);
   pass (&f, VIDEO_SSRC, 100);
   for (guint16 seq = 102; seq < 120; seq += 2) {
-    send_rtp (f.publisher, VIDEO_SSRC, seq);
-    send_rtp (f.publisher, VIDEO_SSRC, seq - 1);
+    nat_probe_send_rtp (f.publisher, VIDEO_SSRC, seq);
+    nat_probe_send_rtp (f.publisher, VIDEO_SSRC, seq - 1);
   }
   data_relay_sync (f.r);
   /* A machine that stops between two packets may make a loss of it, once. */
@@ -303,7 +294,7 @@ test_late_joiner (void)
   pass (&f, VIDEO_SSRC, 5001);
   late = data_relay_subscribe (f.r, NULL, NULL);
   assert_no_rtp (late);
-  send_rtp (f.publisher, VIDEO_SSRC, 5002);
+  nat_probe_send_rtp (f.publisher, VIDEO_SSRC, 5002);
   assert_rtp (late, VIDEO_SSRC, 5002);
   assert_no_rtp (late);
   /* What it asks for from then on it gets. */
@@ -544,7 +535,7 @@ test_publisher_restarts (void)
   again = data_relay_join (f.r, &ticket, NULL);
   data_relay_describe (f.r, 2, &ticket);
   g_assert_cmpint (nat_probe_indication (again, NAT_PROBE_WAIT_MS), ==, NAT_REASON_DESCRIPTION);
-  send_rtp (again, VIDEO_SSRC, 500);
+  nat_probe_send_rtp (again, VIDEO_SSRC, 500);
   assert_rtp (f.one, VIDEO_SSRC, 500);
   g_assert_cmpuint (hear_nack (again, &ssrc, seqs, QUIET_MS), ==, 0);
   send_nack_one (f.one, VIDEO_SSRC, 7);
@@ -648,10 +639,10 @@ test_moved (void)
   data_relay_sync (f.r);
   nat_probe_rebind (f.one, "127.0.0.1");
   for (guint16 seq = 0; seq < 3; seq++) {
-    send_rtp (f.publisher, VIDEO_SSRC, seq);
+    nat_probe_send_rtp (f.publisher, VIDEO_SSRC, seq);
     assert_rtp (f.two, VIDEO_SSRC, seq);
   }
-  send_rtp (f.publisher, AUDIO_SSRC, 7);
+  nat_probe_send_rtp (f.publisher, AUDIO_SSRC, 7);
   assert_rtp (f.two, AUDIO_SSRC, 7);
   g_assert_cmpint (nat_probe_bind (f.one, NAT_PROBE_SELECT), ==, 0);
   assert_rtp (f.one, AUDIO_SSRC, 7);

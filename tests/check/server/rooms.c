@@ -26,18 +26,6 @@ ticket (DataRelay *r, NatRole role, const char *stream, const char *subject)
   return t;
 }
 
-/* Streams wait for control to read events before they change hands. */
-static void
-drain_events (DataRelay *r)
-{
-  NatEvent event;
-
-  while (nat_dataplane_poll_event (r->dp, &event)) {
-    if (event.type == NAT_EVENT_REVIVED)
-      nat_session_counters_unref (event.counters);
-  }
-}
-
 static void
 describe (DataRelay *r, const NatTicket *t, guint32 ssrc)
 {
@@ -60,7 +48,7 @@ publish (DataRelay *r, const char *stream, const char *subject, guint32 ssrc, gu
   describe (r, &t, ssrc);
   g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
   nat_session_counters_unref (c);
-  drain_events (r);
+  data_relay_drain_events (r);
   return p;
 }
 
@@ -78,7 +66,7 @@ subscribe_with (DataRelay *r, const NatTicket *t, const NatWishes *wishes, guint
     *counters = c;
   else
     nat_session_counters_unref (c);
-  drain_events (r);
+  data_relay_drain_events (r);
   return p;
 }
 
@@ -88,15 +76,6 @@ subscribe (DataRelay *r, const char *pattern, const char *subject, guint worker)
   NatTicket t = ticket (r, NAT_ROLE_SUBSCRIBER, pattern, subject);
 
   return subscribe_with (r, &t, &(NatWishes){0}, worker, NULL);
-}
-
-static void
-send_rtp (NatProbe *from, guint32 ssrc, guint16 seq)
-{
-  guint8 rtp[200];
-
-  nat_probe_write_rtp (rtp, sizeof rtp, ssrc, seq, seq * 3000u);
-  nat_probe_send (from, rtp, sizeof rtp);
 }
 
 #define ANY (-1)
@@ -132,7 +111,7 @@ assert_passes (NatProbe *from, NatProbe *to, guint32 ssrc)
   for (guint tries = 0; tries < 20; tries++) {
     guint16 seq = next_seq++;
 
-    send_rtp (from, ssrc, seq);
+    nat_probe_send_rtp (from, ssrc, seq);
     if (gets_number (to, ssrc, seq, 500))
       return;
   }
@@ -144,8 +123,8 @@ static void
 assert_comes (DataRelay *r, NatProbe *from, NatProbe *to, guint32 ssrc)
 {
   for (guint tries = 0; tries < 200; tries++) {
-    drain_events (r);
-    send_rtp (from, ssrc, next_seq++);
+    data_relay_drain_events (r);
+    nat_probe_send_rtp (from, ssrc, next_seq++);
     if (gets (to, ssrc, 100))
       return;
   }
@@ -156,7 +135,7 @@ static void
 assert_none (DataRelay *r, NatProbe *from, NatProbe *to, guint32 ssrc)
 {
   for (guint i = 0; i < 5; i++)
-    send_rtp (from, ssrc, next_seq++);
+    nat_probe_send_rtp (from, ssrc, next_seq++);
   g_assert_false (gets (to, ssrc, QUIET_MS));
 }
 
@@ -315,19 +294,6 @@ test_restart (void)
 
 /* ---- What they say ----------------------------------------------------- */
 
-static gsize
-write_sr (guint8 *buf, guint32 ssrc)
-{
-  memset (buf, 0, 28);
-  buf[0] = 0x80;
-  buf[1] = NAT_RTCP_SR;
-  buf[3] = 6;
-  for (guint i = 0; i < 4; i++)
-    buf[4 + i] = (guint8)(ssrc >> (24 - 8 * i));
-  buf[15] = 1;
-  return 28 + nat_rtcp_write_sdes_cname (buf + 28, 100, ssrc, "camera");
-}
-
 /* Until a picture is asked of ssrc; how many receivers the publisher is told of meanwhile. */
 static void
 wait_for_picture_request (NatProbe *p, guint32 ssrc, NatAudience *audience)
@@ -382,14 +348,14 @@ test_feedback (void)
   g_assert_cmpuint (audience.receivers, ==, 1);
   g_assert_cmpuint (audience.joined - audience.left, ==, 1);
   /* Sender reports of either come. */
-  nat_probe_send_rtcp (bob, buf, write_sr (buf, 2000));
+  nat_probe_send_rtcp (bob, buf, nat_probe_write_sr (buf, 2000, 1));
   do
     g_assert_cmpint (nat_probe_receive_rtcp (in, buf, NAT_PROBE_WAIT_MS), >, 0);
   while (buf[1] != NAT_RTCP_SR);
   g_assert_cmpuint (buf[6], ==, 2000 >> 8);
   /* What went to everybody can be had again, of that stream. */
   seqs[0] = next_seq++;
-  send_rtp (bob, 2000, seqs[0]);
+  nat_probe_send_rtp (bob, 2000, seqs[0]);
   g_assert_true (gets (in, 2000, NAT_PROBE_WAIT_MS));
   len = nat_rtcp_write_rr (buf, sizeof buf, 99, NULL, 0);
   len += nat_rtcp_write_nack (buf + len, sizeof buf - len, 99, 2000, seqs, &n);

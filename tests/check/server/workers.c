@@ -29,18 +29,6 @@ patient_times (NatDataTimes *times)
   times->consent_us = 3600 * (gint64)G_USEC_PER_SEC;
 }
 
-/* Moves are held up while events wait. */
-static void
-drain_events (DataRelay *r)
-{
-  NatEvent event;
-
-  while (nat_dataplane_poll_event (r->dp, &event)) {
-    if (event.type == NAT_EVENT_REVIVED)
-      nat_session_counters_unref (event.counters);
-  }
-}
-
 /* As data_relay_join, and that worker hears it. */
 static NatProbe *
 join_at (DataRelay *r, NatTicket *t, guint worker, NatSessionCounters **counters)
@@ -55,23 +43,8 @@ join_at (DataRelay *r, NatTicket *t, guint worker, NatSessionCounters **counters
     *counters = c;
   else
     nat_session_counters_unref (c);
-  drain_events (r);
+  data_relay_drain_events (r);
   return p;
-}
-
-/* The same client with another mapping, which that worker hears. */
-static void
-rebind_to (DataRelay *r, NatProbe *p, guint worker)
-{
-  g_autoptr (NatProbe) other = data_relay_heard_by (r, worker);
-  int fd = other->fd;
-
-  other->fd = p->fd;
-  p->fd = fd;
-  p->local = other->local;
-  strcpy (p->nonce, other->nonce);
-  while (p->inbox.length > 0)
-    g_bytes_unref (g_queue_pop_head (&p->inbox));
 }
 
 /* Until the owner hears the publisher itself: nothing more is passed on for its media. */
@@ -82,25 +55,11 @@ wait_for_owner (DataRelay *r, NatProbe *from, NatProbe *to, guint16 *seq)
   guint64 before;
 
   do {
-    drain_events (r);
+    data_relay_drain_events (r);
     before = DATA_RELAY_COUNT (r, passed_on);
     data_relay_assert_passes (from, to, VIDEO_SSRC, (*seq)++);
     g_assert_cmpint (g_get_monotonic_time (), <, end);
   } while (DATA_RELAY_COUNT (r, passed_on) > before);
-}
-
-static gsize
-write_sr (guint8 *buf, guint64 ntp)
-{
-  memset (buf, 0, 28);
-  buf[0] = 0x80;
-  buf[1] = NAT_RTCP_SR;
-  buf[3] = 6;
-  for (guint i = 0; i < 4; i++)
-    buf[4 + i] = (guint8)(VIDEO_SSRC >> (24 - 8 * i));
-  for (guint i = 0; i < 8; i++)
-    buf[8 + i] = (guint8)(ntp >> (56 - 8 * i));
-  return 28 + nat_rtcp_write_sdes_cname (buf + 28, 100, VIDEO_SSRC, "camera");
 }
 
 /* Both ways under SRTCP; a context that began anew, or a second one, would be refused as a replay. */
@@ -112,7 +71,7 @@ assert_feedback (
   guint8 buf[NAT_DATAGRAM_MAX];
   gsize len;
 
-  nat_probe_send_rtcp (publisher, buf, write_sr (buf, 1));
+  nat_probe_send_rtcp (publisher, buf, nat_probe_write_sr (buf, VIDEO_SSRC, 1));
   g_assert_cmpint (nat_probe_receive_rtcp (subscriber, buf, NAT_PROBE_WAIT_MS), >, 0);
   len = nat_rtcp_write_rr (buf, sizeof buf, 99, NULL, 0);
   len += nat_rtcp_write_pli (buf + len, sizeof buf - len, 99, VIDEO_SSRC);
@@ -194,7 +153,7 @@ test_follows (void)
   for (guint round = 0; round < 2 * workers (); round++) {
     guint64 moved = DATA_RELAY_COUNT (r, streams_moved);
 
-    rebind_to (r, publisher, (round + 1) % workers ());
+    data_relay_move (r, publisher, (round + 1) % workers ());
     g_assert_cmpint (nat_probe_bind (publisher, NAT_PROBE_SELECT), ==, 0);
     data_relay_assert_passes (publisher, subscriber, VIDEO_SSRC, seq++);
     assert_feedback (r, publisher, subscriber, cs);
@@ -261,7 +220,7 @@ test_rebind_storm (void)
   for (guint i = 0; i < STORM; i++) {
     nat_probe_rebind (publisher, "127.0.0.1");
     g_assert_cmpint (nat_probe_bind (publisher, NAT_PROBE_SELECT), ==, 0);
-    drain_events (r);
+    data_relay_drain_events (r);
     nat_probe_write_rtp (rtp, sizeof rtp, VIDEO_SSRC, seq, seq);
     nat_probe_send (publisher, rtp, sizeof rtp);
     assert_all_receive (subscribers, n, seq++);
@@ -284,7 +243,7 @@ describe_until_moved (DataRelay *r, guint64 moved, guint32 version)
   gint64 end = g_get_monotonic_time () + 200000;
 
   do {
-    drain_events (r);
+    data_relay_drain_events (r);
     g_usleep (2000); /* each is an indication that waits in the clients' buffers */
     data_relay_describe (r, ++version, NULL);
   } while (DATA_RELAY_COUNT (r, streams_moved) == moved && g_get_monotonic_time () < end);
@@ -306,7 +265,7 @@ assert_guest (DataRelay *r, NatProbe *publisher, guint32 version, guint16 seq)
   data_relay_assert_passes (publisher, guest, VIDEO_SSRC, seq);
   g_assert_true (nat_dataplane_end_session (r->dp, t.session_id, NAT_REASON_ENDED, t.expires_s));
   g_assert_cmpint (nat_probe_bind (guest, NAT_PROBE_SELECT), ==, 403);
-  drain_events (r);
+  data_relay_drain_events (r);
   nat_session_counters_unref (c);
 }
 
@@ -333,7 +292,7 @@ test_commands_follow (void)
   for (guint i = 1; i < MOVES; i++) {
     guint64 moved = DATA_RELAY_COUNT (r, streams_moved);
 
-    rebind_to (r, publisher, i % workers ());
+    data_relay_move (r, publisher, i % workers ());
     g_assert_cmpint (nat_probe_bind (publisher, NAT_PROBE_SELECT), ==, 0);
     data_relay_assert_passes (publisher, subscriber, VIDEO_SSRC, (guint16)(2 * i));
     version = describe_until_moved (r, moved, version);
@@ -368,7 +327,7 @@ test_events_in_order (void)
     for (guint k = 0; k < G_N_ELEMENTS (all); k++) {
       guint8 rtp[100];
 
-      rebind_to (r, publisher, (i + k) % workers ());
+      data_relay_move (r, publisher, (i + k) % workers ());
       g_assert_cmpint (nat_probe_bind (publisher, NAT_PROBE_SELECT), ==, 0);
       nat_probe_write_rtp (rtp, sizeof rtp, VIDEO_SSRC, (guint16)(3 * i + k), i);
       nat_probe_send (publisher, rtp, sizeof rtp);
