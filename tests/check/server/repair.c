@@ -222,8 +222,8 @@ is_asked_again_soon (NatProbe *publisher, guint16 seq)
   guint16 seqs[64];
   guint32 ssrc;
 
-  send_rtp (publisher, VIDEO_SSRC, seq);
-  send_rtp (publisher, VIDEO_SSRC, (guint16)(seq + 2));
+  nat_probe_send_rtp (publisher, VIDEO_SSRC, seq);
+  nat_probe_send_rtp (publisher, VIDEO_SSRC, (guint16)(seq + 2));
   g_assert_cmpuint (hear_nack (publisher, &ssrc, seqs, NAT_PROBE_WAIT_MS), ==, 1);
   g_assert_cmpuint (seqs[0], ==, seq + 1);
   return hear_nack (publisher, &ssrc, seqs, 250) > 0;
