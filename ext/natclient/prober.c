@@ -7,14 +7,13 @@
 
 #include "natclient/candidate.h"
 #include "natclient/flow.h"
+#include "natclient/rto.h"
 #include "natproto/crypto.h"
 #include "natproto/stun.h"
 
 #define MS(n) ((gint64)(n)*1000)
 
-#define FIRST_RTO_US          MS (100) /* doubled after each repetition; grows for a relay far away */
-#define LONGEST_RTO_US        MS (1000)
-#define TRANSMISSIONS         5         /* at 0, 100, 300, 700 and 1500 ms; given up at 3100 */
+#define TRANSMISSIONS         5 /* at 0, 100, 300, 700 and 1500 ms (rto.h); given up at 3100 */
 #define STAGGER_US            MS (100)  /* between candidates' first requests */
 #define LEAD_US               MS (200)  /* head start of the candidate that was challenged first */
 #define ANSWERS_AT_ONCE       3         /* challenges answered in a row without waiting */
@@ -63,9 +62,7 @@ struct _NatProber {
 
   NatAddress mapped;
   gboolean mapped_of_socket; /* mapped was learned with the socket in use */
-  guint srtt_us;
-  gint64 rto_us; /* until the first repetition */
-
+  NatRto rto;
   NatFlow flow;
 };
 
@@ -81,7 +78,7 @@ nat_prober_new (
   p->user = user;
   nat_flow_init (&p->flow, role);
   p->interval_us = MS (NAT_KEEPALIVE_MS);
-  p->rto_us = FIRST_RTO_US;
+  nat_rto_reset (&p->rto);
   return p;
 }
 
@@ -108,7 +105,7 @@ begin (NatProber *p, NatCandidate *c, gint64 now_us)
   c->begin_us = G_MAXINT64;
   c->sends = 1;
   /* TCP repeats for itself. */
-  c->resend_us = nat_candidate_is_stream (c) ? G_MAXINT64 : now_us + p->rto_us;
+  c->resend_us = nat_candidate_is_stream (c) ? G_MAXINT64 : now_us + p->rto.rto_us;
   c->request_len = nat_candidate_write (c, t, &p->login, 0, c->request, sizeof c->request);
   if (c->request_len > 0)
     p->ops.send (p->user, &c->relay, c->request, c->request_len);
@@ -134,7 +131,7 @@ resend (NatProber *p, NatCandidate *c, gint64 now_us)
     return;
   }
   c->current->repeated = TRUE;
-  c->resend_us = now_us + (p->rto_us << c->sends);
+  c->resend_us = now_us + (p->rto.rto_us << c->sends);
   c->sends++;
   if (c->request_len > 0)
     p->ops.send (p->user, &c->relay, c->request, c->request_len);
@@ -147,7 +144,7 @@ fast_suspicion (const NatProber *p)
 {
   gboolean stream = p->selected != NULL && nat_candidate_is_stream (p->selected);
 
-  return MAX (stream ? STREAM_SUSPECT_US : SHORTEST_SUSPECT_US, 3 * (gint64)p->srtt_us);
+  return MAX (stream ? STREAM_SUSPECT_US : SHORTEST_SUSPECT_US, 3 * (gint64)p->rto.srtt_us);
 }
 
 /* Jitter goes downwards only: the interval is what the NAT is known to bear. */
@@ -234,8 +231,7 @@ nat_prober_start (
   p->hint_waits = FALSE;
   p->burst_end_us = 0;
   p->goodbye = FALSE;
-  p->srtt_us = 0;
-  p->rto_us = FIRST_RTO_US;
+  nat_rto_reset (&p->rto);
   for (guint i = 0; i < p->n_candidates; i++) {
     NatCandidate *c = &p->candidates[i];
 
@@ -357,25 +353,6 @@ nat_prober_try_size (NatProber *p, gint64 now_us, guint bytes)
 
 /* ---- Answers ----------------------------------------------------------- */
 
-/* Karn's algorithm: the round trip of what was repeated is not known, and the wait that was too short
- * (or saw a loss) stays longer until one is. Else no relay beyond the first wait were ever measured,
- * and every Binding to it sent twice. */
-static void
-measure (NatProber *p, const NatTransaction *t, gint64 now_us)
-{
-  gint64 rtt = now_us - t->sent_us;
-
-  if (rtt < 0 || rtt > MS (10000))
-    return;
-  if (t->repeated) {
-    p->rto_us = MIN (2 * p->rto_us, LONGEST_RTO_US);
-    return;
-  }
-  rtt = MAX (rtt, 1);
-  p->srtt_us = p->srtt_us == 0 ? (guint)rtt : (guint)((7 * (gint64)p->srtt_us + rtt) / 8);
-  p->rto_us = CLAMP ((gint64)p->srtt_us * 3 / 2, FIRST_RTO_US, LONGEST_RTO_US);
-}
-
 /* A NAT that forgot us between two keepalives is asked to remember less. */
 static void
 note_mapped (NatProber *p, const NatAddress *mapped, NatProberReport *report)
@@ -444,11 +421,9 @@ on_success (
     ask_back (p, now_us);
     return NAT_PROBER_TAKEN;
   }
-  if (c != p->selected) { /* what is known is another way's */
-    p->srtt_us = 0;
-    p->rto_us = FIRST_RTO_US;
-  }
-  measure (p, t, now_us);
+  if (c != p->selected) /* what is known is another way's */
+    nat_rto_reset (&p->rto);
+  nat_rto_answered (&p->rto, now_us - t->sent_us, t->repeated);
   note_mapped (p, &report.mapped, &report);
   if (!was_registered) {
     p->keepalive_us = G_MAXINT64;
@@ -788,7 +763,7 @@ nat_prober_was_told (const NatProber *p)
 guint
 nat_prober_rtt_us (const NatProber *p)
 {
-  return p->srtt_us;
+  return p->rto.srtt_us;
 }
 
 gboolean

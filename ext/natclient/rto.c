@@ -1,0 +1,34 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "natclient/rto.h"
+
+#define MS(n) ((gint64)(n)*1000)
+
+#define FIRST_US    MS (100)
+#define LONGEST_US  MS (1000)
+#define CREDIBLE_US MS (10000) /* more was no answer to this request */
+
+void
+nat_rto_reset (NatRto *r)
+{
+  *r = (NatRto){.rto_us = FIRST_US};
+}
+
+/* Karn's algorithm: the round trip of what was repeated is not known, and the wait that was too short
+ * (or saw a loss) stays longer until one is. Else no relay beyond the first wait were ever measured,
+ * and every Binding to it sent twice. */
+void
+nat_rto_answered (NatRto *r, gint64 rtt_us, gboolean repeated)
+{
+  if (rtt_us < 0 || rtt_us > CREDIBLE_US)
+    return;
+  if (repeated) {
+    r->rto_us = MIN (2 * r->rto_us, LONGEST_US);
+    return;
+  }
+  rtt_us = MAX (rtt_us, 1);
+  r->srtt_us = r->srtt_us == 0 ? (guint)rtt_us : (guint)((7 * (gint64)r->srtt_us + rtt_us) / 8);
+  r->rto_us = CLAMP ((gint64)r->srtt_us * 3 / 2, FIRST_US, LONGEST_US);
+}

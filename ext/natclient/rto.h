@@ -1,0 +1,22 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#pragma once
+
+/* How long the relay takes to answer, and so how long a request waits before it is repeated (RFC 8489 section 6.2.1). No
+ * socket, thread or clock. */
+
+#include <glib.h>
+
+G_BEGIN_DECLS
+
+typedef struct {
+  guint srtt_us; /* smoothed round trip; 0 = not known */
+  gint64 rto_us; /* until the first repetition; grows for a relay far away */
+} NatRto;
+
+void nat_rto_reset (NatRto *r);
+/* The answer came so long after the request was first sent; repeated: it was sent again meanwhile. */
+void nat_rto_answered (NatRto *r, gint64 rtt_us, gboolean repeated);
+
+G_END_DECLS

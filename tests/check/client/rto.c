@@ -1,0 +1,76 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "natclient/rto.h"
+
+#define MS 1000
+
+static void
+test_smoothed (void)
+{
+  NatRto r;
+
+  nat_rto_reset (&r);
+  g_assert_cmpuint (r.srtt_us, ==, 0);
+  g_assert_cmpint (r.rto_us, ==, 100 * MS);
+  nat_rto_answered (&r, 200 * MS, FALSE);
+  g_assert_cmpuint (r.srtt_us, ==, 200 * MS);
+  g_assert_cmpint (r.rto_us, ==, 300 * MS);
+  nat_rto_answered (&r, 120 * MS, FALSE);
+  g_assert_cmpuint (r.srtt_us, ==, 190 * MS);
+  g_assert_cmpint (r.rto_us, ==, 285 * MS);
+  nat_rto_reset (&r);
+  g_assert_cmpuint (r.srtt_us, ==, 0);
+  g_assert_cmpint (r.rto_us, ==, 100 * MS);
+}
+
+/* A relay beyond the first wait: each answer is to a request that was repeated, until the wait is long enough. */
+static void
+test_far_away (void)
+{
+  NatRto r;
+
+  nat_rto_reset (&r);
+  nat_rto_answered (&r, 350 * MS, TRUE);
+  g_assert_cmpint (r.rto_us, ==, 200 * MS);
+  nat_rto_answered (&r, 350 * MS, TRUE);
+  g_assert_cmpint (r.rto_us, ==, 400 * MS);
+  g_assert_cmpuint (r.srtt_us, ==, 0);
+  nat_rto_answered (&r, 350 * MS, FALSE);
+  g_assert_cmpuint (r.srtt_us, ==, 350 * MS);
+  g_assert_cmpint (r.rto_us, ==, 525 * MS);
+}
+
+/* What is not credible changes nothing; and no wait is shorter or longer than it may be. */
+static void
+test_bounds (void)
+{
+  NatRto r;
+
+  nat_rto_reset (&r);
+  nat_rto_answered (&r, -1, FALSE);
+  nat_rto_answered (&r, 10001 * MS, FALSE);
+  nat_rto_answered (&r, 10001 * MS, TRUE);
+  g_assert_cmpuint (r.srtt_us, ==, 0);
+  g_assert_cmpint (r.rto_us, ==, 100 * MS);
+  nat_rto_answered (&r, 0, FALSE);
+  g_assert_cmpuint (r.srtt_us, ==, 1);
+  g_assert_cmpint (r.rto_us, ==, 100 * MS);
+  for (guint i = 0; i < 10; i++)
+    nat_rto_answered (&r, 5000 * MS, TRUE);
+  g_assert_cmpint (r.rto_us, ==, 1000 * MS);
+  nat_rto_reset (&r);
+  nat_rto_answered (&r, 5000 * MS, FALSE);
+  g_assert_cmpint (r.rto_us, ==, 1000 * MS);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/rto/smoothed", test_smoothed);
+  g_test_add_func ("/rto/far-away", test_far_away);
+  g_test_add_func ("/rto/bounds", test_bounds);
+  return g_test_run ();
+}
