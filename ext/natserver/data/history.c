@@ -733,15 +733,15 @@ nat_history_pin (NatHistory *h, const NatHistoryReader *reader, gint64 now_us)
 {
   NatHistorySource *s = h->sources;
 
-  /* The slowest of those that say so at one time. */
-  if (h->pinned == 0 || h->pinned_us != now_us || reader->place.serial < h->pinned)
+  /* The slowest one's, who is to say so again soon. If he does not, the next one's, while the old one still holds. */
+  if (now_us - h->pinned_us > PIN_US / 2 || reader->place.serial <= h->pinned) {
     h->pinned = reader->place.serial;
-  h->pinned_us = now_us;
+    h->pinned_us = now_us;
+  }
   while (s && s != reader->source)
     s = s->next;
-  if (!s)
-    return;
-  if (s->pinned_us != now_us || reader->from < s->pinned_seq)
+  if (s && (now_us - s->pinned_us > PIN_US / 2 || reader->from <= s->pinned_seq)) {
     s->pinned_seq = reader->from;
-  s->pinned_us = now_us;
+    s->pinned_us = now_us;
+  }
 }

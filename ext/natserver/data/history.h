@@ -138,7 +138,7 @@ NatHistoryStep nat_history_read (
     const NatHistory *h, NatHistoryReader *reader, NatHistoryPacket *packet);
 
 /* What the reader has before it stays for a while, and is found, though a later picture starts meanwhile; so at each of its turns,
- * at least ten in a second. All of a history's readers at the same time. */
+ * at least twenty in a second. */
 void nat_history_pin (NatHistory *h, const NatHistoryReader *reader, gint64 now_us);
 
 G_END_DECLS

@@ -484,6 +484,34 @@ test_pin (void)
   tear_down (&f);
 }
 
+/* Readers need not say so at the same time. When the slowest is through, nothing of the others' goes with what was his. */
+static void
+test_pin_in_turn (void)
+{
+  NatHistoryReader first, second;
+  NatHistoryPacket p;
+  Fixture f;
+
+  set_up (&f, 64 * 1024 * 1024);
+  for (guint64 seq = 1000; seq < 4000; seq++, f.now_us += 10 * MS) {
+    append (&f, f.video, seq, 1200, seq % 1000 == 0);
+    if (seq == 1500)
+      g_assert_true (nat_history_read_picture (&f.h, f.video, &first));
+    if (seq == 2500)
+      g_assert_true (nat_history_read_picture (&f.h, f.video, &second));
+    if (seq >= 1500 && seq < 3500 && seq % 4 == 0)
+      nat_history_pin (&f.h, &first, f.now_us);
+    if (seq >= 2500 && seq % 4 == 1)
+      nat_history_pin (&f.h, &second, f.now_us);
+    if (seq % 4 == 2)
+      nat_history_expire (&f.h, f.now_us);
+    g_assert_true (has (&f, f.video, 1000, 1200) || seq >= 3500);
+  }
+  g_assert_cmpint (nat_history_read (&f.h, &first, &p), ==, NAT_HISTORY_GONE);
+  g_assert_cmpuint (read_all (&f, &second, 2000), ==, 2000);
+  tear_down (&f);
+}
+
 /* Also those of its packets are found that were read already, whatever follows. */
 static void
 test_pin_finds (void)
@@ -696,6 +724,7 @@ main (int argc, char **argv)
   g_test_add_func ("/history/fair", test_fair);
   g_test_add_func ("/history/picture", test_picture);
   g_test_add_func ("/history/pin", test_pin);
+  g_test_add_func ("/history/pin-in-turn", test_pin_in_turn);
   g_test_add_func ("/history/pin-finds", test_pin_finds);
   g_test_add_func ("/history/late-start", test_late_start);
   g_test_add_func ("/history/endless-picture", test_endless_picture);
