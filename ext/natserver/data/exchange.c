@@ -25,11 +25,13 @@
 
 #include "natproto/crypto.h"
 #include "natproto/demux.h"
+#include "natproto/streamname.h"
 
 #define HOPS_MAX 3
 #define CHUNK    128 /* letters that are served before their packets are sent */
 
-#define HOMES_SHARE 20 /* looking for homes takes one part in so many of the time */
+#define HOMES_US    1000 /* looking for who must go home takes about that each time, */
+#define HOMES_SHARE 20   /* and one part in so many of all time */
 
 typedef enum {
   LETTER_DATAGRAM, /* the sender heard it */
@@ -59,8 +61,9 @@ struct _NatExchange {
   NatTable *routes;
   GPtrArray *list; /* the same, for pruning */
   guint64 to_wake; /* a bit for each worker */
-  guint homes;     /* as nat_mesh_homes said when all that is here was where it must be */
-  gint64 homes_us; /* not asked again before */
+  guint homes; /* up to that change of the mesh's homes, all that is here is where it must be, */
+  GPtrArray *strays; /* but for those names: they were on their way at a change */
+  gint64 homes_us;   /* not asked again before */
 };
 
 G_STATIC_ASSERT (NAT_WORKERS_MAX <= 64);
@@ -84,6 +87,7 @@ nat_exchange_new (NatMesh *mesh, guint index)
   x->routes = nat_table_new (hash_key);
   nat_crypto_wipe (hash_key, sizeof hash_key);
   x->list = g_ptr_array_new_with_free_func (g_free);
+  x->strays = g_ptr_array_new_with_free_func (g_free);
   return x;
 }
 
@@ -94,6 +98,7 @@ nat_exchange_free (NatExchange *x)
     return;
   nat_table_free (x->routes);
   g_ptr_array_unref (x->list);
+  g_ptr_array_unref (x->strays);
   g_free (x);
 }
 
@@ -405,16 +410,17 @@ announce (NatWorker *w, NatDataStream *stream)
 void
 nat_exchange_adopt (NatWorker *w)
 {
-  NatDataStream *stream = nat_mesh_take (w->exchange->mesh, w->exchange->index), *next;
+  NatExchange *x = w->exchange;
+  NatDataStream *stream = nat_mesh_take (x->mesh, x->index), *next;
 
   /* What we say of its addresses is later than all that was said before. */
-  if (stream) {
+  if (stream)
     w->now_us = g_get_monotonic_time ();
-    w->exchange->homes = 0; /* a pattern may have come while it was on its way */
-  }
   for (; stream; stream = next) {
     next = stream->next_stale;
     nat_roster_attach (w->roster, stream);
+    if (stream->homes != nat_mesh_homes (x->mesh))
+      g_ptr_array_add (x->strays, g_strdup (stream->name));
     w->repair_us = 0; /* it may have gaps */
     announce (w, stream);
   }
@@ -430,7 +436,8 @@ leave_routes (NatWorker *w, NatDataStream *stream, guint to)
   }
 }
 
-static void
+/* FALSE: not now. */
+static gboolean
 hand_over (NatWorker *w, NatDataStream *stream, guint to)
 {
   NatExchange *x = w->exchange;
@@ -449,9 +456,10 @@ hand_over (NatWorker *w, NatDataStream *stream, guint to)
   }
   nat_mesh_unlock (x->mesh);
   if (!ready)
-    return;
+    return FALSE;
   nat_mesh_notify (x->mesh, to);
   x->to_wake |= (guint64)1 << to;
+  return TRUE;
 }
 
 static gboolean
@@ -464,21 +472,29 @@ is_fresh (const NatDataStream *stream)
   return TRUE;
 }
 
+static void
+learn_home (NatWorker *w, NatDataStream *stream)
+{
+  NatMesh *m = w->exchange->mesh;
+
+  nat_mesh_lock (m);
+  stream->home = nat_mesh_home (m, stream->name);
+  stream->homes = nat_mesh_homes (m);
+  nat_mesh_unlock (m);
+}
+
 /* Where the stream must be, or -1; asked anew only when that may have changed. */
 static gint
 home_of (NatWorker *w, NatDataStream *stream)
 {
-  NatMesh *m = w->exchange->mesh;
-  guint homes = nat_mesh_homes (m);
+  guint homes = nat_mesh_homes (w->exchange->mesh);
 
   if (homes == 0) /* no pattern ever */
     return -1;
-  if (stream->homes != homes) {
-    nat_mesh_lock (m);
-    stream->home = nat_mesh_home (m, stream->name);
-    nat_mesh_unlock (m);
-    stream->homes = homes;
-  }
+  if (stream->rooms && stream->rooms->len > 0)
+    return (gint)w->exchange->index;
+  if (stream->homes != homes)
+    learn_home (w, stream);
   return stream->home;
 }
 
@@ -502,49 +518,112 @@ consider (NatWorker *w, NatDataStream *stream)
     hand_over (w, stream, path->heard);
 }
 
-/* Who must go, patterns first: what they matched is then nobody's, and goes without having the others' receivers
- * built anew each time. */
-static GPtrArray *
-find_leaving (NatWorker *w)
+/* FALSE: it must go, but cannot now. */
+static gboolean
+take_home (NatWorker *w, NatDataStream *stream)
 {
-  GPtrArray *leaving = g_ptr_array_new ();
+  return stream->home < 0 || stream->home == (gint)w->exchange->index ||
+         hand_over (w, stream, (guint)stream->home);
+}
+
+static GPtrArray *
+find_streams (NatWorker *w, const NatHome *home)
+{
+  GPtrArray *found = g_ptr_array_new ();
   GHashTableIter it;
   gpointer value;
 
   g_hash_table_iter_init (&it, w->roster->streams);
   while (g_hash_table_iter_next (&it, NULL, &value)) {
     NatDataStream *stream = value;
-    gint home = home_of (w, stream);
 
-    if (home >= 0 && home != (gint)w->exchange->index)
-      g_ptr_array_insert (leaving, stream->room ? 0 : -1, stream);
+    if (!stream->room && nat_stream_glob_takes (home->pattern, stream->name))
+      g_ptr_array_add (found, stream);
   }
-  return leaving;
+  return found;
+}
+
+/* The pattern first: what it matched is then nobody's, and goes without having the others' receivers built anew each
+ * time. */
+static gboolean
+take_all_home (NatWorker *w, const NatHome *home)
+{
+  NatDataStream *pattern = g_hash_table_lookup (w->roster->streams, home->pattern);
+  g_autoptr (GPtrArray) leaving = NULL;
+  gboolean ok = TRUE;
+
+  if (home->home == w->exchange->index)
+    return TRUE;
+  leaving = find_streams (w, home);
+  if (pattern)
+    g_ptr_array_insert (leaving, 0, pattern);
+  for (guint i = 0; i < leaving->len && ok; i++) {
+    NatDataStream *stream = leaving->pdata[i];
+
+    stream->home = (gint)home->home;
+    stream->homes = home->homes;
+    ok = take_home (w, stream);
+  }
+  return ok;
+}
+
+static gboolean
+see_to_stray (NatWorker *w)
+{
+  GPtrArray *strays = w->exchange->strays;
+  NatDataStream *stream = g_hash_table_lookup (w->roster->streams, strays->pdata[strays->len - 1]);
+
+  if (stream)
+    learn_home (w, stream);
+  if (stream && !take_home (w, stream))
+    return FALSE;
+  g_ptr_array_set_size (strays, (gint)strays->len - 1);
+  return TRUE;
+}
+
+/* One change of homes. While a command waits, it may make a stream that must go, for control may have posted that before
+ * the pattern came. */
+static gboolean
+see_to_change (NatWorker *w)
+{
+  NatExchange *x = w->exchange;
+  NatHome home;
+  gboolean found = nat_mesh_next_home (x->mesh, x->homes, &home);
+
+  if (found && (!take_all_home (w, &home) || nat_ring_waiting (w->commands)))
+    return FALSE;
+  x->homes = found ? home.changed : home.homes;
+  return TRUE;
+}
+
+static gboolean
+is_home (const NatExchange *x)
+{
+  return x->strays->len == 0 && x->homes == nat_mesh_homes (x->mesh);
 }
 
 /* A pattern came, or joined two groups: streams that it matches go where it is. Those that cannot go now go at the next
- * tick; so does one that a command makes which waits, for control may have posted that before the pattern came. Every
- * pattern is held against every stream, and patterns may come all the time: that has its share of time, and no more. */
+ * tick. All streams are held against each such pattern, and patterns may come all the time. */
 static void
 go_home (NatWorker *w)
 {
   NatExchange *x = w->exchange;
-  guint homes = nat_mesh_homes (x->mesh);
-  g_autoptr (GPtrArray) leaving = NULL;
-  gint64 start_us;
+  gint64 start_us, us = 0;
+  gboolean more = TRUE;
 
-  if (homes == x->homes || w->now_us < x->homes_us)
+  if (is_home (x) || w->now_us < x->homes_us)
     return;
-  start_us = g_get_monotonic_time ();
-  leaving = find_leaving (w);
-  for (guint i = 0; i < leaving->len; i++) {
-    NatDataStream *stream = leaving->pdata[i];
-
-    hand_over (w, stream, (guint)stream->home);
+  for (start_us = g_get_monotonic_time (); more && us < HOMES_US && !is_home (x);) {
+    more = x->strays->len > 0 ? see_to_stray (w) : see_to_change (w);
+    us = g_get_monotonic_time () - start_us;
   }
-  if (leaving->len == 0 && !nat_ring_waiting (w->commands))
-    x->homes = homes;
-  x->homes_us = w->now_us + HOMES_SHARE * (g_get_monotonic_time () - start_us);
+  x->homes_us = w->now_us + HOMES_SHARE * us;
+}
+
+guint
+nat_exchange_homes (const NatWorker *w)
+{
+  return w->exchange->homes;
 }
 
 void

@@ -52,5 +52,7 @@ void nat_exchange_flush (NatWorker *w);
 void nat_exchange_tick (NatWorker *w);
 void nat_exchange_prune (NatWorker *w);
 guint nat_exchange_n_routes (const NatWorker *w);
+/* Of the changes that nat_mesh_homes counts, those that are seen to. */
+guint nat_exchange_homes (const NatWorker *w);
 
 G_END_DECLS

@@ -30,6 +30,7 @@ typedef struct {
 typedef struct {
   char *name;
   guint group, home;
+  guint changed; /* as homes was when that became its home */
 } Pattern;
 
 struct _NatMesh {
@@ -147,10 +148,10 @@ set_owner (NatMesh *m, const char *stream, guint worker)
 
 /* ---- Patterns ---------------------------------------------------------- */
 
-static void
+static guint
 homes_changed (NatMesh *m)
 {
-  atomic_fetch_add_explicit (&m->homes, 1, memory_order_release);
+  return atomic_fetch_add_explicit (&m->homes, 1, memory_order_release) + 1;
 }
 
 guint
@@ -171,6 +172,28 @@ nat_mesh_home (NatMesh *m, const char *stream)
       return (gint)p->home;
   }
   return -1;
+}
+
+gboolean
+nat_mesh_next_home (NatMesh *m, guint since, NatHome *out)
+{
+  const Pattern *first = NULL;
+
+  nat_mesh_lock (m);
+  out->homes = nat_mesh_homes (m);
+  for (guint i = 0; i < m->patterns->len; i++) {
+    const Pattern *p = m->patterns->pdata[i];
+
+    if (p->changed > since && (!first || p->changed < first->changed))
+      first = p;
+  }
+  if (first) {
+    g_strlcpy (out->pattern, first->name, sizeof out->pattern);
+    out->home = first->home;
+    out->changed = first->changed;
+  }
+  nat_mesh_unlock (m);
+  return first != NULL;
 }
 
 /* Where most of the streams are that it matches: each that moves leaves its history behind. */
@@ -201,6 +224,8 @@ join_group (NatMesh *m, guint from, const Pattern *to)
     if (p->group != from)
       continue;
     p->group = to->group;
+    if (p->home != to->home)
+      p->changed = homes_changed (m);
     p->home = to->home;
   }
 }
@@ -212,6 +237,8 @@ add_pattern (NatMesh *m, const char *name, guint wanted)
   gboolean alone = TRUE;
 
   new->name = g_strdup (name);
+  new->changed =
+      homes_changed (m); /* before those that it makes move: it takes most streams along */
   for (guint i = 0; i < m->patterns->len; i++) {
     const Pattern *p = m->patterns->pdata[i];
 
@@ -230,7 +257,6 @@ add_pattern (NatMesh *m, const char *name, guint wanted)
     new->home = choose_home (m, name, wanted);
   }
   g_ptr_array_add (m->patterns, new);
-  homes_changed (m);
   return new->home;
 }
 

@@ -36,6 +36,15 @@ void nat_mesh_hand_over (NatMesh *m, NatDataStream *stream, guint to);
 gint nat_mesh_home (NatMesh *m, const char *stream);
 /* Counts up when some homes may have changed. Any thread, without the lock. */
 guint nat_mesh_homes (NatMesh *m);
+typedef struct {
+  char pattern[NAT_STREAM_NAME_MAX + 1];
+  guint home;
+  guint changed; /* what nat_mesh_homes said when that became its home, */
+  guint homes;   /* and what it says */
+} NatHome;
+/* Of the patterns that came, or went elsewhere, after since, the one that did so first; takes the lock. FALSE: none did; only
+ * homes is set. */
+gboolean nat_mesh_next_home (NatMesh *m, guint since, NatHome *out);
 /* No stream changes hands any more. */
 void nat_mesh_close (NatMesh *m);
 gboolean nat_mesh_is_closed (NatMesh *m);

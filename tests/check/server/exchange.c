@@ -221,6 +221,120 @@ test_home_of_one_to_come (void)
   relay_clear (&r);
 }
 
+static void
+tick (Relay *r, guint worker)
+{
+  r->w[worker]->now_us += G_USEC_PER_SEC;
+  nat_exchange_tick (r->w[worker]);
+}
+
+static gboolean
+has_stream (Relay *r, guint worker, const char *stream)
+{
+  return nat_roster_has_stream (r->w[worker]->roster, stream);
+}
+
+static void
+add (Relay *r, guint owner, const char *stream, NatRole role)
+{
+  post_add (r, owner, stream, role);
+  nat_worker_drain_commands (r->w[owner]);
+}
+
+/* It is on its way to another worker when a pattern comes whose home is where it was. */
+static void
+test_home_of_one_on_its_way (void)
+{
+  Relay r;
+
+  relay_init (&r);
+  add (&r, 0, "room/b", NAT_ROLE_PUBLISHER);
+  add (&r, 0, "room/c", NAT_ROLE_PUBLISHER);
+  join (&r, 0, "room/a", NAT_ROLE_PUBLISHER, 1000, 1);
+  hand_over (&r, 0);
+  add (&r, 0, "room/*", NAT_ROLE_SUBSCRIBER);
+  tick (&r, 1); /* it looks before it takes the stream */
+  nat_exchange_drain (r.w[1]);
+  g_assert_true (has_stream (&r, 1, "room/a"));
+  tick (&r, 1);
+  nat_exchange_drain (r.w[0]);
+  g_assert_true (has_stream (&r, 0, "room/a"));
+  tick (&r, 0);
+  g_assert_true (has_stream (&r, 0, "room/a"));
+  relay_clear (&r);
+}
+
+/* Two patterns and their streams, at two workers, until a third one matches streams of both. */
+static void
+test_homes_join (void)
+{
+  static const char *const names[] = {"a/*", "a/one", "a/two", "b/*", "b/one", "b/two", "*/one"};
+  Relay r;
+
+  relay_init (&r);
+  for (guint i = 0; i + 1 < G_N_ELEMENTS (names); i++)
+    add (&r, i / 3, names[i], i % 3 ? NAT_ROLE_PUBLISHER : NAT_ROLE_SUBSCRIBER);
+  for (guint i = 0; i < WORKERS; i++)
+    tick (&r, i);
+  g_assert_true (has_stream (&r, 0, "a/one") && has_stream (&r, 1, "b/one"));
+  add (&r, 0, "*/one", NAT_ROLE_SUBSCRIBER);
+  for (guint i = 0; i < 2 * WORKERS; i++) {
+    tick (&r, i % WORKERS);
+    nat_exchange_drain (r.w[(i + 1) % WORKERS]);
+  }
+  for (guint i = 0; i < G_N_ELEMENTS (names); i++)
+    g_assert_true (has_stream (&r, 0, names[i]));
+  relay_clear (&r);
+}
+
+#define MANY 1000
+
+static gint64
+time_all_homes (Relay *r)
+{
+  gint64 start_us = g_get_monotonic_time ();
+
+  for (guint i = 0; i < MANY; i++) {
+    g_autofree char *name = g_strdup_printf ("hall/%u", i);
+
+    g_assert_cmpint (nat_mesh_home (r->mesh, name), ==, -1);
+  }
+  return g_get_monotonic_time () - start_us;
+}
+
+/* A pattern comes where there are many: a worker holds its streams against that one, not against all. */
+static void
+test_one_of_many_patterns (void)
+{
+  gint64 best_us = G_MAXINT64, all_us;
+  Relay r;
+
+  relay_init (&r);
+  for (guint i = 0; i < MANY; i++) {
+    g_autofree char *pattern = g_strdup_printf ("room%u/*", i);
+    g_autofree char *stream = g_strdup_printf ("hall/%u", i);
+
+    add (&r, 1, pattern, NAT_ROLE_SUBSCRIBER);
+    add (&r, 0, stream, NAT_ROLE_PUBLISHER);
+  }
+  while (nat_mesh_homes (r.mesh) != nat_exchange_homes (r.w[0]))
+    tick (&r, 0);
+  all_us = time_all_homes (&r);
+  for (guint i = 0; i < 5; i++) {
+    g_autofree char *pattern = g_strdup_printf ("one%u/*", i);
+    gint64 start_us;
+
+    add (&r, 1, pattern, NAT_ROLE_SUBSCRIBER);
+    start_us = g_get_monotonic_time ();
+    tick (&r, 0);
+    best_us = MIN (best_us, g_get_monotonic_time () - start_us);
+    g_assert_cmpuint (nat_mesh_homes (r.mesh), ==, nat_exchange_homes (r.w[0]));
+  }
+  g_test_message ("%u us; all against all: %u us", (guint)best_us, (guint)all_us);
+  g_assert_cmpint (best_us, <, all_us / 10);
+  relay_clear (&r);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -230,5 +344,8 @@ main (int argc, char **argv)
   g_test_add_func ("/exchange/forget-is-older", test_forget_is_older);
   g_test_add_func ("/exchange/later-binding-takes", test_later_binding_takes);
   g_test_add_func ("/exchange/home-of-one-to-come", test_home_of_one_to_come);
+  g_test_add_func ("/exchange/home-of-one-on-its-way", test_home_of_one_on_its_way);
+  g_test_add_func ("/exchange/homes-join", test_homes_join);
+  g_test_add_func ("/exchange/one-of-many-patterns", test_one_of_many_patterns);
   return g_test_run ();
 }
