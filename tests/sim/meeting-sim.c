@@ -39,6 +39,7 @@ typedef struct {
   NatAddress address;
   gint64 come_us;     /* when it asks control */
   gboolean asked, in; /* in: it has a ticket */
+  gint64 quiet_us;    /* until when it says nothing */
   guint8 id[NAT_SESSION_ID_SIZE];
   char username[NAT_TICKET_TEXT_MAX + 1], nonce[128];
   guint8 key[NAT_STUN_KEY_SIZE], epoch[NAT_EPOCH_SIZE];
@@ -106,6 +107,8 @@ send_media (Client *c)
 static void
 client_turn (Client *c)
 {
+  if (world.now < c->quiet_us)
+    return;
   if (!c->asked && world.now >= c->come_us) {
     c->asked = TRUE;
     g_ptr_array_add (meeting.requests, c);
@@ -122,6 +125,28 @@ client_turn (Client *c)
   }
 }
 
+static const char *
+role_of (const Client *c)
+{
+  return c->role == NAT_ROLE_PUBLISHER ? "publisher" : "subscriber";
+}
+
+/* A relay that was restarted does not have the description, and says so by version 0. */
+static void
+succeed (Client *c, const NatStunMessage *m)
+{
+  guint32 version;
+
+  if (!c->bound)
+    world_note ("%s of %s is registered", role_of (c), c->subject);
+  c->bound = TRUE;
+  c->next_us = world.now + KEEP_US;
+  if (c->role == NAT_ROLE_PUBLISHER && nat_stun_slice_u32 (&m->version, &version) && version == 0) {
+    g_ptr_array_add (meeting.requests, c);
+    c->next_us = world.now + RETRY_US;
+  }
+}
+
 static void
 hear_stun (Client *c, const Datagram *d)
 {
@@ -130,15 +155,15 @@ hear_stun (Client *c, const Datagram *d)
 
   g_assert_cmpint (nat_stun_parse (&m, d->data, d->len), ==, NAT_STUN_OK);
   if (m.type == NAT_STUN_BINDING_SUCCESS) {
-    if (!c->bound)
-      world_note ("%s of %s is registered",
-          c->role == NAT_ROLE_PUBLISHER ? "publisher" : "subscriber", c->subject);
-    c->bound = TRUE;
-    c->next_us = world.now + KEEP_US;
+    succeed (c, &m);
   } else if (nat_stunauth_challenge (&m, &challenge)) {
     memcpy (c->nonce, challenge.nonce.data, challenge.nonce.len);
     c->nonce[challenge.nonce.len] = '\0';
     c->next_us = world.now;
+  } else if (m.type == NAT_STUN_BINDING_INDICATION) {
+    c->next_us = MIN (c->next_us, world.now + RETRY_US);
+  } else {
+    world_fail ("%s of %s: %u", role_of (c), c->subject, nat_stun_error_code (&m, NULL));
   }
 }
 
@@ -162,7 +187,7 @@ on_relay_sent (const Datagram *d)
 
     if (!nat_address_equal (&c->address, &d->to))
       continue;
-    if (nat_demux (d->data, d->len) == NAT_PACKET_STUN)
+    if (nat_demux (d->data, d->len) == NAT_PACKET_STUN && c->in)
       hear_stun (c, d);
     else if (nat_demux (d->data, d->len) == NAT_PACKET_RTP)
       hear_media (c, d);
@@ -197,30 +222,45 @@ give_ticket (Client *c, NatRegistered *session)
   c->in = TRUE;
 }
 
-static void
-read_request (Client *c)
+static NatProblemKind
+post (Client *c, NatRegistered **session)
 {
-  House *h = &meeting.house;
+  NatRegistry *registry = meeting.house.registry;
   NatCaller caller = {.token = {.expires_s = G_MAXINT64}};
   NatDescription description = {.sdp = g_strdup ("v=0\r\n")};
   NatTracks tracks = {1, {{c->ssrc, 96, 90000, "video"}}};
   NatAsk ask = {.stream = c->stream, .caller = &caller, .peer = &c->address};
-  NatRegistered *session = NULL;
   NatProblemKind problem;
 
-  world_note ("%s asks for %s", c->subject, c->stream);
   g_strlcpy (caller.subject, c->subject, sizeof caller.subject);
-  if (c->role == NAT_ROLE_PUBLISHER) {
+  *session = nat_registry_find (registry, c->id);
+  if (c->in) {
+    problem = *session == NULL
+                  ? NAT_PROBLEM_NONE /* it will be asked again */
+                  : nat_registry_describe (registry, time_now (), *session, &description, &tracks);
+  } else if (c->role == NAT_ROLE_PUBLISHER) {
     ask.description = &description;
     ask.tracks = &tracks;
-    problem = nat_registry_publish (h->registry, time_now (), &ask, &session);
+    problem = nat_registry_publish (registry, time_now (), &ask, session);
   } else {
-    problem = nat_registry_subscribe (h->registry, time_now (), &ask, &session);
+    problem = nat_registry_subscribe (registry, time_now (), &ask, session);
   }
+  nat_description_clear (&description);
+  return problem;
+}
+
+static void
+read_request (Client *c)
+{
+  NatRegistered *session;
+  NatProblemKind problem;
+
+  world_note (c->in ? "%s describes %s" : "%s asks for %s", c->subject, c->stream);
+  problem = post (c, &session);
   if (problem != NAT_PROBLEM_NONE)
     world_fail ("%s is refused %s: %s", c->subject, c->stream, nat_problem_title (problem));
-  nat_description_clear (&description);
-  give_ticket (c, session);
+  if (!c->in)
+    give_ticket (c, session);
 }
 
 static void
@@ -240,7 +280,7 @@ turn_control (void)
 static void
 turn (guint who)
 {
-  if (meeting.busy[who] || world.now < meeting.held_us[who])
+  if (!meeting.house.up || meeting.busy[who] || world.now < meeting.held_us[who])
     return;
   meeting.busy[who] = TRUE;
   if (who == meeting.house.n_workers)
@@ -302,7 +342,7 @@ static void
 client_init (Client *c, guint person, NatRole role)
 {
   static const char *const names[] = {"ann", "bob", "cid", "dot", "eve", "fay"};
-  guint8 ip[4] = {203, 0, 113, (guint8)(person + 1)};
+  guint8 ip[4] = {203, 0, 113, (guint8)(2 * person + (role == NAT_ROLE_PUBLISHER))};
 
   memset (c, 0, sizeof *c);
   c->role = role;
@@ -316,20 +356,27 @@ client_init (Client *c, guint person, NatRole role)
   nat_crypto_random (c->epoch, sizeof c->epoch);
 }
 
+/* What he sent and heard before does not count. */
+static void
+forget (guint person)
+{
+  for (guint i = 0; i < meeting.n; i++)
+    meeting.in[i].heard_us[person] = meeting.in[person].heard_us[i] = 0;
+}
+
 /* Within that time. */
 static void
 come (guint person, gint64 us)
 {
   client_init (&meeting.out[person], person, NAT_ROLE_PUBLISHER);
   client_init (&meeting.in[person], person, NAT_ROLE_SUBSCRIBER);
-  for (guint i = 0; i < meeting.n; i++)
-    meeting.in[i].heard_us[person] = 0; /* what came before he left */
+  forget (person);
   meeting.out[person].come_us = world.now + world_between (0, us);
   meeting.in[person].come_us = meeting.out[person].come_us + world_between (-MS (2), MS (4));
 }
 
 static void
-leave (Client *c)
+end_session (Client *c)
 {
   House *h = &meeting.house;
   NatRegistered *session;
@@ -415,18 +462,70 @@ watch (void)
   }
 }
 
+/* ---- What befalls it --------------------------------------------------- */
+
+static void
+leaves_and_comes (guint person)
+{
+  guint control = meeting.house.n_workers;
+
+  world_note ("%s leaves", meeting.in[person].subject);
+  meeting.busy[control] = TRUE;
+  end_session (&meeting.out[person]);
+  end_session (&meeting.in[person]);
+  meeting.busy[control] = FALSE;
+  run_until (world.now + world_between (0, MS (500)));
+  come (person, MS (20));
+}
+
+/* Another port, which perhaps another worker hears. */
+static void
+moves (guint person)
+{
+  Client *c = world_chance (0.5) ? &meeting.in[person] : &meeting.out[person];
+
+  world_note ("%s of %s moves", role_of (c), c->subject);
+  c->address.port = (guint16)world_between (1024, 65535);
+  c->next_us = world.now;
+  forget (person);
+}
+
+/* For longer than consent lasts; his tickets bring him back. */
+static void
+falls_silent (guint person)
+{
+  world_note ("%s is silent", meeting.in[person].subject);
+  meeting.in[person].quiet_us = meeting.out[person].quiet_us =
+      world.now + world_between (MS (25000), MS (45000));
+  run_until (meeting.in[person].quiet_us);
+  meeting.in[person].next_us = meeting.out[person].next_us = world.now;
+  forget (person);
+}
+
+/* Tickets bring all back, from whichever worker hears them, and there is no pattern before its first subscriber comes. */
+static void
+relay_restarts (guint person)
+{
+  world_note ("the relay starts anew");
+  world.interrupt = NULL;
+  house_stop (&meeting.house, FALSE);
+  g_ptr_array_set_size (meeting.requests, 0);
+  house_start (&meeting.house);
+  world.interrupt = interrupt;
+  for (guint i = 0; i < meeting.n; i++)
+    forget (i);
+}
+
 static void
 run (guint32 seed, gboolean story)
 {
+  static void (*const events[]) (guint person) = {
+      leaves_and_comes, moves, falls_silent, relay_restarts};
+
   begin (seed, story);
   settle ();
-  for (guint rounds = world_pick (3); rounds > 0; rounds--) {
-    guint who = world_pick (meeting.n);
-
-    leave (&meeting.out[who]);
-    leave (&meeting.in[who]);
-    run_until (world.now + world_between (0, MS (500)));
-    come (who, MS (20));
+  for (guint rounds = world_pick (4); rounds > 0; rounds--) {
+    events[world_pick (G_N_ELEMENTS (events))](world_pick (meeting.n));
     settle ();
   }
   if (world_chance (0.02))
