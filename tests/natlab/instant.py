@@ -12,6 +12,7 @@ EARLY and LATE are what `avsync receive` printed (EARLY's may be of --packets). 
   on time  from there until every picture is shown when it is due
   later    a picture is due here so much later than at EARLY
   lips     a beep is so far from its flash at most, from the first beep on
+  damaged  pictures that do not show the number that is due; not at the seam, where a decoder cuts times
 
   --kbps N      of the film
   --decoder N   pictures in a second
@@ -47,9 +48,12 @@ class Seen:
 
 class Join:
     def __init__(self, early, late, kbps, decoder):
-        (self.first, _, still), (second, _, live) = late.frames[:2]
+        (self.first, _, still), (_, _, live) = late.frames[:2]
         registered = late.at["connected"]
-        self.behind = second - self.first
+        # A picture that is damaged may show any number: what is due says which one it should be.
+        begin = statistics.median(when - number * FRAME for number, when, _ in early.frames)
+        self.behind = round((late.frames[1][1] - begin) / FRAME) - self.first
+        self.damaged = sum(abs(when - begin - number * FRAME) > 1.5 * FRAME for number, when, _ in late.frames[3:])
         self.age = self.behind * FRAME
         self.negotiation = registered - late.at["playing"]
         self.still, self.live = still - registered, live - registered
@@ -83,6 +87,8 @@ def judge(joins, options):
         bad.append("the first picture was not the last key frame")
     if any(abs(j.later) > FRAME for j in joins):
         bad.append("a picture was due over a frame later")
+    if any(j.damaged for j in joins):
+        bad.append("pictures were damaged")
     if any(j.lips is None or j.lips > 40 for j in joins):
         bad.append("sound was over 40 ms from its picture")
     if options.times and percentile([j.still for j in joins]) > GRACE:
@@ -105,8 +111,8 @@ def main():
     joins = [Join(early, Seen(path), options.kbps, options.decoder) for path in options.late]
     for j in joins:
         print("age %5.0f: still %4.0f; live %5.0f (past %4.0f, decoder %4.0f), on time %4.0f; later %5.1f; lips %4.1f; "
-              "negotiation %4.0f" % (j.age, j.still, j.live, j.past, j.decoding, j.settled, j.later,
-                                     j.lips if j.lips is not None else -1, j.negotiation))
+              "damaged %d; negotiation %4.0f" % (j.age, j.still, j.live, j.past, j.decoding, j.settled, j.later,
+                                     j.lips if j.lips is not None else -1, j.damaged, j.negotiation))
     print("95th percentile of %d joins: still %.0f ms; live %.0f ms, that is %.0f after what it waits for; on time %.0f "
           "ms later; due %.1f ms later at most; lips %.1f ms at most; %.0f kbit/s, %.0f pictures/s"
           % (len(joins), percentile([j.still for j in joins]), percentile([j.live for j in joins]),
