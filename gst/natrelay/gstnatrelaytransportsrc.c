@@ -31,6 +31,7 @@ struct _GstNatRelayTransportSrc {
   guint first, n;
   gboolean open; /* packets are taken */
   gboolean held; /* and wait there */
+  gboolean pausing;
   gboolean flushing;
   gboolean ended;
   guint64 dropped;
@@ -214,13 +215,16 @@ gst_nat_relay_transport_src_create (GstPushSrc *src, GstBuffer **out)
   return ret;
 }
 
+/* A pause wakes nobody who waits for packets: none come before it ends. If it ended before he said that he was woken,
+ * the base class would take that for a flush, and its task would never run again. */
 static gboolean
 gst_nat_relay_transport_src_unlock (GstBaseSrc *src)
 {
   GstNatRelayTransportSrc *self = GST_NAT_RELAY_TRANSPORT_SRC (src);
 
   g_mutex_lock (&self->lock);
-  self->flushing = TRUE;
+  if (!self->pausing)
+    self->flushing = TRUE;
   g_cond_broadcast (&self->cond);
   g_mutex_unlock (&self->lock);
   return TRUE;
@@ -249,6 +253,14 @@ gst_nat_relay_transport_src_stop (GstBaseSrc *src)
   return TRUE;
 }
 
+static void
+set_pausing (GstNatRelayTransportSrc *self, gboolean pausing)
+{
+  g_mutex_lock (&self->lock);
+  self->pausing = pausing;
+  g_mutex_unlock (&self->lock);
+}
+
 /* Packets of a paused time are of no use later: a live stream goes on at its edge. */
 static GstStateChangeReturn
 gst_nat_relay_transport_src_change_state (GstElement *element, GstStateChange transition)
@@ -262,8 +274,10 @@ gst_nat_relay_transport_src_change_state (GstElement *element, GstStateChange tr
       gst_nat_relay_repair_skip (self->repair);
     set_open (self, TRUE);
   }
+  set_pausing (self, transition == GST_STATE_CHANGE_PLAYING_TO_PAUSED);
   ret = GST_ELEMENT_CLASS (gst_nat_relay_transport_src_parent_class)
             ->change_state (element, transition);
+  set_pausing (self, FALSE);
   if (transition == GST_STATE_CHANGE_PLAYING_TO_PAUSED && !self->rtcp)
     set_open (self, FALSE);
   return ret;
