@@ -147,21 +147,33 @@ read_feedback (NatTrack *track, const char *value)
     track->ccfb = TRUE;
 }
 
+/* What follows prefix in line; NULL if line does not begin so. */
+static const char *
+after (const char *line, const char *prefix)
+{
+  gsize len = strlen (prefix);
+
+  return strncmp (line, prefix, len) == 0 ? line + len : NULL;
+}
+
 static gboolean
 read_sdp_line (NatTracks *tracks, const char *line, GError **error)
 {
   NatTrack *track = tracks->n_tracks > 0 ? &tracks->tracks[tracks->n_tracks - 1] : NULL;
+  const char *value;
 
-  if (g_str_has_prefix (line, "m="))
-    return read_media_line (tracks, line + 2, error);
-  if (track != NULL && g_str_has_prefix (line, "a=rtpmap:"))
-    return read_rtpmap (track, tracks->n_tracks, line + strlen ("a=rtpmap:"), error);
-  if (track != NULL && g_str_has_prefix (line, "a=ssrc:"))
-    return read_ssrc (track, tracks->n_tracks, line + strlen ("a=ssrc:"), error);
-  if (track != NULL && g_str_has_prefix (line, "a=rtcp-fb:"))
-    read_feedback (track, line + strlen ("a=rtcp-fb:"));
-  if (track != NULL && g_str_has_prefix (line, "a=extmap:"))
-    read_extmap (track, line + strlen ("a=extmap:"));
+  if ((value = after (line, "m=")) != NULL)
+    return read_media_line (tracks, value, error);
+  if (track == NULL)
+    return TRUE;
+  if ((value = after (line, "a=rtpmap:")) != NULL)
+    return read_rtpmap (track, tracks->n_tracks, value, error);
+  if ((value = after (line, "a=ssrc:")) != NULL)
+    return read_ssrc (track, tracks->n_tracks, value, error);
+  if ((value = after (line, "a=rtcp-fb:")) != NULL)
+    read_feedback (track, value);
+  if ((value = after (line, "a=extmap:")) != NULL)
+    read_extmap (track, value);
   return TRUE;
 }
 

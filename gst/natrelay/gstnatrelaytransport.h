@@ -7,7 +7,8 @@
  * packets to the session, and a source that takes packets which the session's thread brings. */
 
 #include <gst/gst.h>
-#include <gst/base/base.h>
+#include <gst/base/gstbasesink.h>
+#include <gst/base/gstpushsrc.h>
 #include "gstnatrelayrepair.h"
 #include "gstnatrelaysent.h"
 #include "natclient/session.h"
