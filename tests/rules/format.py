@@ -13,7 +13,8 @@ from rules import ROOT, Tap, files
 def main():
     program = shutil.which("clang-format-14")
     if not program:
-        if os.environ.get("CI") == "true":
+        # Another version breaks lines elsewhere: Debian 13 has none that could tell.
+        if os.environ.get("CI") == "true" and not shutil.which("clang-format"):
             print("1..1\nnot ok 1 - clang-format-14 is there")
             sys.exit(1)
         print("1..0 # SKIP clang-format-14 is not installed")
