@@ -184,8 +184,13 @@ GST_START_TEST (test_order)
 }
 GST_END_TEST;
 
-GST_START_TEST (test_missing_is_asked_for)
+#define ATTEMPTS 10
+
+/* FALSE: the end was asked for, too, as it is where nothing comes for a while; so it looks if the machine stops. */
+static gboolean
+asks_for_missing (void)
 {
+  gboolean ok;
   Viewer v;
 
   viewer_init (&v);
@@ -199,11 +204,25 @@ GST_START_TEST (test_missing_is_asked_for)
   for (guint i = 0; i < 5; i++)
     expect_next (&v, (guint16)(65533 + i));
   g_clear_pointer (&v.helper, g_thread_join);
+  fail_unless (g_str_has_prefix (v.asked->str, "65535"), "asked for \"%s\"", v.asked->str);
+  ok = strchr (v.asked->str, '2') == NULL;
   g_string_truncate (v.asked, 0);
   expect_next (&v, 2); /* nothing came behind it */
   expect_end (&v, TRUE);
-  fail_unless_equals_string (v.asked->str, "2");
+  g_clear_pointer (&v.helper, g_thread_join);
+  fail_unless (strspn (v.asked->str, "2,") == v.asked->len, "asked for \"%s\"", v.asked->str);
+  fail_unless (v.asked->len > 0 || !ok);
   viewer_clear (&v);
+  return ok;
+}
+
+GST_START_TEST (test_missing_is_asked_for)
+{
+  gboolean ok = FALSE;
+
+  for (guint i = 0; i < ATTEMPTS && !ok; i++)
+    ok = asks_for_missing ();
+  fail_unless (ok, "the end is asked for while the rest still comes");
 }
 GST_END_TEST;
 
@@ -251,9 +270,11 @@ GST_START_TEST (test_announced_late)
 }
 GST_END_TEST;
 
-/* A packet that came out of order says nothing of those before it, which were not sent yet; some of them do. */
-GST_START_TEST (test_far_ahead)
+/* FALSE: what was not sent yet was asked for, as it is where nothing comes for a while; so it looks if the machine stops. */
+static gboolean
+bears_far_ahead (void)
 {
+  gboolean ok;
   Viewer v;
 
   viewer_init (&v);
@@ -267,15 +288,28 @@ GST_START_TEST (test_far_ahead)
   fail_unless (gst_nat_relay_headstart_begin (v.headstart, VIDEO));
   for (guint16 seq = 1; seq < 5; seq++)
     expect_next (&v, seq);
-  fail_unless (g_str_has_prefix (v.asked->str, "2"));
-  fail_if (strchr (v.asked->str, '5') != NULL, "asked for \"%s\"", v.asked->str);
   g_clear_pointer (&v.helper, g_thread_join);
+  fail_unless (g_str_has_prefix (v.asked->str, "2"));
+  ok = strchr (v.asked->str, '5') == NULL;
   g_string_truncate (v.asked, 0);
   for (guint16 seq = 10; seq < 20; seq++)
     take (&v, VIDEO, (guint16)(seq + 600));
   expect_next (&v, 5);
-  fail_unless (g_str_has_prefix (v.asked->str, "5,6,7,8,"), "asked for \"%s\"", v.asked->str);
+  g_clear_pointer (&v.helper, g_thread_join);
+  fail_unless (
+      !ok || g_str_has_prefix (v.asked->str, "5,6,7,8,"), "asked for \"%s\"", v.asked->str);
   viewer_clear (&v);
+  return ok;
+}
+
+/* A packet that came out of order says nothing of those before it, which were not sent yet; some of them do. */
+GST_START_TEST (test_far_ahead)
+{
+  gboolean ok = FALSE;
+
+  for (guint i = 0; i < ATTEMPTS && !ok; i++)
+    ok = bears_far_ahead ();
+  fail_unless (ok, "what was not sent yet is asked for");
 }
 GST_END_TEST;
 
