@@ -23,8 +23,8 @@
 #define INDEX_MAX     (NAT_HISTORY_SPAN_MAX / NAT_HISTORY_SPAN) /* blocks of one source */
 #define SIZES         (STREAM_MAX + NAT_TRACKS_MAX * INDEX_MAX + 1)
 #define MEASURE_US    (500 * 1000)
-#define DROPS_AT_ONCE 4 /* for one packet: letting go of a long picture is spread out */
-#define PIN_US        (100 * 1000)
+#define DROPS_AT_ONCE 4           /* for one packet: letting go of a long picture is spread out */
+#define PIN_US        (75 * 1000) /* everybody who reads says so within such a while */
 #define TRIM_AT_ONCE  256
 #define AHEAD         8  /* records, whose memory is fetched before it is written to */
 #define LATE_START    16 /* packets that may have come before the one that starts their picture */
@@ -223,7 +223,8 @@ forget_source (NatHistory *h, NatHistorySource *s)
   for (guint i = 0; i < s->span / NAT_HISTORY_SPAN; i++)
     give_back (h, s->index[i]);
   s->span = 0;
-  s->measured_us = s->pinned_us = 0;
+  s->measured_us = 0;
+  s->pinned = (NatHistoryPin){0};
 }
 
 /* The oldest goes of whoever has most, or one's own if that is no more. */
@@ -352,6 +353,13 @@ nat_history_remove_source (NatHistory *h, guint32 ssrc)
 
 /* ---- What may go ------------------------------------------------------- */
 
+static guint64
+lowest_pinned (const NatHistoryPin *p, gint64 now_us)
+{
+  return p->since_us > 0 && now_us - p->since_us <= 2 * PIN_US ? MIN (p->lowest, p->before)
+                                                               : G_MAXUINT64;
+}
+
 /* The block with which the oldest picture begins that somebody may still want. */
 static guint64
 first_wanted (const NatHistory *h, gint64 now_us)
@@ -362,9 +370,7 @@ first_wanted (const NatHistory *h, gint64 now_us)
     if (s->has_start && now_us - s->start_us <= NAT_HISTORY_PICTURE_US)
       serial = MIN (serial, s->start.serial);
   }
-  if (h->pinned > 0 && now_us - h->pinned_us <= PIN_US)
-    serial = MIN (serial, h->pinned);
-  return serial;
+  return MIN (serial, lowest_pinned (&h->pinned, now_us));
 }
 
 static gboolean
@@ -551,12 +557,12 @@ double_span (NatHistory *h, NatHistorySource *s)
 static guint64
 worth_finding (NatHistorySource *s, gint64 now_us)
 {
-  guint64 n = 0;
+  guint64 n = 0, pinned = lowest_pinned (&s->pinned, now_us);
 
   if (s->has_start && now_us - s->start_us <= NAT_HISTORY_PICTURE_US)
     n = s->highest - s->start_seq + 1;
-  if (s->pinned_us > 0 && now_us - s->pinned_us <= PIN_US)
-    n = MAX (n, s->highest - s->pinned_seq + 1);
+  if (pinned <= s->highest)
+    n = MAX (n, s->highest - pinned + 1);
   if (s->measured_us > 0 && now_us - s->measured_us < MEASURE_US)
     return n;
   if (s->measured_us > 0)
@@ -728,20 +734,27 @@ nat_history_read (const NatHistory *h, NatHistoryReader *reader, NatHistoryPacke
   return NAT_HISTORY_EDGE;
 }
 
+/* While one while is being heard, what was heard in the one before holds: so nobody is forgotten whose turn comes late. */
+static void
+pin (NatHistoryPin *p, guint64 at, gint64 now_us)
+{
+  if (now_us - p->since_us <= PIN_US) {
+    p->lowest = MIN (p->lowest, at);
+    return;
+  }
+  p->before = now_us - p->since_us <= 2 * PIN_US ? p->lowest : at;
+  p->lowest = at;
+  p->since_us = now_us;
+}
+
 void
 nat_history_pin (NatHistory *h, const NatHistoryReader *reader, gint64 now_us)
 {
   NatHistorySource *s = h->sources;
 
-  /* The slowest one's, who is to say so again soon. If he does not, the next one's, while the old one still holds. */
-  if (now_us - h->pinned_us > PIN_US / 2 || reader->place.serial <= h->pinned) {
-    h->pinned = reader->place.serial;
-    h->pinned_us = now_us;
-  }
+  pin (&h->pinned, reader->place.serial, now_us);
   while (s && s != reader->source)
     s = s->next;
-  if (s && (now_us - s->pinned_us > PIN_US / 2 || reader->from <= s->pinned_seq)) {
-    s->pinned_seq = reader->from;
-    s->pinned_us = now_us;
-  }
+  if (s)
+    pin (&s->pinned, reader->from, now_us);
 }

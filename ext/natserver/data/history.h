@@ -48,6 +48,12 @@ typedef struct {
   guint32 block, number;
 } NatHistoryPlace;
 
+/* The lowest of what readers said, each as often as nat_history_pin wants: in this while, and in the one before. */
+typedef struct {
+  guint64 lowest, before;
+  gint64 since_us; /* the while; 0 = none yet */
+} NatHistoryPin;
+
 struct _NatHistorySource {
   NatHistorySource *next;
   guint32 ssrc;
@@ -61,8 +67,7 @@ struct _NatHistorySource {
   guint64 start_seq;
   gint64 start_us;
   NatHistoryPlace start;
-  guint64 pinned_seq; /* where the slowest reader begins, and since when that is known */
-  gint64 pinned_us;
+  NatHistoryPin pinned; /* numbers with which readers begin */
 };
 
 /* A part of the stream; its fields are history.c's. */
@@ -72,11 +77,10 @@ struct _NatHistory {
   NatHistory *next, *prev; /* those of the pool with as many blocks */
   guint32 oldest, newest;  /* blocks with packets; 0 = none */
   guint n_packet_blocks;
-  guint n_blocks;    /* with those of the indices */
-  guint32 span;      /* the longest of the sources'; 0 as NAT_HISTORY_SPAN */
-  guint64 n_packets; /* that ever came */
-  guint64 pinned;    /* serial of a block that is read, and since when that is known */
-  gint64 pinned_us;
+  guint n_blocks;       /* with those of the indices */
+  guint32 span;         /* the longest of the sources'; 0 as NAT_HISTORY_SPAN */
+  guint64 n_packets;    /* that ever came */
+  NatHistoryPin pinned; /* serials of blocks that are read */
 };
 
 typedef struct {

@@ -512,6 +512,33 @@ test_pin_in_turn (void)
   tear_down (&f);
 }
 
+/* The slowest of three is through, and the quickest one's turn comes first: the second's stays. */
+static void
+test_pin_out_of_turn (void)
+{
+  static const guint turns[3] = {3, 8, 5};
+  NatHistoryReader readers[3];
+  Fixture f;
+
+  set_up (&f, 64 * 1024 * 1024);
+  for (guint64 seq = 1000; seq < 5000; seq++, f.now_us += 5 * MS) {
+    append (&f, f.video, seq, 1200, seq % 1000 == 0);
+    for (guint i = 0; i < 3; i++) {
+      if (seq == 1500 + 1000 * i)
+        g_assert_true (nat_history_read_picture (&f.h, f.video, &readers[i]));
+    }
+    for (guint i = 0; i < 3; i++) {
+      if (seq >= 3500 && seq % 10 == turns[i] && (i > 0 || seq < 4000))
+        nat_history_pin (&f.h, &readers[i], f.now_us);
+    }
+    if (seq < 3500)
+      nat_history_pin (&f.h, &readers[seq < 2500 ? 0 : seq % 2], f.now_us);
+    nat_history_expire (&f.h, f.now_us);
+    g_assert_true (seq < 2000 || has (&f, f.video, 2000, 1200));
+  }
+  tear_down (&f);
+}
+
 /* Also those of its packets are found that were read already, whatever follows. */
 static void
 test_pin_finds (void)
@@ -725,6 +752,7 @@ main (int argc, char **argv)
   g_test_add_func ("/history/picture", test_picture);
   g_test_add_func ("/history/pin", test_pin);
   g_test_add_func ("/history/pin-in-turn", test_pin_in_turn);
+  g_test_add_func ("/history/pin-out-of-turn", test_pin_out_of_turn);
   g_test_add_func ("/history/pin-finds", test_pin_finds);
   g_test_add_func ("/history/late-start", test_late_start);
   g_test_add_func ("/history/endless-picture", test_endless_picture);
