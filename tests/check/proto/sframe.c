@@ -11,13 +11,6 @@
 #include "natproto/messages.h"
 #include "vectors.h"
 
-/* json-glib's integers are signed: 2^64-1 comes as -1. */
-static guint64
-get_u64 (JsonObject *object, const char *member)
-{
-  return (guint64)json_object_get_int_member (object, member);
-}
-
 static void
 test_headers (void)
 {
@@ -27,7 +20,7 @@ test_headers (void)
   for (guint i = 0; i < json_array_get_length (vectors); i++) {
     JsonObject *v = json_array_get_object_element (vectors, i);
     g_autoptr (GByteArray) encoded = vectors_bytes (v, "encoded");
-    guint64 kid = get_u64 (v, "kid"), ctr = get_u64 (v, "ctr");
+    guint64 kid = vectors_u64 (v, "kid"), ctr = vectors_u64 (v, "ctr");
     guint8 buf[NAT_SFRAME_HEADER_MAX];
     NatSframeHeader h;
 
@@ -78,14 +71,14 @@ check_vector (JsonObject *v, NatSframeSuite suite)
   g_autoptr (GByteArray) metadata = vectors_bytes (v, "metadata");
   g_autoptr (GByteArray) pt = vectors_bytes (v, "pt"), ct = vectors_bytes (v, "ct");
   g_autoptr (NatSframeKey) key =
-      nat_sframe_key_new (suite, get_u64 (v, "kid"), base_key->data, base_key->len);
+      nat_sframe_key_new (suite, vectors_u64 (v, "kid"), base_key->data, base_key->len);
   g_autofree guint8 *out = g_malloc (pt->len + NAT_SFRAME_HEADER_MAX + NAT_SFRAME_TAG_SIZE);
   NatSframeHeader h;
   gsize len;
 
-  g_assert_cmpuint (nat_sframe_key_kid (key), ==, get_u64 (v, "kid"));
+  g_assert_cmpuint (nat_sframe_key_kid (key), ==, vectors_u64 (v, "kid"));
   len = nat_sframe_seal (
-      key, get_u64 (v, "ctr"), metadata->data, metadata->len, pt->data, pt->len, out);
+      key, vectors_u64 (v, "ctr"), metadata->data, metadata->len, pt->data, pt->len, out);
   g_assert_cmpmem (out, len, ct->data, ct->len);
   /* Into another buffer, and in place. */
   g_assert_true (nat_sframe_header_parse (&h, ct->data, ct->len));
@@ -105,7 +98,7 @@ test_suites (void)
 
   for (guint i = 0; i < json_array_get_length (vectors); i++) {
     JsonObject *v = json_array_get_object_element (vectors, i);
-    gint64 suite = json_object_get_int_member (v, "cipher_suite");
+    guint64 suite = vectors_u64 (v, "cipher_suite");
 
     if (suite == NAT_SFRAME_AES_128_GCM_SHA256_128 || suite == NAT_SFRAME_AES_256_GCM_SHA512_128) {
       check_vector (v, suite);
