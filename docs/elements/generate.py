@@ -120,7 +120,12 @@ def type_words(gtype):
     return WORDS.get(gtype.name, gtype.name)
 
 
-def value_words(pspec, value):
+def default_value(pspec):
+    """From PyGObject 3.50 on, the field default_value is a bare number for enumerations and flags."""
+    return pspec.get_default_value() if hasattr(pspec, "get_default_value") else pspec.default_value
+
+
+def value_words(value):
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None:
@@ -138,7 +143,7 @@ def choices(pspec):
     """Rows of an enumeration's values: nick and what it means; nothing for other types."""
     if not hasattr(pspec, "enum_class"):
         return []
-    return [(v.value_nick, v.value_name) for v in pspec.enum_class.__enum_values__.values()]
+    return [(v.value_nick, v.value_name) for v in type(default_value(pspec)).__enum_values__.values()]
 
 
 def range_words(pspec):
@@ -172,7 +177,7 @@ def property_text(pspec, kind, sources):
     if range_words(pspec):
         facts.append(range_words(pspec))
     if pspec.flags & GObject.ParamFlags.WRITABLE:
-        facts.append("default %s" % value_words(pspec, pspec.default_value))
+        facts.append("default %s" % value_words(default_value(pspec)))
     facts.append(when_words(pspec))
     lines = ["### `%s`" % pspec.name, "", "*%s*" % "; ".join(facts), "", pspec.blurb + ".", ""]
     for nick, meaning in choices(pspec):
