@@ -106,6 +106,7 @@ def crash(folder, *options, **env):
         f.write('#!/bin/sh\nulimit -c unlimited && cd "%s" && exec "%s" "$@"\n' % (folder, os.environ["NATRELAY_SERVER"]))
     os.chmod(wrapper, 0o755)
     program, os.environ["NATRELAY_SERVER"] = os.environ["NATRELAY_SERVER"], wrapper
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # a shell's background job has it ignored, and so would the relay
     try:
         relay = Relay(*options, env=env)
     finally:
