@@ -345,6 +345,7 @@ sink_settle (GstElement *element, GstNatRelayTrack *track, GstCaps *caps)
 static void
 sink_settled (GstElement *element)
 {
+  gst_nat_relay_sink_pads_ask (sink_get_pads (GST_NAT_RELAY_SINK (element)), element);
   sink_describe (GST_NAT_RELAY_SINK (element), FALSE);
 }
 

@@ -146,6 +146,49 @@ sink_pad_event (GstPad *pad, GstObject *parent, GstEvent *event)
   return gst_pad_event_default (pad, parent, event);
 }
 
+/* A demuxer's one thread that waits in another track could not say it: its pad keeps the event meanwhile, and will send it again. */
+static void
+sink_pad_fetch (GstNatRelaySinkPad *self, GstPad *peer)
+{
+  GstEvent *start = gst_pad_get_sticky_event (peer, GST_EVENT_STREAM_START, 0);
+  GstEvent *caps = gst_pad_get_sticky_event (peer, GST_EVENT_CAPS, 0);
+
+  if (start != NULL && caps != NULL) {
+    gst_pad_send_event (GST_PAD (self), gst_event_ref (start));
+    gst_pad_send_event (GST_PAD (self), gst_event_ref (caps));
+  }
+  g_clear_pointer (&start, gst_event_unref);
+  g_clear_pointer (&caps, gst_event_unref);
+}
+
+static void
+sink_pad_ask (gpointer pad, gpointer unused)
+{
+  GstNatRelaySinkPad *self = pad;
+  GstPad *peer;
+
+  /* Else a thread of its own is at work, and that may wait for the pad that we come from. */
+  if (!GST_PAD_STREAM_TRYLOCK (self))
+    return;
+  peer = gst_pad_get_peer (pad);
+  if (peer != NULL && gst_nat_relay_sink_pad_get_track (self)->caps == NULL &&
+      !gst_pad_has_current_caps (pad))
+    sink_pad_fetch (self, peer);
+  gst_clear_object (&peer);
+  GST_PAD_STREAM_UNLOCK (self);
+}
+
+void
+gst_nat_relay_sink_pads_ask (GPtrArray *pads, GstElement *element)
+{
+  gboolean wait;
+
+  g_object_get (element, "wait-for-connection", &wait, NULL);
+  if (wait)
+    g_ptr_array_foreach (pads, sink_pad_ask, NULL);
+  g_ptr_array_unref (pads);
+}
+
 static void
 answer_caps (GstQuery *query)
 {

@@ -24,6 +24,10 @@ guint gst_nat_relay_sink_pad_get_index (GstNatRelaySinkPad *pad);
 void gst_nat_relay_sink_pad_redraw (gpointer pad, gpointer unused);
 /* The track's caps and id are guarded by the owner's lock outside of the pad's streaming thread. */
 GstNatRelayTrack *gst_nat_relay_sink_pad_get_track (GstNatRelaySinkPad *pad);
+/* With wait-for-connection, the thread that brought one track's caps will wait, perhaps for all of them: takes those of the
+ * others that upstream has in store. Of what is not in the first description, who watches already hears a second later.
+ * pads: transfer full. Any thread. */
+void gst_nat_relay_sink_pads_ask (GPtrArray *pads, GstElement *element);
 /* The element's mtu goes to a payloader that is plugged. Any thread. */
 void gst_nat_relay_sink_pad_update_mtu (GstNatRelaySinkPad *pad, GstElement *element);
 /* Takes away a payloader that is plugged; the pad is inactive. */

@@ -632,6 +632,45 @@ GST_START_TEST (test_rank_decides)
 }
 GST_END_TEST;
 
+/* A pad that is linked to one of sink's, and its caps in store. */
+static GstPad *
+store_caps (GstElement *sink, const gchar *name, const gchar *text)
+{
+  GstPad *pad = gst_pad_new (NULL, GST_PAD_SRC);
+  GstPad *peer = gst_element_request_pad_simple (sink, name);
+  GstCaps *caps = gst_caps_from_string (text);
+  GstEvent *start = gst_event_new_stream_start (name), *event = gst_event_new_caps (caps);
+
+  gst_pad_set_active (pad, TRUE);
+  fail_unless (gst_pad_link (pad, peer) == GST_PAD_LINK_OK);
+  fail_unless (gst_pad_store_sticky_event (pad, start) == GST_FLOW_OK);
+  fail_unless (gst_pad_store_sticky_event (pad, event) == GST_FLOW_OK);
+  gst_event_unref (start);
+  gst_event_unref (event);
+  gst_caps_unref (caps);
+  gst_object_unref (peer);
+  return pad;
+}
+
+/* A demuxer's one thread waits with the first track's first packet: what the second is, is known before. */
+GST_START_TEST (test_one_thread)
+{
+  GstElement *sink = media_launch ("natrelaysink wait-for-connection=true uri=" NOWHERE);
+  GstPad *video = store_caps (sink, "sink_0", "video/x-vp8"), *peer;
+  GstPad *sound = store_caps (sink, "sink_1", "audio/x-opus,channel-mapping-family=0");
+
+  fail_unless (gst_element_set_state (sink, GST_STATE_PAUSED) != GST_STATE_CHANGE_FAILURE);
+  fail_unless (
+      gst_pad_push_event (video, gst_event_new_custom (GST_EVENT_CUSTOM_DOWNSTREAM, NULL)));
+  peer = gst_pad_get_peer (sound);
+  fail_unless (gst_pad_has_current_caps (peer));
+  gst_object_unref (peer);
+  media_stop (sink);
+  gst_object_unref (video);
+  gst_object_unref (sound);
+}
+GST_END_TEST;
+
 static Suite *
 natrelayinput_suite (void)
 {
@@ -653,6 +692,7 @@ natrelayinput_suite (void)
   tcase_add_loop_test (alone, test_caps, 0, G_N_ELEMENTS (answers));
   tcase_add_loop_test (alone, test_refuses, 0, G_N_ELEMENTS (refusals));
   tcase_add_test (alone, test_rank_decides);
+  tcase_add_test (alone, test_one_thread);
   return s;
 }
 
