@@ -59,7 +59,7 @@ completes ()
   bash -c 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); compopt () { :; }
     name=${1##*/}; "_${name//-/_}"; printf "%s\n" "${COMPREPLY[@]}"' bash "$(find_one "$program" | grep completions)" \
     "$(find_one "$program" | grep /bin/)" "$@" |
-    grep -qx -- "$found"
+    grep -x -- "$found" # -q would end before all is written, and whoever writes with it
 }
 
 starts_with_example ()
