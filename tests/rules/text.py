@@ -2,9 +2,10 @@
 # natrelay
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the project's text must and must not say."""
+import os
 import re
 
-from rules import Tap, files, read
+from rules import ROOT, Tap, files, read
 
 # In pieces, or this file would fail its own test.
 UNFINISHED = r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b"
@@ -23,6 +24,20 @@ def scripts():
             if "." not in p.rsplit("/", 1)[-1] and read(p).startswith("#!")]
 
 
+# A link of a page, from where it stands; and a page that text names, from the top.
+LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+PAGE = re.compile(r"(?<![\w./-])docs/[\w./-]+\.md")
+
+
+def missing(paths):
+    for path in paths:
+        for number, line in enumerate(read(path).split("\n"), 1):
+            links = [os.path.join(os.path.dirname(path), l) for l in LINK.findall(line)] if path.endswith(".md") else []
+            for target in links + PAGE.findall(line):
+                if not os.path.exists(os.path.join(ROOT, target)):
+                    yield "%s:%d: there is no %s" % (path, number, target)
+
+
 def found(pattern, paths):
     for path in paths:
         for number, line in enumerate(read(path).split("\n"), 1):
@@ -39,6 +54,7 @@ def main():
               list(found(UNFINISHED, every)))
     tap.check("no path of somebody's machine", list(found(MACHINE, every)))
     tap.check("the project speaks of itself alone", list(found(HELPERS, every)))
+    tap.check("every page that is named is there", list(missing(every)))
     tap.check("every source names its licence (%d files)" % len(programs),
               [p for p in programs if LICENCE not in read(p)[:400]])
     tap.check("no blanks at line ends, no tabs in C",
