@@ -16,6 +16,8 @@
 #define SR_SIZE  28          /* header, SSRC and sender info */
 #define CCFB_US  (90 * 1000) /* a little less than two ticks */
 #define CCFB_FEW 16          /* packets; fewer wait, at most as long as a receiver report does */
+/* Sender reports that are passed on, a second and track. natrelaysink's are a second apart, others' more. */
+#define REPORTS 4
 
 /* The session's context of its epoch in that direction, made at the first use. NULL: no client came yet. */
 static NatSrtcp *
@@ -385,14 +387,33 @@ receive_from_subscriber (NatWorker *w, NatDataSession *s, NatRtcpIter *it)
 
 /* ---- From the publisher ------------------------------------------------ */
 
-/* The report without its blocks: those were about us. */
+/* Each costs encryption and a message for every receiver, in front of all media, and no budget counts it: a publisher
+ * that sent nothing else would hold up all other streams. */
+static gboolean
+may_report (NatWorker *w, NatDataStream *stream)
+{
+  NatLimiter *l = &stream->reports;
+  gint64 rate = REPORTS * (gint64)stream->n_tracks;
+
+  if (l->rate == 0)
+    nat_limiter_init (l, rate, 2 * rate, w->now_us);
+  l->rate = rate; /* tracks come and go */
+  l->burst = 2 * rate;
+  if (nat_limiter_take (l, w->now_us, 1))
+    return TRUE;
+  nat_counter_add (&w->counters->reports_limited, 1);
+  return FALSE;
+}
+
+/* The report without its blocks: those were about us. One that goes nowhere is not noted either: no receiver will quote
+ * it. */
 static gsize
 copy_sender_report (NatWorker *w, NatDataStream *stream, const NatRtcpPacket *sr, guint8 *out)
 {
   NatDataTrack *track = nat_roster_track (stream, nat_rtcp_sender_ssrc (sr));
   NatRtcpSenderInfo info;
 
-  if (!track || !nat_rtcp_sender_info (sr, &info))
+  if (!track || !nat_rtcp_sender_info (sr, &info) || !may_report (w, stream))
     return 0;
   nat_reception_sender_report (&track->reception, info.ntp, w->now_us);
   memcpy (out, sr->data, SR_SIZE);

@@ -224,6 +224,93 @@ test_sender_report (void)
   }
 }
 
+/* Sender reports that wait for the subscriber; the last one's time, in the middle 32 bits that a receiver quotes. */
+static guint
+count_reports (NatProbe *p, guint32 *middle)
+{
+  guint8 buf[NAT_DATAGRAM_MAX];
+  NatRtcpSenderInfo info;
+  NatRtcpPacket packet;
+  NatRtcpIter it;
+  gssize len;
+  guint n = 0;
+
+  while ((len = nat_probe_receive_rtcp (p, buf, 0)) != -1) {
+    g_assert_cmpint (len, >, 0);
+    g_assert_true (nat_rtcp_iter_init (&it, buf, (gsize)len));
+    while (nat_rtcp_iter_next (&it, &packet)) {
+      if (!nat_rtcp_sender_info (&packet, &info))
+        continue;
+      *middle = (guint32)(info.ntp >> 16);
+      n++;
+    }
+  }
+  return n;
+}
+
+/* A publisher that sends nothing but reports makes the relay work for each receiver; so many of them go on as honest
+ * ones send, and what a receiver quotes is one that did. */
+static void
+test_sender_report_flood (void)
+{
+  const guint flood = 1000, per_second = 8, burst = 16; /* of two tracks */
+  g_autoptr (DataRelay) r = data_relay_new ("127.0.0.1", FALSE, NULL);
+  NatTicket tp;
+  NatSessionCounters *cp, *c;
+  g_autoptr (NatProbe) publisher = data_relay_publish (r, &tp, &cp);
+  g_autoptr (NatProbe) subscriber = data_relay_subscribe (r, NULL, &c);
+  NatRtcpReportBlock block = {.ssrc = VIDEO_SSRC};
+  gint64 start = g_get_monotonic_time (), took;
+  guint8 buf[200];
+  guint n = 0;
+
+  for (guint i = 1; i <= flood; i++) {
+    nat_probe_send_rtcp (publisher, buf, write_sr (buf, VIDEO_SSRC, (guint64)i << 16));
+    if (i % 50 == 0) {
+      data_relay_sync (r);
+      n += count_reports (subscriber, &block.lsr);
+    }
+  }
+  took = g_get_monotonic_time () - start;
+  g_assert_cmpuint (n, >=, burst);
+  g_assert_cmpuint (n, <=, burst + (guint)(took * per_second / G_USEC_PER_SEC) + 1);
+  g_assert_cmpuint (
+      DATA_RELAY_COUNT (r, reports_limited), ==, nat_counter_get (&cp->rtcp_received) - n);
+  nat_probe_send_rtcp (subscriber, buf, nat_rtcp_write_rr (buf, sizeof buf, RECEIVER, &block, 1));
+  data_relay_sync (r);
+  g_assert_cmpuint (nat_counter_get (&c->rtt_us), >, 0);
+  nat_session_counters_unref (cp);
+  nat_session_counters_unref (c);
+}
+
+/* As many tracks as there can be, and each with some reports at once: the limit is not for them. */
+static void
+test_sender_reports_of_many (void)
+{
+  g_autoptr (DataRelay) r = data_relay_new ("127.0.0.1", FALSE, NULL);
+  NatTracks tracks = {.n_tracks = NAT_TRACKS_MAX};
+  NatTicket tp;
+  g_autoptr (NatProbe) publisher = data_relay_publish (r, &tp, NULL);
+  g_autoptr (NatProbe) subscriber = data_relay_subscribe (r, NULL, NULL);
+  const guint rounds = 4;
+  guint32 middle;
+  guint8 buf[200];
+  guint n = 0;
+
+  for (guint i = 0; i < NAT_TRACKS_MAX; i++)
+    tracks.tracks[i] = (NatTrack){VIDEO_SSRC + i, 96, 90000, "video"};
+  g_assert_true (nat_dataplane_set_description (r->dp, STREAM, &tracks, 2, tp.session_id));
+  g_assert_cmpint (nat_probe_indication (publisher, NAT_PROBE_WAIT_MS), ==, NAT_REASON_DESCRIPTION);
+  for (guint i = 0; i < rounds * NAT_TRACKS_MAX; i++) {
+    nat_probe_send_rtcp (
+        publisher, buf, write_sr (buf, VIDEO_SSRC + i % NAT_TRACKS_MAX, (guint64)(i + 1) << 16));
+    data_relay_sync (r);
+    n += count_reports (subscriber, &middle);
+  }
+  g_assert_cmpuint (n, ==, rounds * NAT_TRACKS_MAX);
+  g_assert_cmpuint (DATA_RELAY_COUNT (r, reports_limited), ==, 0);
+}
+
 /* What a subscriber says about itself goes to nobody; counters learn from its report. */
 static void
 test_reports_end_here (void)
@@ -485,6 +572,8 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/feedback/receiver-report", test_receiver_report);
   g_test_add_func ("/feedback/sender-report", test_sender_report);
+  g_test_add_func ("/feedback/sender-report-flood", test_sender_report_flood);
+  g_test_add_func ("/feedback/sender-reports-of-many", test_sender_reports_of_many);
   g_test_add_func ("/feedback/reports-end-here", test_reports_end_here);
   g_test_add_func ("/feedback/picture-limit", test_picture_limit);
   g_test_add_func ("/feedback/picture-waits", test_picture_waits);
