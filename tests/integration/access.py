@@ -8,13 +8,11 @@ import base64
 import functools
 import hashlib
 import hmac
-import http.server
 import json
 import os
 import re
 import signal
 import socket
-import ssl
 import subprocess
 import tempfile
 import threading
@@ -22,65 +20,9 @@ import time
 import zlib
 
 from relay import Relay, Stun, base64url, description, refused, run, wait_until
+from web import Judge, Web
 
 EXPIRED, REVOKED = 6, 7
-
-
-class Web:
-    """A small web server on 127.0.0.1, which answers as answer(path, body) says: (status, fields, text)."""
-
-    def __init__(self, answer, certificate=None):
-        web = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def respond(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-                with web.lock:
-                    web.requests.append((self.command, self.path, dict(self.headers), body))
-                status, fields, text = web.answer(self.path, body)
-                self.send_response(status)
-                for name, value in fields.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text.encode())
-
-            do_GET = do_POST = respond
-
-            def log_message(self, *args):
-                pass
-
-        self.answer = answer
-        self.requests = []
-        self.lock = threading.Lock()
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.server.handle_error = lambda *args: None  # a relay that hangs up is no news
-        if certificate:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*certificate)
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        self.url = "%s://%s:%d" % (
-            "https" if certificate else "http", "localhost" if certificate else "127.0.0.1",
-            self.server.server_address[1])
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.server.shutdown()
-        self.server.server_close()
-
-    def bodies(self):
-        with self.lock:
-            return [json.loads(body) for _, _, _, body in self.requests if body]
-
-    def count(self):
-        with self.lock:
-            return len(self.requests)
 
 
 def openssl(*args, stdin=None):
@@ -293,6 +235,52 @@ def test_who_came_by_a_key_set_outlives_a_restart_without_the_issuer():
                     ends(client, REVOKED)
 
 
+def test_key_set_that_comes_later_than_another():
+    """Whoever waits for a new key waits for every set that is on its way, also when that way begins anew."""
+    one, two, three, four = (issuer(kid) for kid in ("one", "two", "three", "four"))
+    late, gate = [two], threading.Event()
+    gate.set()
+
+    def answer(path, body):
+        if path == "/late":
+            gate.wait()
+        return 200, {}, key_set(*(late if path == "/late" else [one]))
+
+    def asked():
+        with web.lock:
+            return sum(path == "/late" for _, path, _, _ in web.requests)
+
+    def publish(stream, who):
+        """Its answer is here when the thread has ended."""
+        before, token = asked(), who.token(publish=["**"])
+        thread = threading.Thread(target=lambda: replies.append(r.publish(stream, token)))
+        thread.start()
+        wait_until(lambda: asked() > before)
+        return thread
+
+    replies = []
+    with Web(answer) as web, Judge(lambda q: "token" not in q) as judge:
+        with Relay(jwks=web.url + "/soon;" + web.url + "/late", jwks_refresh_min=1, access_callback=judge.url,
+                   access_callback_tokens="true", access_timeout=30000) as r:
+            for who in (one, two):
+                wait_until(lambda: r.publish(who.kid, who.token(publish=["**"])).status == 201)
+            for who, reloads in ((three, False), (four, True)):
+                time.sleep(1)  # jwks-refresh-min
+                gate.clear()
+                late.append(who)
+                thread = publish(who.kid, who)
+                if reloads:
+                    before = asked()
+                    reload(r)
+                    wait_until(lambda: asked() > before)
+                thread.join(0.5)  # the other set is here meanwhile
+                assert thread.is_alive(), replies
+                gate.set()
+                thread.join()
+                assert replies.pop().status == 201, who.kid
+            assert not any("token" in q for q in judge.bodies()), judge.bodies()
+
+
 def test_key_set_over_https():
     with tempfile.TemporaryDirectory() as d:
         one = issuer("one")
@@ -439,23 +427,6 @@ def test_files_that_others_may_read_or_write_are_complained_of():
 
 
 # ---- The callback ----
-
-
-class Judge(Web):
-    """Allows what allow(question) says; None: no answer at all, for as long as it stays so."""
-
-    def __init__(self, allow, **more):
-        self.allow = allow
-        self.more = more
-        super().__init__(self.judge)
-
-    def judge(self, path, body):
-        question = json.loads(body)
-        while (word := self.allow(question)) is None:
-            time.sleep(0.01)
-        if isinstance(word, tuple):
-            return word
-        return 200, {}, json.dumps(dict({"allow": word}, **self.more))
 
 
 def test_callback_decides():

@@ -4,8 +4,9 @@
 
 #include "natserver/control/access.h"
 
-/* A request that waited so often is not let wait again, whatever goes round in circles. */
-#define WAITS_MAX 4
+/* A request that waited so often is not let wait again, whatever goes round in circles. Each key set that comes counts, a
+ * reload, and the callback's answer after those. */
+#define WAITS_MAX 12
 
 static NatVerdict
 refuse (NatProblemKind problem, const char *detail)
@@ -23,6 +24,15 @@ wait_for (const NatHttpRequest *request, gconstpointer what, NatProblemKind othe
   return request->waited < WAITS_MAX ? v : refuse (otherwise, "Ask again in a moment.");
 }
 
+/* They are asked for once. After that it waits for what is under way: the first set that comes need not be that of the
+ * token's issuer, and a reload asks for all anew. */
+static gboolean
+keys_may_come (const NatAccess *a, const NatHttpRequest *request, gint64 now_us)
+{
+  return request->waited == 0 ? nat_jwks_urls_look (a->jwks, now_us)
+                              : nat_jwks_urls_under_way (a->jwks);
+}
+
 NatVerdict
 nat_access_who (const NatAccess *a, const NatHttpRequest *request, gint64 now_us, gint64 now_s,
     NatCaller *caller)
@@ -34,7 +44,7 @@ nat_access_who (const NatAccess *a, const NatHttpRequest *request, gint64 now_us
   if ((v.problem != NAT_PROBLEM_TOKEN_INVALID && !caller->unknown) || a->jwks == NULL ||
       !nat_auth_lacks_key (a->auth, request->authorization))
     return v;
-  if (request->waited == 0 && nat_jwks_urls_look (a->jwks, now_us)) {
+  if (keys_may_come (a, request, now_us)) {
     g_free (v.detail);
     return wait_for (request, a->jwks, NAT_PROBLEM_KEYS_MISSING);
   }

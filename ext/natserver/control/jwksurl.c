@@ -217,14 +217,23 @@ pause_us (const Source *s)
 gboolean
 nat_jwks_urls_look (NatJwksUrls *u, gint64 now_us)
 {
-  gboolean any = FALSE;
-
   for (guint i = 0; i < u->sources->len; i++) {
     Source *s = u->sources->pdata[i];
 
     if (!s->under_way && now_us - s->asked_us >= pause_us (s))
       ask (s, now_us);
-    any |= s->under_way;
   }
-  return any;
+  return nat_jwks_urls_under_way (u);
+}
+
+gboolean
+nat_jwks_urls_under_way (const NatJwksUrls *u)
+{
+  for (guint i = 0; i < u->sources->len; i++) {
+    const Source *s = u->sources->pdata[i];
+
+    if (s->under_way)
+      return TRUE;
+  }
+  return FALSE;
 }

@@ -32,6 +32,8 @@ void nat_jwks_urls_set (
 void nat_jwks_urls_tick (NatJwksUrls *u, gint64 now_us);
 /* A token names a key that is not here. TRUE: sets are on their way that could have it. */
 gboolean nat_jwks_urls_look (NatJwksUrls *u, gint64 now_us);
+/* The same, without asking for any. */
+gboolean nat_jwks_urls_under_way (const NatJwksUrls *u);
 /* A new set of all that is known. complete: every URL has given one. */
 NatTokenKeys *nat_jwks_urls_keys (NatJwksUrls *u, gboolean *complete);
 
