@@ -358,6 +358,8 @@ on_open_reply (NatReply *reply, gpointer user)
   s->stats.via_proxy = reply->via_proxy;
   if (s->description_serial != s->open_description_serial)
     s->wants |= NAT_WANT_DESCRIBE;
+  if (s->token_serial != s->open_token_serial)
+    s->wants |= NAT_WANT_RENEW; /* the session has the one that it was asked for with */
   g_mutex_unlock (&s->lock);
   if (s->config.role == NAT_ROLE_PUBLISHER)
     NAT_SESSION_CALL (s, described, s->open_description_serial);

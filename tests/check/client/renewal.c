@@ -118,6 +118,51 @@ test_is_renewed (void)
   relay_process_clear (&relay);
 }
 
+static gboolean
+has_asked_once (Watcher *w)
+{
+  return w->token_calls >= 1;
+}
+
+static gboolean
+has_asked_twice (Watcher *w)
+{
+  return w->token_calls >= 2;
+}
+
+/* The network hangs when the application is asked for a new token: POST was sent with the old one, and is answered. Both
+ * tokens are of the sort that is asked about at once, so the session has seen the second when that was asked about. */
+static void
+test_comes_meanwhile (void)
+{
+  RelayProcess relay;
+  Watcher w;
+  NatSessionStats stats;
+  gint64 over_us;
+
+  relay_process_start (&relay);
+  watcher_init (&w, NAT_ROLE_PUBLISHER, &relay);
+  g_subprocess_send_signal (relay.process, SIGSTOP);
+  use_token (&w, token_for (&relay, 8));
+  over_us = g_get_monotonic_time () + 8 * G_USEC_PER_SEC;
+  watcher_start (&w);
+  g_assert_true (watcher_wait (&w, has_asked_once, SOON));
+  set_token (&w, token_for (&relay, NAT_TOKEN_LEEWAY_S - 1));
+  g_assert_true (watcher_wait (&w, has_asked_twice, SOON));
+  g_subprocess_send_signal (relay.process, SIGCONT);
+  g_assert_true (watcher_wait_state (&w, NAT_SESSION_CONNECTED, SOON));
+  /* The old one is over, and a keepalive was answered since. */
+  while (g_get_monotonic_time () < over_us + 5 * G_USEC_PER_SEC)
+    g_usleep (100000);
+  nat_session_get_stats (w.session, &stats);
+  g_assert_cmpint (stats.state, ==, NAT_SESSION_CONNECTED);
+  g_assert_cmpuint (stats.attempts, ==, 1);
+  nat_session_stats_clear (&stats);
+  g_assert_cmpstr (w.states->str, ==, "negotiating challenging connected ");
+  watcher_clear (&w);
+  relay_process_clear (&relay);
+}
+
 /* The key goes while the session lives: its application hears why, and does not ask in vain for ever. */
 static void
 test_is_withdrawn (void)
@@ -150,6 +195,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/renewal/runs-out", test_runs_out);
   g_test_add_func ("/renewal/is-renewed", test_is_renewed);
+  g_test_add_func ("/renewal/comes-meanwhile", test_comes_meanwhile);
   g_test_add_func ("/renewal/is-withdrawn", test_is_withdrawn);
   return g_test_run ();
 }
