@@ -3,8 +3,9 @@
  */
 #include "natclient/session-private.h"
 
-#define SOMEBODY                                                                                   \
-  "[2001:db8::1]" /* an IPv6 address that only a default route leads to; nothing is sent */
+/* Addresses that only a default route leads to; nothing is sent. */
+#define SOMEBODY_V4 "192.0.2.1"
+#define SOMEBODY_V6 "[2001:db8::1]"
 
 /* ---- All addresses of a name ------------------------------------------- */
 
@@ -125,7 +126,7 @@ needs_nat64 (const NatSession *s)
   /* A proxy has a network of its own. */
   return s->config.proxy == NULL && nat_address_from_text (&host, s->config.host, s->config.port) &&
          host.family == 4 && !nat_udp_scout (&host, &own) &&
-         nat_address_from_text (&somebody, SOMEBODY, 1) && nat_udp_scout (&somebody, &own);
+         nat_address_from_text (&somebody, SOMEBODY_V6, 1) && nat_udp_scout (&somebody, &own);
 }
 
 gboolean
@@ -164,6 +165,23 @@ somewhere (const NatSession *s)
   return NULL;
 }
 
+/* Our own address towards the relay. While none of its addresses is known: towards somebody, for there is no other sign that
+ * a change concerns us. FALSE: no way there. */
+static gboolean
+scout (const NatSession *s, NatAddress *own)
+{
+  const char *const somebody[] = {s->config.host, SOMEBODY_V4, SOMEBODY_V6};
+  const NatAddress *relay = somewhere (s);
+  NatAddress address;
+
+  if (relay != NULL)
+    return nat_udp_scout (relay, own);
+  for (guint i = 0; i < G_N_ELEMENTS (somebody); i++)
+    if (nat_address_from_text (&address, somebody[i], 1) && nat_udp_scout (&address, own))
+      return TRUE;
+  return FALSE;
+}
+
 /* What was under way is of the old network. The session is as good as before. */
 static void
 begin_anew (NatSession *s)
@@ -179,24 +197,15 @@ begin_anew (NatSession *s)
 void
 nat_session_net_note (NatSession *s)
 {
-  const NatAddress *relay = somewhere (s);
-
-  if (relay != NULL)
-    nat_udp_scout (relay, &s->own);
+  scout (s, &s->own);
 }
 
 void
 nat_session_net_look (NatSession *s)
 {
-  const NatAddress *relay = somewhere (s);
   NatAddress own;
-  gboolean way;
+  gboolean way = scout (s, &own);
 
-  if (relay == NULL) {
-    nat_session_retry_now (s);
-    return;
-  }
-  way = nat_udp_scout (relay, &own);
   if (nat_address_equal (&own, &s->own))
     return;
   s->own = own;
@@ -231,6 +240,7 @@ void
 nat_session_net_begin (NatSession *s)
 {
   s->netwatch = nat_netwatch_new (s->context, on_change, s);
+  nat_session_net_note (s);
   nat_session_net_check_sleep (s);
 }
 

@@ -354,6 +354,7 @@ on_open_reply (NatReply *reply, gpointer user)
   s->document = *reply->document;
   memset (reply->document, 0, sizeof *reply->document);
   s->have_document = TRUE;
+  nat_session_net_note (s);
   g_mutex_lock (&s->lock);
   s->stats.via_proxy = reply->via_proxy;
   if (s->description_serial != s->open_description_serial)

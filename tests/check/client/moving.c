@@ -6,10 +6,15 @@
 
 #include <string.h>
 
+#include "../ownnetwork.h"
+#include "../server/childtry.h"
+#include "httpsserver.h"
 #include "relaymodel.h"
+#include "watcher.h"
 
 #define MS(n) ((gint64)(n)*1000)
 #define RTT   MS (20)
+#define SOON  60000 /* ms, in real time */
 
 /* One prober, and a relay behind each of its addresses, of which each may be cut off. */
 typedef struct {
@@ -349,9 +354,79 @@ test_sleep (void)
   g_assert_cmpint (nat_resume_check (&r, MS (7000), -1), ==, 0);
 }
 
+/* ---- Before the first success ------------------------------------------ */
+
+#define COMES_AND_GOES "ip link add v0 type veth peer name v1 && ip link delete v0"
+#define LEADS_AWAY                                                                                 \
+  "ip link add v0 type veth peer name v1 && ip address add 10.77.0.1/24 dev v0 && "                \
+  "ip link set v1 up && ip link set v0 up && ip route add default via 10.77.0.2"
+
+static gboolean
+has_network (gconstpointer commands)
+{
+  return own_network_enter () && own_network_run (commands);
+}
+
+static void
+wait_for_requests (HttpsServer *server, guint n)
+{
+  gint64 end = g_get_monotonic_time () + MS (SOON);
+
+  while (https_server_n_requests (server) < n && g_get_monotonic_time () < end)
+    g_usleep (5000);
+  g_assert_cmpuint (https_server_n_requests (server), >=, n);
+}
+
+/* A relay that is full asks for patience. Containers that come and go beside us end it as little as an address that nobody
+ * has to do with; a way out of the machine does. */
+static void
+wait_through_changes (void)
+{
+  HttpsServer *server = https_server_new (HTTPS_ANSWERS,
+      "HTTP/1.1 503 No\r\nContent-Type: application/problem+json\r\nRetry-After: 300\r\n\r\n"
+      "{\"type\":\"about:blank\",\"title\":\"Full\",\"status\":503,\"detail\":\"Wait.\"}",
+      NULL);
+  Watcher w;
+
+  watcher_init (&w, NAT_ROLE_SUBSCRIBER, NULL);
+  w.config.host = g_strdup ("localhost");
+  w.config.port = https_server_port (server);
+  w.config.tls_fingerprint = g_strdup (https_server_fingerprint (server));
+  watcher_start (&w);
+  g_assert_true (watcher_wait_cause (&w, NAT_CAUSE_SERVER, SOON));
+  for (guint i = 0; i < 10; i++) {
+    g_assert_true (own_network_run (COMES_AND_GOES));
+    g_usleep (100000); /* else several are one piece of news */
+  }
+  g_assert_cmpuint (https_server_n_requests (server), ==, 1);
+  g_assert_true (own_network_run (LEADS_AWAY));
+  wait_for_requests (server, 2);
+  g_assert_cmpuint (https_server_n_requests (server), ==, 2);
+  watcher_clear (&w);
+  https_server_free (server);
+}
+
+/* In a network namespace, so in a process of its own. */
+static void
+test_no_relay_yet (void)
+{
+  if (!g_test_subprocess ()) {
+    if (!works_in_child (has_network, COMES_AND_GOES " && " LEADS_AWAY)) {
+      g_test_skip ("this system makes no such network for tests");
+      return;
+    }
+    g_test_trap_subprocess (NULL, 0, G_TEST_SUBPROCESS_INHERIT_STDERR);
+    g_test_trap_assert_passed ();
+    return;
+  }
+  g_assert_true (own_network_enter ());
+  wait_through_changes ();
+}
+
 int
 main (int argc, char **argv)
 {
+  https_forget_proxies ();
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/moving/family-breaks", test_family_breaks);
   g_test_add_func ("/moving/family-stays", test_family_stays);
@@ -362,5 +437,6 @@ main (int argc, char **argv)
   g_test_add_func ("/moving/does-not-go", test_does_not_go);
   g_test_add_func ("/moving/another-network", test_another_network);
   g_test_add_func ("/moving/sleep", test_sleep);
+  g_test_add_func ("/moving/no-relay-yet", test_no_relay_yet);
   return g_test_run ();
 }

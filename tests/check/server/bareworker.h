@@ -24,9 +24,5 @@ NatDataSession *bare_worker_join (
 /* An RTP packet of len bytes at data, as if publisher had sent it. data stays until the flush. */
 void bare_worker_receive (
     NatWorker *w, NatDataSession *publisher, guint32 ssrc, guint16 seq, guint8 *data, gsize len);
-/* Network namespace of one's own, with loopback up; FALSE where that is forbidden. Before any thread. */
-gboolean bare_worker_own_network (void);
-/* A command in that network; FALSE if it failed. */
-gboolean bare_worker_run (const char *command);
 
 G_END_DECLS

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "../ownnetwork.h"
 #include "bareworker.h"
 #include "childtry.h"
 #include "natserver/data/repair.h"
@@ -374,7 +375,7 @@ static const Row rows[] = {
 static gboolean
 has_network (gconstpointer commands)
 {
-  return bare_worker_own_network () && bare_worker_run (commands);
+  return own_network_enter () && own_network_run (commands);
 }
 
 /* A namespace each: in a process of its own. */
