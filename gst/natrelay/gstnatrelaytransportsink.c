@@ -69,8 +69,10 @@ check_sink (GstNatRelayTransportSink *self)
 {
   GstFlowReturn ret = GST_FLOW_OK;
 
-  if (G_UNLIKELY (g_atomic_int_get (&self->wait)))
-    ret = wait_for_connection (self);
+  /* A pause is no end: what waits waits for PLAYING, and then for the connection again. */
+  while (G_UNLIKELY (g_atomic_int_get (&self->wait)) && ret == GST_FLOW_OK &&
+         wait_for_connection (self) == GST_FLOW_FLUSHING)
+    ret = gst_base_sink_wait_preroll (GST_BASE_SINK (self));
   if (G_UNLIKELY (g_atomic_int_get (&self->failed)))
     return GST_FLOW_ERROR;
   return ret;

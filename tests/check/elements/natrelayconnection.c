@@ -496,6 +496,61 @@ GST_START_TEST (test_relay_comes_and_goes)
 }
 GST_END_TEST;
 
+/* What flows out of the queue is held: so much lies in it. */
+static void
+wait_until_held (GstElement *queue)
+{
+  gint64 until = g_get_monotonic_time () + PATIENCE_S * G_TIME_SPAN_SECOND;
+  guint n = 0;
+
+  while (n < 10) {
+    fail_unless (g_get_monotonic_time () < until, "nothing holds the packets");
+    g_usleep (10000);
+    g_object_get (queue, "current-level-buffers", &n, NULL);
+  }
+}
+
+static void
+wait_stat (GstElement *element, const gchar *field, guint64 n)
+{
+  gint64 until = g_get_monotonic_time () + PATIENCE_S * G_TIME_SPAN_SECOND;
+
+  while (media_stat (element, field) < n) {
+    fail_unless (g_get_monotonic_time () < until, "%s stays below %" G_GUINT64_FORMAT, field, n);
+    g_usleep (10000);
+  }
+}
+
+/* A pause while it waits for the relay is no end: what was held goes out when both are over. */
+GST_START_TEST (test_pause_while_waiting)
+{
+  g_autofree gchar *uri = media_uri ("door", TRUE);
+  GstElement *pipeline =
+      media_launch (VIDEO " ! queue name=q ! natrelaysink name=r wait-for-connection=true "
+                          "retry-backoff-max=0.2 uri=\"%s\"",
+          uri);
+  GstElement *sink = get (pipeline, "r"), *queue = get (pipeline, "q");
+  GstPad *src = gst_element_get_static_pad (queue, "src");
+
+  relay_process_kill (&relay);
+  media_play (pipeline);
+  media_wait_element (pipeline, "natrelay-connection-attempt");
+  wait_until_held (queue);
+  for (guint i = 0; i < 2; i++) {
+    fail_if (gst_element_set_state (pipeline, GST_STATE_PAUSED) == GST_STATE_CHANGE_FAILURE);
+    media_play (pipeline);
+    media_wait_element (pipeline, "natrelay-connection-attempt");
+  }
+  fail_unless_equals_uint64 (media_stat (sink, "packets-sent-dropped"), 0);
+  relay_process_restart (&relay);
+  media_wait_element (pipeline, "natrelay-connected");
+  wait_stat (sink, "packets-sent", 50);
+  fail_unless_equals_int (gst_pad_get_last_flow_return (src), GST_FLOW_OK);
+  gst_object_unref (src);
+  media_stop (pipeline);
+}
+GST_END_TEST;
+
 /* ---- states -------------------------------------------------------------- */
 
 static GstMessage *
@@ -639,6 +694,7 @@ natrelayconnection_suite (void)
   tcase_add_test (tc, test_estimated_bitrate);
   tcase_add_test (tc, test_audience);
   tcase_add_test (tc, test_relay_comes_and_goes);
+  tcase_add_test (tc, test_pause_while_waiting);
   tcase_add_loop_test (tc, test_no_network_before_playing, 0, 2);
   return s;
 }
