@@ -255,11 +255,20 @@ gst_nat_relay_bundle_pad_removed (GstElement *element, GstPad *pad)
 }
 
 static void
+end_if_all_ended (GstElement *element, gpointer unused)
+{
+  bundle_end (GST_NAT_RELAY_BUNDLE (element), NULL, gst_event_new_eos ());
+}
+
+/* Whoever takes a pad away does not wait: a track may hold the source pad's stream lock until the relay is there, or until
+ * PLAYING, and the end of the stream takes its time, too. */
+static void
 gst_nat_relay_bundle_release_pad (GstElement *element, GstPad *pad)
 {
   gst_pad_set_active (pad, FALSE);
   gst_element_remove_pad (element, pad);
-  bundle_end (GST_NAT_RELAY_BUNDLE (element), NULL, gst_event_new_eos ());
+  if (bundle_all_ended (GST_NAT_RELAY_BUNDLE (element)))
+    gst_element_call_async (element, end_if_all_ended, NULL, NULL);
 }
 
 static GstStateChangeReturn

@@ -119,6 +119,21 @@ GST_START_TEST (test_eos_of_all)
 }
 GST_END_TEST;
 
+/* What a thread of its own tells is told when this is over. */
+static void
+await_eos (Fixture *f)
+{
+  gboolean eos = FALSE;
+
+  while (!eos) {
+    GstEvent *event = gst_harness_pull_event (f->out);
+
+    fail_unless (event != NULL, "no EOS came");
+    eos = GST_EVENT_TYPE (event) == GST_EVENT_EOS;
+    gst_event_unref (event);
+  }
+}
+
 /* The last that had not ended is taken away. */
 GST_START_TEST (test_eos_by_release)
 {
@@ -132,6 +147,7 @@ GST_START_TEST (test_eos_by_release)
   assert_story (&f, "");
   gst_harness_teardown (f.tracks[1]);
   f.tracks[1] = NULL;
+  await_eos (&f);
   assert_story (&f, "eos ");
   fixture_clear (&f);
 }

@@ -400,6 +400,36 @@ GST_START_TEST (test_wait_for_connection)
 }
 GST_END_TEST;
 
+/* Whoever takes an idle pad away does not wait, though another track does. */
+GST_START_TEST (test_release_while_waiting)
+{
+  GstElement *pipeline =
+      media_launch (LIVE_VIDEO " ! queue name=q ! natrelaysink name=s wait-for-connection=true "
+                               "uri=natrelay://127.0.0.1:%u/door",
+          unused_port ());
+  GstElement *sink = gst_bin_get_by_name (GST_BIN (pipeline), "s");
+  GstElement *queue = gst_bin_get_by_name (GST_BIN (pipeline), "q");
+  GstPad *idle = gst_element_request_pad_simple (sink, "sink_%u");
+  gint64 begin;
+  guint n = 0;
+
+  media_play (pipeline);
+  begin = g_get_monotonic_time ();
+  while (n < 10) {
+    fail_unless (g_get_monotonic_time () - begin < PATIENCE_S * G_TIME_SPAN_SECOND);
+    g_usleep (10000);
+    g_object_get (queue, "current-level-buffers", &n, NULL);
+  }
+  begin = g_get_monotonic_time ();
+  gst_element_release_request_pad (sink, idle);
+  fail_unless (g_get_monotonic_time () - begin < AT_ONCE, "taking a pad away took long");
+  gst_object_unref (idle);
+  gst_object_unref (queue);
+  gst_object_unref (sink);
+  media_stop (pipeline);
+}
+GST_END_TEST;
+
 /* ---- warnings and the clock ---------------------------------------------- */
 
 GST_START_TEST (test_warns_about_size_once)
@@ -513,6 +543,7 @@ natrelaysink_suite (void)
   tcase_add_test (absent, test_black_hole);
   tcase_add_loop_test (absent, test_gives_up, 0, G_N_ELEMENTS (givers_up));
   tcase_add_test (absent, test_wait_for_connection);
+  tcase_add_test (absent, test_release_while_waiting);
   return s;
 }
 
