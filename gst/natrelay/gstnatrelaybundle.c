@@ -17,6 +17,7 @@ typedef struct {
   guint32 ssrc;      /* of its caps */
   gboolean new_caps; /* to be told; the pad's streaming thread */
   gboolean eos;
+  gboolean flushes; /* set back with the source pad's stream lock */
 } Track;
 
 struct _GstNatRelayBundle {
@@ -27,7 +28,8 @@ struct _GstNatRelayBundle {
   gboolean begun;
   GstSegment segment; /* as pushed; GST_FORMAT_UNDEFINED if none */
 
-  /* Object lock: the pads' Tracks. */
+  /* Object lock: the pads' Tracks, and this. */
+  guint64 dropped; /* packets that a neighbour's flush took */
 };
 
 G_DEFINE_TYPE (GstNatRelayBundle, gst_nat_relay_bundle, GST_TYPE_ELEMENT)
@@ -43,13 +45,16 @@ bundle_tell_caps (GstNatRelayBundle *self, GstPad *pad)
   Track *track = gst_pad_get_element_private (pad);
   GstEvent *start = gst_pad_get_sticky_event (pad, GST_EVENT_STREAM_START, 0);
   GstEvent *caps = gst_pad_get_sticky_event (pad, GST_EVENT_CAPS, 0);
+  gboolean lost;
 
   if (start != NULL && !self->begun)
     gst_pad_push_event (self->srcpad, gst_event_ref (start));
   if (caps != NULL)
     gst_pad_push_event (self->srcpad, gst_event_ref (caps));
-  self->begun = TRUE;
-  track->new_caps = FALSE;
+  /* A neighbour flushes: they are told again after that. */
+  lost = GST_PAD_IS_FLUSHING (self->srcpad);
+  self->begun = self->begun || !lost;
+  track->new_caps = lost;
   gst_clear_event (&start);
   gst_clear_event (&caps);
 }
@@ -72,10 +77,36 @@ bundle_tell_segment (GstNatRelayBundle *self, GstPad *pad)
   gst_pad_push_event (self->srcpad, event);
 }
 
+static void
+track_set_flushes (GstNatRelayBundle *self, GstPad *pad, gboolean flushes)
+{
+  GST_OBJECT_LOCK (self);
+  ((Track *)gst_pad_get_element_private (pad))->flushes = flushes;
+  GST_OBJECT_UNLOCK (self);
+}
+
+/* called with the source pad's stream lock, so that no flush ended since. A flush of one track empties all that is behind: to the
+ * others that is n packets lost, and no reason to stop. */
+static gboolean
+bundle_neighbour_flushes (GstNatRelayBundle *self, GstPad *pad, guint n)
+{
+  gboolean flushes = FALSE;
+
+  if (GST_PAD_IS_FLUSHING (pad))
+    return FALSE;
+  GST_OBJECT_LOCK (self);
+  for (GList *l = GST_ELEMENT (self)->sinkpads; l != NULL; l = l->next)
+    flushes = flushes || ((Track *)gst_pad_get_element_private (l->data))->flushes;
+  self->dropped += flushes ? n : 0;
+  GST_OBJECT_UNLOCK (self);
+  return flushes;
+}
+
 static GstFlowReturn
 bundle_push (GstPad *pad, GstObject *parent, GstBuffer *buffer, GstBufferList *list)
 {
   GstNatRelayBundle *self = GST_NAT_RELAY_BUNDLE (parent);
+  guint n = list != NULL ? gst_buffer_list_length (list) : 1;
   Track *track = gst_pad_get_element_private (pad);
   GstFlowReturn ret;
 
@@ -87,6 +118,8 @@ bundle_push (GstPad *pad, GstObject *parent, GstBuffer *buffer, GstBufferList *l
     ret = gst_pad_push (self->srcpad, buffer);
   else
     ret = gst_pad_push_list (self->srcpad, list);
+  if (G_UNLIKELY (ret == GST_FLOW_FLUSHING) && bundle_neighbour_flushes (self, pad, n))
+    ret = GST_FLOW_OK;
   GST_PAD_STREAM_UNLOCK (self->srcpad);
   return ret;
 }
@@ -159,6 +192,13 @@ bundle_end (GstNatRelayBundle *self, GstPad *pad, GstEvent *event)
   return ok;
 }
 
+static gboolean
+bundle_flush (GstNatRelayBundle *self, GstPad *pad, GstEvent *event)
+{
+  track_set_flushes (self, pad, TRUE);
+  return gst_pad_push_event (self->srcpad, event);
+}
+
 /* A flush takes segment and EOS from everything downstream. */
 static gboolean
 bundle_flushed (GstNatRelayBundle *self, GstPad *pad, GstEvent *event)
@@ -167,6 +207,7 @@ bundle_flushed (GstNatRelayBundle *self, GstPad *pad, GstEvent *event)
 
   track_set_eos (self, pad, FALSE);
   GST_PAD_STREAM_LOCK (self->srcpad);
+  track_set_flushes (self, pad, FALSE);
   ok = gst_pad_push_event (self->srcpad, event);
   gst_segment_init (&self->segment, GST_FORMAT_UNDEFINED);
   GST_PAD_STREAM_UNLOCK (self->srcpad);
@@ -181,7 +222,7 @@ bundle_sink_event (GstPad *pad, GstObject *parent, GstEvent *event)
   switch (GST_EVENT_TYPE (event)) {
   case GST_EVENT_STREAM_START: track_set_eos (self, pad, FALSE); break;
   case GST_EVENT_CAPS: track_set_ssrc (self, pad, event); break;
-  case GST_EVENT_FLUSH_START: return gst_pad_push_event (self->srcpad, event);
+  case GST_EVENT_FLUSH_START: return bundle_flush (self, pad, event);
   case GST_EVENT_FLUSH_STOP: return bundle_flushed (self, pad, event);
   case GST_EVENT_EOS: track_set_eos (self, pad, TRUE); return bundle_end (self, pad, event);
   default: break;
@@ -284,9 +325,21 @@ gst_nat_relay_bundle_change_state (GstElement *element, GstStateChange transitio
     GST_OBJECT_LOCK (self);
     for (GList *l = element->sinkpads; l != NULL; l = l->next)
       *(Track *)gst_pad_get_element_private (l->data) = (Track){0};
+    self->dropped = 0;
     GST_OBJECT_UNLOCK (self);
   }
   return ret;
+}
+
+guint64
+gst_nat_relay_bundle_get_dropped (GstNatRelayBundle *self)
+{
+  guint64 dropped;
+
+  GST_OBJECT_LOCK (self);
+  dropped = self->dropped;
+  GST_OBJECT_UNLOCK (self);
+  return dropped;
 }
 
 static void

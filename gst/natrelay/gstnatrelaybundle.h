@@ -13,4 +13,7 @@ G_BEGIN_DECLS
 #define GST_TYPE_NAT_RELAY_BUNDLE (gst_nat_relay_bundle_get_type ())
 G_DECLARE_FINAL_TYPE (GstNatRelayBundle, gst_nat_relay_bundle, GST, NAT_RELAY_BUNDLE, GstElement)
 
+/* Any thread. Packets of this run that got lost while another track was flushed. */
+guint64 gst_nat_relay_bundle_get_dropped (GstNatRelayBundle *bundle);
+
 G_END_DECLS

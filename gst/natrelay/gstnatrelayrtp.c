@@ -289,6 +289,15 @@ structure_get_count (const GstStructure *s, const gchar *field)
 }
 
 void
+gst_nat_relay_rtp_sink_stats (const GstNatRelayRtp *rtp, GstStructure *s)
+{
+  guint64 dropped = gst_nat_relay_bundle_get_dropped (GST_NAT_RELAY_BUNDLE (rtp->bundle));
+
+  dropped += structure_get_count (s, "packets-sent-dropped");
+  gst_structure_set (s, "packets-sent-dropped", G_TYPE_UINT64, dropped, NULL);
+}
+
+void
 gst_nat_relay_rtp_add_stats (const GstNatRelayRtp *rtp, GstNatRelayRtpStats *sum)
 {
   GstIterator *it =

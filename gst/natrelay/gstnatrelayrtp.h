@@ -49,6 +49,9 @@ guint32 gst_nat_relay_rtp_own_ssrc (const GstNatRelayRtp *rtp);
 /* Receiver: forgets one SSRC: its jitterbuffer and pads go. Not from a thread that streams out of them. */
 void gst_nat_relay_rtp_forget_ssrc (const GstNatRelayRtp *rtp, guint32 ssrc);
 
+/* Publisher: what got lost before the session had it is added to its statistics. */
+void gst_nat_relay_rtp_sink_stats (const GstNatRelayRtp *rtp, GstStructure *s);
+
 typedef struct {
   guint64 lost, late, duplicates;
 } GstNatRelayRtpStats;

@@ -110,7 +110,6 @@ struct _GstNatRelaySink {
 
 static void gst_nat_relay_sink_uri_handler_init (gpointer iface, gpointer data);
 static void sink_describe (GstNatRelaySink *self, gboolean force);
-static void sink_keys_changed (GstElement *element);
 
 #define gst_nat_relay_sink_parent_class parent_class
 G_DEFINE_TYPE_WITH_CODE (GstNatRelaySink, gst_nat_relay_sink, GST_TYPE_BIN,
@@ -640,6 +639,7 @@ sink_stats (GstNatRelaySink *self)
   if (session != NULL && self->rtp.missing == NULL) {
     GstNatRelaySentStats sent;
 
+    gst_nat_relay_rtp_sink_stats (&self->rtp, s);
     gst_nat_relay_transport_sink_get_repairs (self->rtp.rtp_sink, &sent);
     gst_structure_set (s, "packets-retransmitted", G_TYPE_UINT64, sent.resent,
         "bytes-retransmitted", G_TYPE_UINT64, sent.resent_bytes, "packet-nack-received",

@@ -108,8 +108,8 @@ gst_nat_relay_sink_properties_install (GObjectClass *klass, GCallback roll_key)
   /**
    * GstNatRelaySink:stats:
    *
-   * application/x-natrelay-statistics: packets-sent, bytes-sent, packets-sent-dropped (no connection, or the
-   * socket was full); packets-retransmitted, bytes-retransmitted (both are part of what was sent),
+   * application/x-natrelay-statistics: packets-sent, bytes-sent, packets-sent-dropped (no connection, the
+   * socket was full, or another track was flushed); packets-retransmitted, bytes-retransmitted (both are part of what was sent),
    * packet-nack-received, packets-asked (sequence numbers in those), packets-asked-gone (too old to be sent
    * again); key-rolls (see #GstNatRelaySink::roll-key); local-address, mapped-address (as the relay sees this client), relay-address, transport; mtu; rtt-ms;
    * estimated-bitrate (bits per second) and loss (share) of the link to the relay; rtcp-packets-sent, rtcp-packets-received, rtcp-packets-refused,

@@ -72,10 +72,15 @@ fixture_clear (Fixture *f)
 }
 
 static void
+assert_push (Fixture *f, guint i, GstFlowReturn ret)
+{
+  fail_unless_equals_int (gst_harness_push (f->tracks[i], gst_buffer_new_memdup ("rtp", 3)), ret);
+}
+
+static void
 push (Fixture *f, guint i)
 {
-  fail_unless_equals_int (
-      gst_harness_push (f->tracks[i], gst_buffer_new_memdup ("rtp", 3)), GST_FLOW_OK);
+  assert_push (f, i, GST_FLOW_OK);
 }
 
 static void
@@ -172,6 +177,30 @@ GST_START_TEST (test_flush)
 }
 GST_END_TEST;
 
+/* What is flushed stops; who sends beside it goes on, and is introduced when there is somebody to hear it. */
+GST_START_TEST (test_flush_beside)
+{
+  Fixture f;
+
+  fixture_init (&f);
+  push (&f, 0);
+  g_string_truncate (f.story, 0);
+  gst_harness_push_event (f.tracks[0], gst_event_new_flush_start ());
+  assert_push (&f, 1, GST_FLOW_OK);
+  assert_push (&f, 0, GST_FLOW_FLUSHING);
+  assert_push (&f, 1, GST_FLOW_OK);
+  assert_story (&f, "flush-start ");
+  fail_unless_equals_uint64 (gst_nat_relay_bundle_get_dropped (GST_NAT_RELAY_BUNDLE (f.bundle)), 2);
+  gst_harness_push_event (f.tracks[0], gst_event_new_flush_stop (TRUE));
+  push (&f, 1);
+  assert_story (&f, "flush-stop caps segment buffer ");
+  /* What stops behind all of them is nobody's flush. */
+  gst_pad_set_active (f.out->sinkpad, FALSE);
+  assert_push (&f, 1, GST_FLOW_FLUSHING);
+  fixture_clear (&f);
+}
+GST_END_TEST;
+
 /* Used again after READY, as on the first day. */
 GST_START_TEST (test_used_twice)
 {
@@ -241,6 +270,7 @@ natrelaybundle_suite (void)
   tcase_add_test (tc, test_eos_of_all);
   tcase_add_test (tc, test_eos_by_release);
   tcase_add_test (tc, test_flush);
+  tcase_add_test (tc, test_flush_beside);
   tcase_add_test (tc, test_used_twice);
   tcase_add_test (tc, test_events_find_their_track);
   return s;
