@@ -514,6 +514,7 @@ sink_on_ssrc_in_use (GstElement *element)
 
   g_ptr_array_foreach (pads, gst_nat_relay_sink_pad_redraw, NULL);
   g_ptr_array_unref (pads);
+  gst_nat_relay_transport_sink_drop_held (GST_NAT_RELAY_SINK (element)->rtp.rtp_sink);
 }
 
 static void
@@ -794,7 +795,6 @@ gst_nat_relay_sink_init (GstNatRelaySink *self)
   GST_OBJECT_FLAG_SET (self, GST_ELEMENT_FLAG_SINK);
   gst_nat_relay_rtp_build_sink (&self->rtp, GST_BIN (self));
   gst_nat_relay_sink_keys_init (&self->keys, GST_ELEMENT (self), self->rtp.seal, sink_keys_changed);
-  if (self->rtp.missing != NULL)
-    return;
-  g_signal_connect (self->rtp.rtpbin, "request-pt-map", G_CALLBACK (sink_request_pt_map), self);
+  if (self->rtp.missing == NULL)
+    g_signal_connect (self->rtp.rtpbin, "request-pt-map", G_CALLBACK (sink_request_pt_map), self);
 }

@@ -41,6 +41,7 @@ struct _GstNatRelayTransportSink {
   NatSession *session; /* lock; set while no thread streams, so that those need none */
   gint wait;           /* atomic for reading; written with lock */
   gboolean connected;  /* lock */
+  gboolean let_go;     /* lock; what waits is not to be sent as it is */
   gboolean flushing;   /* lock */
   GstClockID tail;     /* lock; waits until a track may have fallen silent, or NULL */
   gint waiting;        /* atomic for reading; tail != NULL */
@@ -48,16 +49,26 @@ struct _GstNatRelayTransportSink {
 
 G_DEFINE_TYPE (GstNatRelayTransportSink, gst_nat_relay_transport_sink, GST_TYPE_BASE_SINK)
 
+/* called with lock */
+static gboolean
+must_wait (GstNatRelayTransportSink *self)
+{
+  return self->wait && !self->connected && !self->let_go && !self->flushing &&
+         !g_atomic_int_get (&self->failed);
+}
+
 static GstFlowReturn
 wait_for_connection (GstNatRelayTransportSink *self)
 {
   GstFlowReturn ret = GST_FLOW_OK;
 
   g_mutex_lock (&self->lock);
-  while (self->wait && !self->connected && !self->flushing && !g_atomic_int_get (&self->failed))
+  while (must_wait (self))
     g_cond_wait (&self->cond, &self->lock);
   if (self->flushing)
     ret = GST_FLOW_FLUSHING;
+  else if (self->let_go)
+    self->let_go = FALSE;
   else
     g_atomic_int_set (&self->wait, FALSE);
   g_mutex_unlock (&self->lock);
@@ -435,6 +446,17 @@ gst_nat_relay_transport_sink_set_wait (GstNatRelayTransportSink *self, gboolean 
 {
   g_mutex_lock (&self->lock);
   g_atomic_int_set (&self->wait, wait);
+  self->let_go = FALSE;
+  g_cond_broadcast (&self->cond);
+  g_mutex_unlock (&self->lock);
+}
+
+/* The session, which has no connection, drops and counts it. */
+void
+gst_nat_relay_transport_sink_drop_held (GstNatRelayTransportSink *self)
+{
+  g_mutex_lock (&self->lock);
+  self->let_go = self->wait;
   g_cond_broadcast (&self->cond);
   g_mutex_unlock (&self->lock);
 }

@@ -551,6 +551,28 @@ GST_START_TEST (test_pause_while_waiting)
 }
 GST_END_TEST;
 
+#define SAME_SSRC VIDEO " ssrc=1"
+
+/* Two scripts were given one SSRC. The second waits for the connection, and draws another all the same. */
+GST_START_TEST (test_ssrc_in_use_while_waiting)
+{
+  g_autofree gchar *door = media_uri ("door", TRUE), *gate = media_uri ("gate", TRUE);
+  GstElement *first = media_launch (SAME_SSRC " ! natrelaysink name=r uri=\"%s\"", door);
+  GstElement *second = media_launch (SAME_SSRC " ! natrelaysink name=r wait-for-connection=true "
+                                               "retry-backoff-max=0.2 uri=\"%s\"",
+      gate);
+
+  media_play (first);
+  wait_stat (get (first, "r"), "packets-sent", 10);
+  media_play (second);
+  media_wait_element (second, "natrelay-connected");
+  wait_stat (get (second, "r"), "packets-sent", 50);
+  fail_unless (media_stat (get (second, "r"), "attempts") > 1, "the relay took one SSRC twice");
+  media_stop (second);
+  media_stop (first);
+}
+GST_END_TEST;
+
 /* ---- states -------------------------------------------------------------- */
 
 static GstMessage *
@@ -695,6 +717,7 @@ natrelayconnection_suite (void)
   tcase_add_test (tc, test_audience);
   tcase_add_test (tc, test_relay_comes_and_goes);
   tcase_add_test (tc, test_pause_while_waiting);
+  tcase_add_test (tc, test_ssrc_in_use_while_waiting);
   tcase_add_loop_test (tc, test_no_network_before_playing, 0, 2);
   return s;
 }
