@@ -376,15 +376,15 @@ sink_get_mtu (GstElement *element)
   return path > 0 ? MAX (MIN (mtu, path), GST_NAT_RELAY_SINK_MTU_MIN) : mtu;
 }
 
-/* which: one of the two above */
+/* which: one of the two above; it is set first: who is not among the pads yet asks for it later. */
 static void
 sink_set_mtu (GstNatRelaySink *self, gint *which, guint mtu)
 {
-  GPtrArray *pads = sink_get_pads (self);
+  GPtrArray *pads;
 
   g_atomic_int_set (which, (gint)mtu);
-  for (guint i = 0; i < pads->len; i++)
-    gst_nat_relay_sink_pad_update_mtu (pads->pdata[i], GST_ELEMENT (self));
+  pads = sink_get_pads (self);
+  g_ptr_array_foreach (pads, gst_nat_relay_sink_pad_update_mtu, self);
   g_ptr_array_unref (pads);
 }
 

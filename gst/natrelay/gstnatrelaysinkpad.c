@@ -36,8 +36,9 @@ set_target (GstNatRelaySinkPad *self, GstElement *element)
 
 /* The setting may change meanwhile: what it is last must be what the payloader has. */
 void
-gst_nat_relay_sink_pad_update_mtu (GstNatRelaySinkPad *self, GstElement *element)
+gst_nat_relay_sink_pad_update_mtu (gpointer pad, gpointer element)
 {
+  GstNatRelaySinkPad *self = pad;
   GstElement *payloader;
   guint mtu;
 

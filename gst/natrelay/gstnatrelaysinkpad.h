@@ -28,8 +28,8 @@ GstNatRelayTrack *gst_nat_relay_sink_pad_get_track (GstNatRelaySinkPad *pad);
  * others that upstream has in store. Of what is not in the first description, who watches already hears a second later.
  * pads: transfer full. Any thread. */
 void gst_nat_relay_sink_pads_ask (GPtrArray *pads, GstElement *element);
-/* The element's mtu goes to a payloader that is plugged. Any thread. */
-void gst_nat_relay_sink_pad_update_mtu (GstNatRelaySinkPad *pad, GstElement *element);
+/* Any thread, a GFunc: the element's mtu goes to a payloader that is plugged. */
+void gst_nat_relay_sink_pad_update_mtu (gpointer pad, gpointer element);
 /* Takes away a payloader that is plugged; the pad is inactive. */
 void gst_nat_relay_sink_pad_unplug (GstNatRelaySinkPad *pad, GstElement *element);
 /* PAUSED->READY: what is known of the input is forgotten. With the owner's lock. */
