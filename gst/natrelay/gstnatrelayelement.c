@@ -178,11 +178,8 @@ emit_request_auth_token (GstElement *element, gpointer user)
   } else if (request->cause != NULL) {
     NatSession *session = gst_nat_relay_connection_get_session (conn);
 
-    if (session == request->session) {
+    if (session == request->session)
       gst_nat_relay_report_state (&conn->report, session, NAT_SESSION_FAILED, request->cause);
-      if (conn->hooks->state != NULL)
-        conn->hooks->state (element, NAT_SESSION_FAILED);
-    }
     g_clear_pointer (&session, nat_session_unref);
   }
 }
@@ -229,7 +226,7 @@ on_state (NatSession *session, NatSessionState state, const NatCause *cause, gpo
     return;
   }
   gst_nat_relay_report_state (&conn->report, session, state, cause);
-  if (conn->hooks->state != NULL)
+  if (conn->hooks->state != NULL && !denied)
     conn->hooks->state (conn->element, state);
 }
 

@@ -25,6 +25,7 @@ GST_DEBUG_CATEGORY_EXTERN (gst_nat_relay_debug);
 
 /* On the session's thread, no lock held. Any may be NULL. */
 typedef struct {
+  /* Not of a failure for want of permission: with another token the session goes on, and so must what flows. */
   void (*state) (GstElement *element, NatSessionState state);
   void (*document) (GstElement *element, const NatSessionDocument *document);
   void (*described) (GstElement *element, guint serial);

@@ -25,6 +25,17 @@ get (GstElement *pipeline, const gchar *name)
   return element;
 }
 
+static void
+wait_stat (GstElement *element, const gchar *field, guint64 n)
+{
+  gint64 until = g_get_monotonic_time () + PATIENCE_S * G_TIME_SPAN_SECOND;
+
+  while (media_stat (element, field) < n) {
+    fail_unless (g_get_monotonic_time () < until, "%s stays below %" G_GUINT64_FORMAT, field, n);
+    g_usleep (10000);
+  }
+}
+
 /* ---- refusals ------------------------------------------------------------ */
 
 #define WRONG_FINGERPRINT "0000000000000000000000000000000000000000000000000000000000000000"
@@ -222,6 +233,26 @@ GST_START_TEST (test_token_while_playing)
     g_usleep (10000);
   media_wait_state (sink, "connected");
   fail_unless_equals_uint64 (media_stat (sink, "reconnects"), 0);
+  media_stop (pipeline);
+}
+GST_END_TEST;
+
+/* A refusal is told, but ends nothing: with another token the same pipeline goes on. */
+GST_START_TEST (test_token_after_refusal)
+{
+  GstElement *pipeline = media_launch (VIDEO
+      " ! natrelaysink name=r wait-for-connection=%s tls-fingerprint=%s auth-token=junk "
+      "uri=natrelay://127.0.0.1:%u/door",
+      __i__ ? "true" : "false", relay.fingerprint, relay.port);
+  GstElement *sink = get (pipeline, "r");
+
+  media_play (pipeline);
+  gst_message_unref (media_wait (pipeline, GST_MESSAGE_ERROR, GST_OBJECT (sink)));
+  media_wait_state (sink, "failed");
+  if (!__i__)
+    wait_stat (sink, "packets-sent-dropped", media_stat (sink, "packets-sent-dropped") + 20);
+  g_object_set (sink, "auth-token", relay.publish_token, NULL);
+  wait_stat (sink, "packets-sent", 50);
   media_stop (pipeline);
 }
 GST_END_TEST;
@@ -510,17 +541,6 @@ wait_until_held (GstElement *queue)
   }
 }
 
-static void
-wait_stat (GstElement *element, const gchar *field, guint64 n)
-{
-  gint64 until = g_get_monotonic_time () + PATIENCE_S * G_TIME_SPAN_SECOND;
-
-  while (media_stat (element, field) < n) {
-    fail_unless (g_get_monotonic_time () < until, "%s stays below %" G_GUINT64_FORMAT, field, n);
-    g_usleep (10000);
-  }
-}
-
 /* A pause while it waits for the relay is no end: what was held goes out when both are over. */
 GST_START_TEST (test_pause_while_waiting)
 {
@@ -706,6 +726,7 @@ natrelayconnection_suite (void)
   tcase_add_loop_test (tc, test_request_auth_token_in_vain, 0, 2);
   tcase_add_test (tc, test_late_answer);
   tcase_add_test (tc, test_token_while_playing);
+  tcase_add_loop_test (tc, test_token_after_refusal, 0, 2);
   tcase_add_loop_test (tc, test_accept_certificate, 0, 2);
   tcase_add_test (tc, test_ca_file);
   tcase_add_test (tc, test_messages);
