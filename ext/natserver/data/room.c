@@ -12,7 +12,9 @@
 /* Of a pattern. */
 struct _NatRoom {
   GPtrArray *streams; /* NatDataStream that it matches, by age */
-  guint reach;        /* so many of them, from the first, have a place */
+  guint reach; /* so many of them, from the first, were asked whether somebody publishes them */
+  NatDataStream *places[NAT_ROOM_STREAMS_MAX]; /* who does, by age: all that the room gives */
+  guint n_places;
   GPtrArray *changed; /* NatDataSession that did since all was settled; some may be gone */
 };
 
@@ -128,7 +130,7 @@ leave_pattern (NatRoster *r, NatDataStream *pattern)
     g_ptr_array_remove (((NatDataStream *)list->pdata[i])->rooms, pattern);
   g_ptr_array_set_size (list, 0);
   g_ptr_array_set_size (pattern->room->changed, 0);
-  pattern->room->reach = 0;
+  pattern->room->reach = pattern->room->n_places = 0;
   g_ptr_array_remove_fast (r->patterns, pattern);
 }
 
@@ -159,15 +161,19 @@ nat_room_free (NatDataStream *stream)
   g_clear_pointer (&stream->guests, g_hash_table_unref);
 }
 
-/* A stream without a publisher takes nobody's place. */
-static guint
-count_places (const GPtrArray *list)
+/* A stream without a publisher takes nobody's place: there may be thousands, for minutes, and all that is done for a
+ * room's people must not walk them. */
+static void
+give_places (NatRoom *room)
 {
-  guint n = 0, i;
+  room->n_places = 0;
+  for (room->reach = 0; room->reach < room->streams->len && room->n_places < NAT_ROOM_STREAMS_MAX;
+       room->reach++) {
+    NatDataStream *stream = room->streams->pdata[room->reach];
 
-  for (i = 0; i < list->len && n < NAT_ROOM_STREAMS_MAX; i++)
-    n += ((NatDataStream *)list->pdata[i])->publisher != NULL;
-  return i;
+    if (stream->publisher)
+      room->places[room->n_places++] = stream;
+  }
 }
 
 static gboolean
@@ -185,7 +191,7 @@ nat_room_changed (NatRoster *r, NatDataStream *pattern)
   GPtrArray *list = pattern->room->streams;
   guint before = pattern->room->reach;
 
-  pattern->room->reach = count_places (list);
+  give_places (pattern->room);
   for (guint i = 0; i < list->len && i <= MAX (before, pattern->room->reach); i++) {
     NatDataStream *stream = list->pdata[i];
 
@@ -199,9 +205,9 @@ nat_room_session_changed (NatRoster *r, NatDataSession *s)
 {
   NatRoom *room = s->stream->room;
 
-  for (guint i = 0; i < room->reach; i++)
-    nat_roster_mark_stale (r, room->streams->pdata[i]);
-  if (room->reach == 0)
+  for (guint i = 0; i < room->n_places; i++)
+    nat_roster_mark_stale (r, room->places[i]);
+  if (room->n_places == 0)
     return;
   g_ptr_array_add (room->changed, s);
   r->n_waiting++;
@@ -258,14 +264,7 @@ has_place (const NatDataStream *pattern, const NatDataStream *stream)
 {
   const NatRoom *room = pattern->room;
 
-  return room->reach > 0 && compare_age (stream, room->streams->pdata[room->reach - 1]) <= 0;
-}
-
-/* By the first of its patterns that has the session: a session has one. */
-static gboolean
-gets (const NatDataSession *s, const NatDataStream *stream)
-{
-  return has_place (s->stream, stream) && likes (s, stream);
+  return room->n_places > 0 && compare_age (stream, room->places[room->n_places - 1]) <= 0;
 }
 
 /* Where nobody publishes there is nothing to get. */
@@ -389,9 +388,9 @@ nat_room_stream (const NatDataSession *s, guint n)
 
   if (!room)
     return n == 0 ? s->stream : NULL;
-  for (guint i = 0; i < room->reach; i++) {
-    if (likes (s, room->streams->pdata[i]) && n-- == 0)
-      return room->streams->pdata[i];
+  for (guint i = 0; i < room->n_places; i++) {
+    if (likes (s, room->places[i]) && n-- == 0)
+      return room->places[i];
   }
   return NULL;
 }
@@ -399,26 +398,28 @@ nat_room_stream (const NatDataSession *s, guint n)
 NatDataTrack *
 nat_room_track (const NatDataSession *s, guint32 ssrc, NatDataStream **stream)
 {
+  const NatRoom *room = s->stream->room;
   NatDataTrack *track = NULL;
 
   *stream = s->stream;
-  if (!s->stream->room)
+  if (!room)
     return nat_roster_track (s->stream, ssrc);
-  for (guint i = 0; i < s->stream->room->reach && !track; i++) {
-    *stream = s->stream->room->streams->pdata[i];
+  for (guint i = 0; i < room->n_places && !track; i++) {
+    *stream = room->places[i];
     track = nat_roster_track (*stream, ssrc);
   }
-  return track && gets (s, *stream) ? track : NULL;
+  return track && likes (s, *stream) ? track : NULL;
 }
 
 gint64
 nat_room_rate (const NatDataSession *s)
 {
+  const NatRoom *room = s->stream->room;
   gint64 rate = 0;
 
-  if (!s->stream->room)
+  if (!room)
     return s->stream->rate;
-  for (guint i = 0; i < s->stream->room->reach; i++)
-    rate += ((NatDataStream *)s->stream->room->streams->pdata[i])->rate;
+  for (guint i = 0; i < room->n_places; i++)
+    rate += room->places[i]->rate;
   return rate;
 }

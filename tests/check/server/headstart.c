@@ -12,6 +12,7 @@
 #include "natproto/rtcpapp.h"
 #include "natserver/data/headstart.h"
 #include "natserver/data/repair.h"
+#include "natserver/data/room.h"
 
 #define QUIET_MS 150
 #define RECEIVER 0xabcdef01u
@@ -433,6 +434,49 @@ comes_again (Film *film, NatDataSession *s, guint16 seq)
   return nat_counter_get (&s->counters->repairs_sent) > before;
 }
 
+/* Rooms whose people come and go: a place among those who are given a picture, and a share of the pace, is for each stream
+ * that is published, and not for those that were. */
+static void
+test_left_streams (void)
+{
+  const guint left = 100, here = 2;
+  NatWorker *w = bare_worker_new ("127.0.0.1", 65536);
+  NatDataSession *s, *back = NULL, *last[2];
+  NatDataStream *stream;
+  NatAddress nobody;
+
+  g_assert_true (nat_address_from_text (&nobody, "127.0.0.1", 9));
+  for (guint i = 0; i < left + here; i++) {
+    g_autofree char *name = g_strdup_printf ("room/%03u", i);
+
+    s = bare_worker_join (w, name, NAT_ROLE_PUBLISHER, &nobody);
+    s->stream->rate = 1000;
+    last[i % here] = s;
+    if (i >= left)
+      continue;
+    nat_roster_sleep (w->roster, s, w->now_us);
+    back = s;
+  }
+  s = bare_worker_join (w, "room/*", NAT_ROLE_SUBSCRIBER, &nobody);
+  s->wants_headstart = TRUE;
+  g_assert_true (nat_headstart_prepare (w, s));
+  g_assert_cmpuint (w->headstarts.length, ==, here);
+  for (guint i = 0; i < here; i++)
+    g_assert_true (nat_room_stream (s, i) == last[i]->stream);
+  g_assert_null (nat_room_stream (s, here));
+  g_assert_cmpint (nat_room_rate (s), ==, here * 1000);
+  g_assert_nonnull (nat_room_track (s, VIDEO_SSRC, &stream));
+  g_assert_true (stream == last[0]->stream);
+  /* Who comes back is the oldest. */
+  nat_roster_wake (w->roster, back);
+  g_assert_true (nat_room_stream (s, 0) == back->stream);
+  g_assert_cmpint (nat_room_rate (s), ==, (here + 1) * 1000);
+  nat_roster_remove (w->roster, last[0], w->now_us);
+  g_assert_true (nat_room_stream (s, 1) == last[1]->stream);
+  g_assert_null (nat_room_stream (s, 2));
+  nat_worker_free (w);
+}
+
 /* The next picture starts in the middle of it. What was sent before that, and lost, comes again all the same, until whoever
  * joined had the time to ask. */
 static void
@@ -472,6 +516,7 @@ main (int argc, char **argv)
   g_test_add_data_func ("/headstart/session-ends", "session", test_ends);
   g_test_add_data_func ("/headstart/other-tracks", "tracks", test_ends);
   g_test_add_data_func ("/headstart/relay-stops", "relay", test_ends);
+  g_test_add_func ("/headstart/left-streams", test_left_streams);
   g_test_add_func ("/headstart/lost", test_lost);
   return g_test_run ();
 }
