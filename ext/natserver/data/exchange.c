@@ -421,7 +421,7 @@ nat_exchange_adopt (NatWorker *w)
     nat_roster_attach (w->roster, stream);
     if (stream->homes != nat_mesh_homes (x->mesh))
       g_ptr_array_add (x->strays, g_strdup (stream->name));
-    w->repair_us = 0; /* it may have gaps */
+    w->repair_us = w->repair_from_us = 0; /* it may have gaps */
     announce (w, stream);
   }
 }

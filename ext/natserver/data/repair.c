@@ -53,10 +53,11 @@ struct _NatRepairQuota {
 
 /* ---- What came --------------------------------------------------------- */
 
+/* A look is at all streams, so that what is lost here and there must not bring one for each packet. */
 static void
 schedule (NatWorker *w, gint64 at_us)
 {
-  w->repair_us = MIN (w->repair_us, at_us);
+  w->repair_us = MIN (w->repair_us, MAX (at_us, w->repair_from_us));
 }
 
 /* A late packet that was asked for tells the round trip, also if it came so soon that it looks
@@ -205,15 +206,15 @@ serve_stream (NatWorker *w, NatDataStream *stream)
 void
 nat_repair_run (NatWorker *w)
 {
-  gint64 next = G_MAXINT64, spacing;
+  gint64 next = G_MAXINT64;
 
   if (w->now_us < w->repair_us)
     return;
   for (GList *link = w->roster->active.head; link; link = link->next)
     next = MIN (next, serve_stream (w, link->data));
   nat_forward_flush (w); /* before anything can be appended to a history */
-  spacing = SPACING_US + (gint64)w->roster->active.length * SPACING_STREAM_US;
-  w->repair_us = MAX (next, w->now_us + spacing);
+  w->repair_from_us = w->now_us + SPACING_US + (gint64)w->roster->active.length * SPACING_STREAM_US;
+  w->repair_us = MAX (next, w->repair_from_us);
 }
 
 void

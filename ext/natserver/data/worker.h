@@ -106,7 +106,8 @@ struct _NatWorker {
   guint batch_size;          /* messages read at once */
   gint64 arrived_ns;         /* the datagram that is served; nat_udpio_clock_ns */
   gint64 tick_us, prune_us;  /* when these were done last */
-  gint64 repair_us;          /* when nat_repair_run has something to do */
+  gint64 repair_us;          /* when nat_repair_run has something to do, */
+  gint64 repair_from_us;     /* and not before, whatever comes */
   GQueue headstarts;         /* headstart.c's */
   guint headstarts_prepared; /* of those: not begun */
   gint64 headstart_us;       /* when nat_headstart_run has something to do */

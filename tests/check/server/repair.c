@@ -6,8 +6,10 @@
 
 #include <string.h>
 
+#include "bareworker.h"
 #include "datarelay.h"
 #include "natproto/rtcp.h"
+#include "natserver/data/repair.h"
 #include "natproto/rtcpapp.h"
 
 #define QUIET_MS 150
@@ -656,6 +658,53 @@ test_moved (void)
   tear_down (&f);
 }
 
+/* ---- How often all streams are looked at ------------------------------- */
+
+#define STEP_US    500
+#define GAP_US     1500
+#define SPACING_US 4000
+#define STEPS      400
+
+/* Losses all over, each with a time of its own at which it is to be asked for: streams are looked at together all the
+ * same, and not for each of them. */
+static void
+test_spacing (void)
+{
+  NatWorker *w = bare_worker_new ("127.0.0.1", 65536);
+  NatDataSession *p[2];
+  guint8 rtp[NAT_PROBE_RTP];
+  guint16 seq[2] = {0};
+  gint64 last = 0;
+  guint turns = 0;
+
+  for (guint i = 0; i < 2; i++) {
+    NatAddress from;
+
+    g_assert_true (nat_address_from_text (&from, "127.0.0.1", (guint16)(i + 1)));
+    p[i] = bare_worker_join (w, i == 0 ? "a" : "b", NAT_ROLE_PUBLISHER, &from);
+  }
+  w->now_us = g_get_monotonic_time ();
+  for (guint i = 0; i < STEPS; i++, w->now_us += STEP_US) {
+    guint of = i * STEP_US / GAP_US % 2;
+
+    if (i * STEP_US % GAP_US == 0) {
+      bare_worker_receive (w, p[of], VIDEO_SSRC, seq[of], rtp, sizeof rtp);
+      seq[of] += 2; /* every other one is lost */
+      nat_worker_flush (w);
+    }
+    if (w->now_us >= w->repair_us) {
+      if (turns++ > 0)
+        g_assert_cmpint (w->now_us - last, >=, SPACING_US);
+      last = w->now_us;
+    }
+    nat_repair_run (w);
+  }
+  g_assert_cmpuint (turns, >=, 10);
+  for (guint i = 0; i < 2; i++)
+    g_assert_cmpuint (nat_roster_track (p[i]->stream, VIDEO_SSRC)->missing.asked, >=, 10);
+  nat_worker_free (w);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -677,5 +726,6 @@ main (int argc, char **argv)
   g_test_add_func ("/repair/repeated", test_repeated);
   g_test_add_func ("/repair/memory", test_memory);
   g_test_add_func ("/repair/moved", test_moved);
+  g_test_add_func ("/repair/spacing", test_spacing);
   return g_test_run ();
 }
