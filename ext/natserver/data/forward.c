@@ -182,6 +182,8 @@ nat_forward_receive (NatWorker *w, NatPath *path, guint8 *data, gsize len)
   nat_reception_update (&track->reception, &h, w->now_us, &arrival);
   if (track->arrivals && arrival.status != NAT_SEQ_BAD)
     nat_arrival_note (track->arrivals, h.seq, arrival.status == NAT_SEQ_RESTART, w->now_us);
+  if (arrival.status == NAT_SEQ_RESTART)
+    track->lost_counted = 0; /* what was lost before stays counted */
   count_received (s->counters, track, len);
   s->stream->rtp_arrived = TRUE;
   nat_roster_activate (w->roster, s->stream);

@@ -691,6 +691,12 @@ nat_history_append (NatHistory *h, NatHistorySource *source, guint64 seq, const 
 
 /* ---- Reading ----------------------------------------------------------- */
 
+void
+nat_history_restart (NatHistorySource *source)
+{
+  source->has_start = FALSE;
+}
+
 gboolean
 nat_history_read_picture (
     const NatHistory *h, const NatHistorySource *source, NatHistoryReader *reader)

@@ -109,6 +109,8 @@ void nat_history_remove_source (NatHistory *h, guint32 ssrc);
  * seq must not be there yet. data stays as it is until the pool is settled, or one of its packets was read. */
 gboolean nat_history_append (NatHistory *h, NatHistorySource *source, guint64 seq,
     const guint8 *data, gsize len, gboolean starts_picture, gint64 now_us);
+/* The source's numbers jumped: no picture of before leads to what comes now. */
+void nat_history_restart (NatHistorySource *source);
 /* Copies what was not copied yet. Before the buffers are used again from which packets were kept. */
 void nat_history_settle (NatHistoryPool *pool);
 /* O(1). */

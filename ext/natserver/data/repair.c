@@ -81,8 +81,10 @@ note_sequence (NatWorker *w, NatDataStream *stream, NatDataTrack *track, const N
 {
   NatMissingStatus status;
 
-  if (a->status == NAT_SEQ_RESTART)
+  if (a->status == NAT_SEQ_RESTART) {
     nat_missing_reset (&track->missing);
+    nat_history_restart (track->kept);
+  }
   status = nat_missing_receive (&track->missing, a->seq, w->now_us);
   if (a->status == NAT_SEQ_LATE)
     note_late (stream, track, status);

@@ -260,6 +260,24 @@ test_ways_are_remembered (void)
   nat_worker_free (w);
 }
 
+/* Numbers that jump as those of a sender that starts anew do: what was lost before stays lost. */
+static void
+test_lost_before_a_jump (void)
+{
+  static const guint16 seqs[] = {1, 12, 20001, 20002, 20003, 20005};
+  static const guint64 lost[] = {0, 10, 10, 10, 10, 11};
+  NatWorker *w = bare_worker_new ("127.0.0.1", BUFFER);
+  NatDataSession *p = publish (w, "a", 1);
+  guint8 data[LEN];
+
+  for (guint i = 0; i < G_N_ELEMENTS (seqs); i++) {
+    bare_worker_receive (w, p, BARE_VIDEO_SSRC, seqs[i], data, LEN);
+    nat_worker_flush (w);
+    g_assert_cmpuint (nat_counter_get (&p->counters->packets_lost), ==, lost[i]);
+  }
+  nat_worker_free (w);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -268,6 +286,7 @@ main (int argc, char **argv)
   g_test_add_func ("/forward/turns", test_turns);
   g_test_add_func ("/forward/latency", test_latency);
   g_test_add_func ("/forward/stamp", test_stamp);
+  g_test_add_func ("/forward/lost-before-a-jump", test_lost_before_a_jump);
   g_test_add_func ("/forward/ways-are-remembered", test_ways_are_remembered);
   return g_test_run ();
 }

@@ -505,6 +505,33 @@ test_lost (void)
   nat_worker_free (film.w);
 }
 
+/* A source whose numbers jump, as when the camera starts anew: the picture of before is none for who joins now, who would
+ * wait for thousands of packets in between that never were. */
+static void
+test_jump (void)
+{
+  const NatDataTrack *track;
+  NatDataSession *s;
+  Film film;
+  NatProbe *p;
+
+  film_begin (&film);
+  p = nat_probe_new ("127.0.0.1", nat_udpio_local (film.w->io, 0));
+  film_play (&film, START, 10);
+  track = nat_roster_track (film.publisher->stream, VIDEO_SSRC);
+  s = film_join (&film, p);
+  g_assert_true (nat_headstart_serves (film.w, s, track));
+  film.seq += 5000;
+  film_play (&film, 0x80, 2); /* two in a row are believed */
+  s = film_join (&film, p);
+  g_assert_false (nat_headstart_serves (film.w, s, track));
+  film_play (&film, START, 2);
+  s = film_join (&film, p);
+  g_assert_true (nat_headstart_serves (film.w, s, track));
+  nat_probe_free (p);
+  nat_worker_free (film.w);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -518,5 +545,6 @@ main (int argc, char **argv)
   g_test_add_data_func ("/headstart/relay-stops", "relay", test_ends);
   g_test_add_func ("/headstart/left-streams", test_left_streams);
   g_test_add_func ("/headstart/lost", test_lost);
+  g_test_add_func ("/headstart/jump", test_jump);
   return g_test_run ();
 }
