@@ -5,11 +5,14 @@
 
 #include <string.h>
 
-#define PATIENCE (PATIENCE_S * GST_SECOND)
+#define PATIENCE   (PATIENCE_S * GST_SECOND)
+#define GIVE_UP_US (20 * G_TIME_SPAN_SECOND)
 
 /* ---- the relay ----------------------------------------------------------- */
 
 RelayProcess relay;
+
+static void forget_all (void);
 
 void
 relay_begin (void)
@@ -21,6 +24,7 @@ void
 relay_end (void)
 {
   relay_process_clear (&relay);
+  forget_all ();
 }
 
 gchar *
@@ -166,7 +170,151 @@ flow_assert_suffix (Flow *received, Flow *sent, guint n)
         sent->sums->len);
 }
 
+/* ---- giving up ----------------------------------------------------------- */
+
+static GMutex known_lock;
+static GSList *known;   /* known_lock; of GWeakRef: the pipelines */
+static GThread *tester; /* known_lock; who made them */
+
+static GstElement *
+know (GstElement *pipeline)
+{
+  GWeakRef *ref = g_new0 (GWeakRef, 1);
+
+  g_weak_ref_init (ref, pipeline);
+  g_mutex_lock (&known_lock);
+  known = g_slist_prepend (known, ref);
+  tester = g_thread_self ();
+  g_mutex_unlock (&known_lock);
+  return pipeline;
+}
+
+static void
+weak_ref_free (gpointer ref)
+{
+  g_weak_ref_clear (ref);
+  g_free (ref);
+}
+
+static void
+forget_all (void)
+{
+  g_mutex_lock (&known_lock);
+  g_slist_free_full (g_steal_pointer (&known), weak_ref_free);
+  g_mutex_unlock (&known_lock);
+}
+
+static GPtrArray *
+take_all (void)
+{
+  GPtrArray *all = g_ptr_array_new_with_free_func (gst_object_unref);
+
+  g_mutex_lock (&known_lock);
+  for (GSList *link = known; link != NULL; link = link->next) {
+    gpointer pipeline = g_weak_ref_get (link->data);
+
+    if (pipeline != NULL)
+      g_ptr_array_add (all, pipeline);
+  }
+  g_mutex_unlock (&known_lock);
+  return all;
+}
+
+static void
+tell_error (GstMessage *message)
+{
+  GError *error = NULL;
+  gchar *debug = NULL;
+
+  gst_message_parse_error (message, &error, &debug);
+  g_printerr (
+      "%s: %s (%s)\n", GST_MESSAGE_SRC_NAME (message), error->message, debug != NULL ? debug : "");
+  g_error_free (error);
+  g_free (debug);
+}
+
+static void
+tell_stats (const GValue *item, gpointer user)
+{
+  GObject *element = g_value_get_object (item);
+  GstStructure *stats = NULL;
+  gchar *text;
+
+  if (strcmp (G_OBJECT_TYPE_NAME (element), "GstNatRelaySink") != 0 &&
+      strcmp (G_OBJECT_TYPE_NAME (element), "GstNatRelaySrc") != 0)
+    return;
+  g_object_get (element, "stats", &stats, NULL);
+  text = gst_structure_to_string (stats);
+  g_printerr ("%s: %s\n", GST_OBJECT_NAME (element), text);
+  g_free (text);
+  gst_structure_free (stats);
+}
+
+static void
+tell_pipeline (GstElement *pipeline)
+{
+  GstIterator *it = gst_bin_iterate_recurse (GST_BIN (pipeline));
+  GstBus *bus = gst_element_get_bus (pipeline);
+  GstMessage *message;
+
+  while ((message = gst_bus_pop_filtered (bus, GST_MESSAGE_ERROR)) != NULL) {
+    tell_error (message);
+    gst_message_unref (message);
+  }
+  gst_iterator_foreach (it, tell_stats, NULL);
+  gst_iterator_free (it);
+  gst_object_unref (bus);
+}
+
+/* Without forks, the next test runs in this process, and the frames of this one are gone. */
+static gboolean
+has_forks (void)
+{
+  return g_strcmp0 (g_getenv ("CK_FORK"), "no") != 0;
+}
+
+static gpointer
+give_up (gpointer done)
+{
+  GPtrArray *all = take_all ();
+
+  for (guint i = 0; i < all->len; i++)
+    tell_pipeline (all->pdata[i]);
+  for (guint i = 0; i < all->len && !has_forks (); i++)
+    gst_element_set_state (all->pdata[i], GST_STATE_NULL);
+  g_ptr_array_unref (all);
+  g_async_queue_push (done, GINT_TO_POINTER (TRUE));
+  g_async_queue_unref (done);
+  return NULL;
+}
+
+/* On a thread of its own: what made the test fail may hold up this, too. */
+void
+media_give_up (const gchar *file, gint line)
+{
+  GAsyncQueue *done;
+
+  if (tester == NULL)
+    return;
+  if (g_thread_self () != tester) {
+    if (!has_forks ())
+      g_error ("%s:%d: failed on a thread that is not the test's", file, line);
+    return;
+  }
+  done = g_async_queue_new ();
+  g_thread_unref (g_thread_new ("gives up", give_up, g_async_queue_ref (done)));
+  if (g_async_queue_timeout_pop (done, GIVE_UP_US) == NULL && !has_forks ())
+    g_error ("%s:%d: failed, and a pipeline does not stop", file, line);
+  g_async_queue_unref (done);
+}
+
 /* ---- pipelines ----------------------------------------------------------- */
+
+GstElement *
+media_pipeline_new (void)
+{
+  return know (gst_pipeline_new (NULL));
+}
 
 GstElement *
 media_launch (const gchar *format, ...)
@@ -182,7 +330,7 @@ media_launch (const gchar *format, ...)
   pipeline = gst_parse_launch (text, &error);
   fail_unless (error == NULL, "%s: %s", text, error != NULL ? error->message : "");
   g_free (text);
-  return pipeline;
+  return know (pipeline);
 }
 
 void

@@ -11,6 +11,15 @@
 /* Seconds. It ends a hang, and judges no speed: on a machine with two cores several tests run at a time. */
 #define PATIENCE_S 60
 
+/* ---- giving up ----------------------------------------------------------- */
+
+/* Before a test fails: what the buses of its pipelines say goes to stderr, and the elements' stats. Without forks (CK_FORK=no) the
+ * pipelines are stopped, too: what their threads use is gone with the frames that the failure leaves. So whoever
+ * fails holds no lock that they take. */
+void media_give_up (const gchar *file, gint line);
+#define _ck_assert_failed(file, line, ...)                                                         \
+  (media_give_up (file, line), (_ck_assert_failed)(file, line, __VA_ARGS__))
+
 /* ---- the relay ----------------------------------------------------------- */
 
 /* There is one while the fixture of the test's case is up. */
@@ -51,6 +60,7 @@ gboolean flow_wait_last (Flow *received, Flow *sent, guint seconds);
 /* A pipeline from launch text. Errors on its bus fail the test unless expected. A natrelaysrc that is to miss nothing is given a
  * latency of a second, to repair what a busy machine loses: only what waits for a repair is later for it. */
 GstElement *media_launch (const gchar *format, ...) G_GNUC_PRINTF (1, 2);
+GstElement *media_pipeline_new (void);
 void media_play (GstElement *pipeline);
 void media_stop (GstElement *pipeline); /* NULL, and unref */
 /* The next message of these types from element (NULL: any) within PATIENCE_S; fails the test on none. */

@@ -237,7 +237,7 @@ unplug_decoder (GstElement *src, GstPad *pad, Flow *flow)
 GST_START_TEST (test_decoders_follow_pads)
 {
   g_autofree gchar *uri = media_uri ("talk", FALSE);
-  GstElement *sender = publish (OPUS, H264), *pipeline = gst_pipeline_new (NULL);
+  GstElement *sender = publish (OPUS, H264), *pipeline = media_pipeline_new ();
   GstElement *src = gst_element_factory_make ("natrelaysrc", NULL);
   static const gchar *const next[] = {VP8, H264};
   Flow flow;

@@ -127,12 +127,14 @@ static void
 camera_wait (Camera *camera, guint frames)
 {
   gint64 end = g_get_monotonic_time () + PATIENCE_S * G_TIME_SPAN_SECOND;
+  guint n_sent;
 
   g_mutex_lock (&camera->lock);
   while (camera->n_sent < frames && g_cond_wait_until (&camera->cond, &camera->lock, end))
     ;
-  fail_unless (camera->n_sent >= frames, "the camera is too slow");
+  n_sent = camera->n_sent;
   g_mutex_unlock (&camera->lock);
+  fail_unless (n_sent >= frames, "the camera is too slow");
 }
 
 static void
@@ -437,8 +439,8 @@ GST_START_TEST (test_publisher_returns)
 {
   GstElement *sender, *joined;
   Camera camera, next;
+  gint64 end, late_us;
   Viewer late;
-  gint64 end;
   guint seen;
 
   sender = camera_play (&camera, 60);
@@ -459,8 +461,9 @@ GST_START_TEST (test_publisher_returns)
   g_mutex_lock (&late.lock);
   while (late.late_us > G_TIME_SPAN_SECOND && g_get_monotonic_time () < end)
     g_cond_wait_until (&late.cond, &late.lock, end);
-  fail_unless (late.late_us < G_TIME_SPAN_SECOND, "late by %d ms", (int)(late.late_us / 1000));
+  late_us = late.late_us;
   g_mutex_unlock (&late.lock);
+  fail_unless (late_us < G_TIME_SPAN_SECOND, "late by %d ms", (int)(late_us / 1000));
   viewer_clear (&late, joined);
   g_mutex_clear (&camera.lock);
   g_cond_clear (&camera.cond);

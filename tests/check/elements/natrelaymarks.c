@@ -17,10 +17,14 @@
 #define VP8 VIDEO " ! vp8enc deadline=1 keyframe-max-dist=9 ! rtpvp8pay mtu=400 picture-id-mode=2"
 
 typedef struct {
-  GMutex lock;
-  GCond cond;
   guint packets, unmarked, frames, keys, wrong;
   guint growth; /* bytes of the extension */
+} MarksFound;
+
+typedef struct {
+  GMutex lock;
+  GCond cond;
+  MarksFound found;
 } Marks;
 
 /* VP8's own word for it, from the payload: S and partition 0; key frame. */
@@ -31,10 +35,10 @@ marks_check (Marks *m, const guint8 *data, const NatRtpHeader *header, const Nat
   gboolean first = (payload[0] & 0x17) == 0x10;
   gboolean key = first && (payload[4] & 1) == 0;
 
-  m->wrong += mark->start != first || mark->end != header->marker;
-  m->wrong += first && mark->independent != key;
-  m->frames += mark->start;
-  m->keys += mark->start && mark->independent;
+  m->found.wrong += mark->start != first || mark->end != header->marker;
+  m->found.wrong += first && mark->independent != key;
+  m->found.frames += mark->start;
+  m->found.keys += mark->start && mark->independent;
 }
 
 static void
@@ -49,11 +53,11 @@ marks_take (GstElement *identity, GstBuffer *buffer, gpointer user)
   g_mutex_lock (&m->lock);
   if (!nat_rtp_parse (&header, map.data, map.size) ||
       !nat_framemarking_find (&mark, map.data, map.size, 14))
-    m->unmarked++;
+    m->found.unmarked++;
   else
     marks_check (m, map.data, &header, &mark);
-  m->growth = MAX (m->growth, (guint)header.header_len - 12);
-  m->packets++;
+  m->found.growth = MAX (m->found.growth, (guint)header.header_len - 12);
+  m->found.packets++;
   g_cond_signal (&m->cond);
   g_mutex_unlock (&m->lock);
   gst_buffer_unmap (buffer, &map);
@@ -63,16 +67,19 @@ static void
 marks_wait_and_assert (Marks *m, guint growth)
 {
   gint64 until = g_get_monotonic_time () + PATIENCE_S * G_TIME_SPAN_SECOND;
+  MarksFound found;
 
   g_mutex_lock (&m->lock);
-  while (m->keys < 4 && g_cond_wait_until (&m->cond, &m->lock, until))
+  while (m->found.keys < 4 && g_cond_wait_until (&m->cond, &m->lock, until))
     ;
-  fail_unless (m->keys >= 4, "%u key frames of %u in %u packets", m->keys, m->frames, m->packets);
-  fail_unless (m->frames > m->keys);
-  fail_unless_equals_int (m->unmarked, 0);
-  fail_unless_equals_int (m->wrong, 0);
-  fail_unless_equals_int (m->growth, growth);
+  found = m->found;
   g_mutex_unlock (&m->lock);
+  fail_unless (found.keys >= 4, "%u key frames of %u in %u packets", found.keys, found.frames,
+      found.packets);
+  fail_unless (found.frames > found.keys);
+  fail_unless_equals_int (found.unmarked, 0);
+  fail_unless_equals_int (found.wrong, 0);
+  fail_unless_equals_int (found.growth, growth);
 }
 
 static void
