@@ -15,7 +15,7 @@ import tempfile
 import termios
 import time
 
-from access import Judge
+from web import Judge
 from relay import Relay, Stun, run, server_program, wait_until
 
 

@@ -14,7 +14,9 @@ struct _NatRecheck {
   NatRegistry *registry;
   NatCallback *callback;
   guint grace_s;
-  GArray *due;         /* ids, the last is next */
+  gint64 failing_us; /* since when questions have no answer, whichever they are; 0 = the last had */
+  gint64 failed_us;  /* the last one that had none */
+  GArray *due;       /* ids, the last is next */
   GHashTable *awaited; /* decision that is pending -> id of the session that it is about */
 };
 
@@ -53,24 +55,45 @@ put_out (NatRecheck *c, NatTime now, NatRegistered *session, const char *said)
   nat_registry_put_out (c->registry, now, session, NAT_REASON_REVOKED, why);
 }
 
+/* EXPIRED: the client asks anew by itself, and is let in when there is somebody again who may say so. */
+static void
+give_up (NatRecheck *c, NatTime now, NatRegistered *session)
+{
+  nat_registry_put_out (
+      c->registry, now, session, NAT_REASON_EXPIRED, "the access callback does not answer");
+}
+
+/* Of a session that is due: since when there is no answer about it. Whoever waits for his turn while there is none about
+ * others would have none, either. */
+static gint64
+unanswered_since (const NatRecheck *c, NatTime now, const NatRegistered *session)
+{
+  if (session->unanswered_us != 0)
+    return session->unanswered_us;
+  if (c->failing_us == 0 || c->failed_us < session->recheck_us)
+    return now.us;
+  return MAX (c->failing_us, MAX (session->recheck_us, session->created_us));
+}
+
 static void
 no_answer (NatRecheck *c, NatTime now, NatRegistered *session)
 {
   gint64 left_us;
 
-  if (session->unanswered_us == 0)
-    session->unanswered_us = now.us;
+  session->unanswered_us = unanswered_since (c, now, session);
+  c->failed_us = now.us;
+  if (c->failing_us == 0)
+    c->failing_us = now.us;
   left_us = session->unanswered_us + (gint64)c->grace_s * G_USEC_PER_SEC - now.us;
   session->recheck_us = now.us + MIN (left_us, RETRY_US);
-  /* EXPIRED: the client asks anew by itself, and is let in when there is somebody again who may say so. */
   if (left_us <= 0)
-    nat_registry_put_out (
-        c->registry, now, session, NAT_REASON_EXPIRED, "the access callback does not answer");
+    give_up (c, now, session);
 }
 
 static void
-await (NatRecheck *c, NatRegistered *session, gconstpointer what)
+await (NatRecheck *c, NatTime now, NatRegistered *session, gconstpointer what)
 {
+  session->unanswered_us = unanswered_since (c, now, session);
   session->recheck_us = G_MAXINT64; /* until the answer comes */
   g_hash_table_replace (
       c->awaited, (gpointer)what, g_memdup2 (session->ticket.session_id, sizeof (Id)));
@@ -79,8 +102,10 @@ await (NatRecheck *c, NatRegistered *session, gconstpointer what)
 static void
 heed (NatRecheck *c, NatTime now, NatRegistered *session, const NatDecision *d)
 {
+  if (d->kind == NAT_DECISION_ALLOWED || d->kind == NAT_DECISION_DENIED)
+    c->failing_us = 0;
   switch (d->kind) {
-  case NAT_DECISION_PENDING: await (c, session, d); break;
+  case NAT_DECISION_PENDING: await (c, now, session, d); break;
   case NAT_DECISION_ALLOWED:
     session->recheck_us = d->until_us;
     session->unanswered_us = 0;
@@ -100,6 +125,7 @@ recheck (NatRecheck *c, NatTime now, NatRegistered *session)
 
   if (!nat_callback_is_set (c->callback)) {
     session->recheck_us = 0; /* at once, should there be one again */
+    session->unanswered_us = 0;
     return;
   }
   heed (c, now, session, nat_callback_ask (c->callback, &question, now.us));
@@ -136,12 +162,46 @@ ask_due (NatRecheck *c, NatTime now)
   }
 }
 
+static gboolean
+is_past_grace (const NatRecheck *c, NatTime now, const NatRegistered *session)
+{
+  gint64 since_us = MAX (unanswered_since (c, now, session), c->failing_us);
+
+  return session->recheck_us <= now.us &&
+         c->failed_us - since_us >= (gint64)c->grace_s * G_USEC_PER_SEC;
+}
+
+/* If each question takes its time-out, most sessions have their turn long after their grace. What counts is the last
+ * failure, not the time: one of long ago says nothing about those that are due now. */
+static void
+put_out_unasked (NatRecheck *c, NatTime now)
+{
+  g_autoptr (GPtrArray) over = NULL;
+  GHashTableIter iter;
+  gpointer session;
+
+  if (c->failing_us == 0)
+    return;
+  over = g_ptr_array_new ();
+  g_hash_table_iter_init (&iter, c->registry->sessions);
+  while (over->len < ROUND && g_hash_table_iter_next (&iter, NULL, &session)) {
+    if (is_past_grace (c, now, session))
+      g_ptr_array_add (over, session);
+  }
+  /* Removing one session never removes another. */
+  for (guint i = 0; i < over->len; i++)
+    give_up (c, now, over->pdata[i]);
+}
+
 void
 nat_recheck_tick (NatRecheck *c, NatTime now, guint grace_s)
 {
   c->grace_s = grace_s;
-  if (!nat_callback_is_set (c->callback))
+  if (!nat_callback_is_set (c->callback)) {
+    c->failing_us = 0;
     return;
+  }
+  put_out_unasked (c, now);
   if (c->due->len == 0)
     find_due (c, now);
   ask_due (c, now);
