@@ -9,8 +9,10 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <string.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
+#include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -103,8 +105,42 @@ static const int refused[] = {
 #endif
 };
 
-#define N_REFUSED G_N_ELEMENTS (refused)
-#define FRAME     8 /* instructions around the list */
+/* clone makes threads, and what unshare makes: its flags tell. Those of clone3 are in memory, where a filter cannot look, so
+ * there is none: libraries make do with clone then. */
+#define NAMESPACES                                                                                 \
+  (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |    \
+      CLONE_NEWNET)
+#ifdef __s390x__
+#define CLONE_FLAGS 1 /* which argument they are */
+#else
+#define CLONE_FLAGS 0
+#endif
+#ifndef SYS_clone3
+#define SYS_clone3 435 /* of Linux 5.3, on all that stand above */
+#endif
+
+#define N_REFUSED  G_N_ELEMENTS (refused)
+#define BEFORE     5 /* instructions before the list */
+#define BEHIND     7 /* and behind it; the last refuses */
+#define OFFSET(of) (guint32) offsetof (struct seccomp_data, of)
+#define LOW(of)    (OFFSET (of) + (G_BYTE_ORDER == G_BIG_ENDIAN ? 4 : 0))
+
+static gsize
+write_end (struct sock_filter *f)
+{
+  const struct sock_filter end[BEHIND] = {
+      BPF_JUMP (BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1),
+      BPF_STMT (BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+      BPF_JUMP (BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 2),
+      BPF_STMT (BPF_LD | BPF_W | BPF_ABS, LOW (args[CLONE_FLAGS])),
+      BPF_JUMP (BPF_JMP | BPF_JSET | BPF_K, NAMESPACES, 1, 0),
+      BPF_STMT (BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+      BPF_STMT (BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+  };
+
+  memcpy (f, end, sizeof end);
+  return BEHIND;
+}
 
 static gsize
 write_filter (struct sock_filter *f)
@@ -112,29 +148,26 @@ write_filter (struct sock_filter *f)
   gsize n = 0;
 
 #ifdef ARCHITECTURE
-  f[n++] =
-      (struct sock_filter)BPF_STMT (BPF_LD | BPF_W | BPF_ABS, offsetof (struct seccomp_data, arch));
+  f[n++] = (struct sock_filter)BPF_STMT (BPF_LD | BPF_W | BPF_ABS, OFFSET (arch));
   f[n++] = (struct sock_filter)BPF_JUMP (BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0);
   f[n++] = (struct sock_filter)BPF_STMT (BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
 #endif
-  f[n++] =
-      (struct sock_filter)BPF_STMT (BPF_LD | BPF_W | BPF_ABS, offsetof (struct seccomp_data, nr));
+  f[n++] = (struct sock_filter)BPF_STMT (BPF_LD | BPF_W | BPF_ABS, OFFSET (nr));
 #ifdef __x86_64__
   /* x32 has the same architecture and numbers of its own. */
-  f[n++] = (struct sock_filter)BPF_JUMP (BPF_JMP | BPF_JGE | BPF_K, 0x40000000, N_REFUSED + 1, 0);
+  f[n++] = (struct sock_filter)BPF_JUMP (
+      BPF_JMP | BPF_JGE | BPF_K, 0x40000000, N_REFUSED + BEHIND - 1, 0);
 #endif
   for (gsize i = 0; i < N_REFUSED; i++)
     f[n++] = (struct sock_filter)BPF_JUMP (
-        BPF_JMP | BPF_JEQ | BPF_K, (guint32)refused[i], (guint8)(N_REFUSED - i), 0);
-  f[n++] = (struct sock_filter)BPF_STMT (BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
-  f[n++] = (struct sock_filter)BPF_STMT (BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
-  return n;
+        BPF_JMP | BPF_JEQ | BPF_K, (guint32)refused[i], (guint8)(N_REFUSED - i + BEHIND - 2), 0);
+  return n + write_end (f + n);
 }
 
 gboolean
 nat_confine (gboolean core_dumps)
 {
-  struct sock_filter filter[N_REFUSED + FRAME];
+  struct sock_filter filter[BEFORE + N_REFUSED + BEHIND];
   struct sock_fprog program = {(unsigned short)write_filter (filter), filter};
 
   if (!core_dumps)
