@@ -60,20 +60,15 @@
 #include "gstnatrelayelements.h"
 #include "gstnatrelaypayloader.h"
 #include "gstnatrelayrtp.h"
-#include "gstnatrelaysdp.h"
+#include "gstnatrelaysinkdescription.h"
 #include "gstnatrelaysinkkeys.h"
 #include "gstnatrelaysinkpad.h"
 #include "gstnatrelaysinkproperties.h"
 
 #include <stdio.h>
 
-#include "natproto/passphrase.h"
-
 GST_DEBUG_CATEGORY_STATIC (gst_nat_relay_sink_debug);
 #define GST_CAT_DEFAULT gst_nat_relay_sink_debug
-
-/* The first description waits so long for tracks that have no caps yet. */
-#define DESCRIPTION_PATIENCE GST_SECOND
 
 static GstStaticPadTemplate sink_template = GST_STATIC_PAD_TEMPLATE (
     "sink_%u", GST_PAD_SINK, GST_PAD_REQUEST, GST_STATIC_CAPS (GST_NAT_RELAY_INPUT_CAPS));
@@ -84,6 +79,7 @@ struct _GstNatRelaySink {
   GstNatRelayRtp rtp;
   GstNatRelayAudience audience;
   GstNatRelaySinkKeys keys;
+  GstNatRelaySinkDescription description;
 
   /* Object lock. */
   GstNatRelayEncryption encryption;
@@ -91,16 +87,10 @@ struct _GstNatRelaySink {
   gboolean sync;
   gboolean takeover;
 
-  /* Lock order: lock, then the object lock; neither is held while calling out. */
+  /* Lock order: the description's, lock, the object lock; none is held while calling out. */
   GMutex lock;
   GPtrArray *pads; /* of GstNatRelaySinkPad; their tracks' caps and ids too */
   guint next_index;
-  gchar *cname;
-  guint64 sdp_id, sdp_version;
-  gchar *sdp;   /* as offered, or NULL */
-  guint offers; /* counts up with each description built */
-  GstClockID patience;
-  gboolean patience_over;
 
   gint estimated_bitrate; /* atomic; bits per second */
   gint mtu;               /* atomic; bytes, as set */
@@ -109,7 +99,6 @@ struct _GstNatRelaySink {
 };
 
 static void gst_nat_relay_sink_uri_handler_init (gpointer iface, gpointer data);
-static void sink_describe (GstNatRelaySink *self, gboolean force);
 
 #define gst_nat_relay_sink_parent_class parent_class
 G_DEFINE_TYPE_WITH_CODE (GstNatRelaySink, gst_nat_relay_sink, GST_TYPE_BIN,
@@ -126,17 +115,21 @@ sink_track (GstNatRelaySink *self, guint index)
   return gst_nat_relay_sink_pad_get_track (self->pads->pdata[index]);
 }
 
-/* called with lock; TRUE: all tracks that matter are known */
-static gboolean
-sink_may_describe (GstNatRelaySink *self)
+/* Of the description; with its lock. */
+static guint
+sink_collect (GstElement *element, GPtrArray *caps)
 {
-  guint known = 0;
+  GstNatRelaySink *self = GST_NAT_RELAY_SINK (element);
+  guint tracks;
 
-  for (guint i = 0; i < self->pads->len; i++)
-    known += sink_track (self, i)->caps != NULL;
-  if (known == 0 || !gst_nat_relay_sink_keys_are_ready (&self->keys))
-    return FALSE;
-  return known == self->pads->len || self->sdp != NULL || self->patience_over;
+  g_mutex_lock (&self->lock);
+  tracks = self->pads->len;
+  for (guint i = 0; i < tracks; i++) {
+    if (sink_track (self, i)->caps != NULL)
+      g_ptr_array_add (caps, gst_caps_ref (sink_track (self, i)->caps));
+  }
+  g_mutex_unlock (&self->lock);
+  return tracks;
 }
 
 static gboolean
@@ -146,131 +139,9 @@ sink_patience_over (GstClock *clock, GstClockTime time, GstClockID id, gpointer 
 
   if (self == NULL)
     return TRUE;
-  g_mutex_lock (&self->lock);
-  self->patience_over = self->patience == id;
-  g_mutex_unlock (&self->lock);
-  sink_describe (self, FALSE);
+  gst_nat_relay_sink_description_patience_over (&self->description, id);
   gst_object_unref (self);
   return TRUE;
-}
-
-/* called with lock; a clock to be waited for, or NULL */
-static GstClockID
-sink_arm_patience (GstNatRelaySink *self)
-{
-  GstClock *clock;
-
-  for (guint i = 0; self->patience == NULL && i < self->pads->len; i++) {
-    if (sink_track (self, i)->caps == NULL)
-      continue;
-    clock = gst_system_clock_obtain ();
-    self->patience =
-        gst_clock_new_single_shot_id (clock, gst_clock_get_time (clock) + DESCRIPTION_PATIENCE);
-    gst_object_unref (clock);
-    return gst_clock_id_ref (self->patience);
-  }
-  return NULL;
-}
-
-static void
-sink_forget_patience (GstNatRelaySink *self)
-{
-  GstClockID id;
-
-  g_mutex_lock (&self->lock);
-  id = g_steal_pointer (&self->patience);
-  self->patience_over = FALSE;
-  g_mutex_unlock (&self->lock);
-  if (id != NULL) {
-    gst_clock_id_unschedule (id);
-    gst_clock_id_unref (id);
-  }
-}
-
-/* called with lock; the new description, or NULL if it is as it was */
-static gchar *
-sink_build_sdp (GstNatRelaySink *self, GError **error)
-{
-  GstNatRelaySdpOrigin origin = {self->cname, self->sdp_id, self->sdp_version};
-  GPtrArray *caps = g_ptr_array_new ();
-  gchar *sdp;
-
-  for (guint i = 0; i < self->pads->len; i++) {
-    GstNatRelayTrack *track = sink_track (self, i);
-
-    if (track->caps != NULL)
-      g_ptr_array_add (caps, track->caps);
-  }
-  sdp = gst_nat_relay_sdp_from_caps ((GstCaps *const *)caps->pdata, caps->len, &origin, error);
-  if (sdp != NULL && g_strcmp0 (sdp, self->sdp) == 0) {
-    g_clear_pointer (&sdp, g_free);
-  } else if (sdp != NULL && self->sdp != NULL) {
-    g_free (sdp);
-    origin.version = ++self->sdp_version;
-    sdp = gst_nat_relay_sdp_from_caps ((GstCaps *const *)caps->pdata, caps->len, &origin, error);
-  }
-  g_ptr_array_unref (caps);
-  return sdp;
-}
-
-/* Two tracks may describe at once: what the session hears last must be what was built last. */
-static void
-sink_offer (GstNatRelaySink *self, const NatDescription *description, guint serial)
-{
-  NatSession *session = gst_nat_relay_connection_get_session (&self->conn);
-  gchar *shown;
-
-  if (session == NULL)
-    return;
-  shown = nat_passphrase_hide (description->sdp);
-  GST_DEBUG_OBJECT (self, "offering\n%s", shown);
-  g_free (shown);
-  gst_nat_relay_report_set_ready (&self->conn.report);
-  g_mutex_lock (&self->lock);
-  if (serial == self->offers)
-    gst_nat_relay_sink_keys_offered (
-        &self->keys, description, nat_session_set_description (session, description));
-  g_mutex_unlock (&self->lock);
-  nat_session_unref (session);
-}
-
-/* Offers what the tracks' caps say, as soon as all are known or patience is over, and again when
- * they change. force: also when the text is the same (other keys). */
-static void
-sink_describe (GstNatRelaySink *self, gboolean force)
-{
-  NatDescription description = {0};
-  GstClockID wait = NULL;
-  GError *error = NULL;
-  guint serial = 0;
-
-  g_mutex_lock (&self->lock);
-  if (sink_may_describe (self)) {
-    description.sdp = sink_build_sdp (self, &error);
-    if (description.sdp != NULL) {
-      g_free (self->sdp);
-      self->sdp = g_strdup (description.sdp);
-    } else if (force && error == NULL) {
-      description.sdp = g_strdup (self->sdp);
-    }
-    if (description.sdp != NULL) {
-      gst_nat_relay_sink_keys_fill (&self->keys, &description);
-      serial = ++self->offers;
-    }
-  } else {
-    wait = sink_arm_patience (self);
-  }
-  g_mutex_unlock (&self->lock);
-
-  if (wait != NULL)
-    gst_nat_relay_wait_weakly (wait, sink_patience_over, G_OBJECT (self));
-  if (error != NULL) {
-    GST_ELEMENT_ERROR (self, STREAM, FORMAT, ("%s", error->message), (NULL));
-    g_error_free (error);
-  }
-  if (description.sdp != NULL)
-    sink_offer (self, &description, serial);
-  nat_description_clear (&description);
 }
 
 /* ---- keys ---------------------------------------------------------------- */
@@ -278,7 +149,7 @@ sink_describe (GstNatRelaySink *self, gboolean force)
 static void
 sink_keys_changed (GstElement *element)
 {
-  sink_describe (GST_NAT_RELAY_SINK (element), TRUE);
+  gst_nat_relay_sink_description_update (&GST_NAT_RELAY_SINK (element)->description, TRUE);
 }
 
 static gboolean
@@ -287,9 +158,9 @@ sink_roll_key (GstNatRelaySink *self)
   return gst_nat_relay_sink_keys_roll (&self->keys);
 }
 
-/* The pads, each with a reference. */
-static GPtrArray *
-sink_get_pads (GstNatRelaySink *self)
+/* Without the lock: the pads stay meanwhile. */
+static void
+sink_for_each_pad (GstNatRelaySink *self, GFunc func, gpointer user)
 {
   GPtrArray *pads = g_ptr_array_new_with_free_func (gst_object_unref);
 
@@ -297,25 +168,20 @@ sink_get_pads (GstNatRelaySink *self)
   for (guint i = 0; i < self->pads->len; i++)
     g_ptr_array_add (pads, gst_object_ref (self->pads->pdata[i]));
   g_mutex_unlock (&self->lock);
-  return pads;
+  g_ptr_array_foreach (pads, func, user);
+  g_ptr_array_unref (pads);
 }
 
 static void
 sink_forget (GstNatRelaySink *self)
 {
-  GPtrArray *pads = sink_get_pads (self);
-
-  for (guint i = 0; i < pads->len; i++)
-    gst_nat_relay_sink_pad_unplug (pads->pdata[i], GST_ELEMENT (self));
-  g_ptr_array_unref (pads);
-  sink_forget_patience (self);
+  sink_for_each_pad (self, gst_nat_relay_sink_pad_unplug, self);
   gst_nat_relay_sink_keys_stop (&self->keys);
   g_mutex_lock (&self->lock);
   for (guint i = 0; i < self->pads->len; i++)
     gst_nat_relay_sink_pad_reset (self->pads->pdata[i]);
-  g_clear_pointer (&self->sdp, g_free);
-  g_clear_pointer (&self->cname, g_free);
   g_mutex_unlock (&self->lock);
+  gst_nat_relay_sink_description_stop (&self->description);
 }
 
 /* ---- what the tracks ask -------------------------------------------------- */
@@ -341,11 +207,19 @@ sink_settle (GstElement *element, GstNatRelayTrack *track, GstCaps *caps)
   return settled;
 }
 
+/* With wait-for-connection, the thread that brought these caps will wait, perhaps for all tracks. */
 static void
 sink_settled (GstElement *element)
 {
-  gst_nat_relay_sink_pads_ask (sink_get_pads (GST_NAT_RELAY_SINK (element)), element);
-  sink_describe (GST_NAT_RELAY_SINK (element), FALSE);
+  GstNatRelaySink *self = GST_NAT_RELAY_SINK (element);
+  gboolean wait;
+
+  GST_OBJECT_LOCK (self);
+  wait = self->wait_for_connection;
+  GST_OBJECT_UNLOCK (self);
+  if (wait)
+    sink_for_each_pad (self, gst_nat_relay_sink_pad_ask, NULL);
+  gst_nat_relay_sink_description_update (&self->description, FALSE);
 }
 
 static gboolean
@@ -380,12 +254,8 @@ sink_get_mtu (GstElement *element)
 static void
 sink_set_mtu (GstNatRelaySink *self, gint *which, guint mtu)
 {
-  GPtrArray *pads;
-
   g_atomic_int_set (which, (gint)mtu);
-  pads = sink_get_pads (self);
-  g_ptr_array_foreach (pads, gst_nat_relay_sink_pad_update_mtu, self);
-  g_ptr_array_unref (pads);
+  sink_for_each_pad (self, gst_nat_relay_sink_pad_update_mtu, self);
 }
 
 static const GstNatRelayIntakeOwner intake_owner = {
@@ -476,7 +346,7 @@ gst_nat_relay_sink_release_pad (GstElement *element, GstPad *pad)
   gst_element_remove_pad (element, pad);
   gst_nat_relay_sink_pad_unwire (GST_NAT_RELAY_SINK_PAD (pad), GST_BIN (self), self->rtp.bundle);
   gst_object_unref (pad);
-  sink_describe (self, FALSE);
+  gst_nat_relay_sink_description_update (&self->description, FALSE);
 }
 
 /* ---- the session --------------------------------------------------------- */
@@ -510,11 +380,11 @@ sink_on_rtcp (GstElement *element, const NatDatagram *packet)
 static void
 sink_on_ssrc_in_use (GstElement *element)
 {
-  GPtrArray *pads = sink_get_pads (GST_NAT_RELAY_SINK (element));
+  GstNatRelaySink *self = GST_NAT_RELAY_SINK (element);
 
-  g_ptr_array_foreach (pads, gst_nat_relay_sink_pad_redraw, NULL);
-  g_ptr_array_unref (pads);
-  gst_nat_relay_transport_sink_drop_held (GST_NAT_RELAY_SINK (element)->rtp.rtp_sink);
+  sink_for_each_pad (self, gst_nat_relay_sink_pad_redraw, NULL);
+  /* A track draws with its next packet, which does not come while one with the old SSRC waits. */
+  gst_nat_relay_transport_sink_drop_held (self->rtp.rtp_sink);
 }
 
 static void
@@ -595,11 +465,7 @@ sink_start (GstNatRelaySink *self)
   g_atomic_int_set (&self->estimated_bitrate, 0);
   g_atomic_int_set (&self->path_mtu, 0);
   gst_nat_relay_audience_reset (&self->audience);
-  g_mutex_lock (&self->lock);
-  self->cname = gst_nat_relay_rtp_cname (&self->rtp);
-  self->sdp_id = (guint64)g_random_int () << 20 | (g_random_int () >> 12);
-  self->sdp_version = 1;
-  g_mutex_unlock (&self->lock);
+  gst_nat_relay_sink_description_start (&self->description, gst_nat_relay_rtp_cname (&self->rtp));
   if (gst_nat_relay_sink_keys_start (&self->keys, &self->conn, encryption, wait))
     return TRUE;
   sink_stop (self);
@@ -746,10 +612,9 @@ gst_nat_relay_sink_finalize (GObject *object)
   GstNatRelaySink *self = GST_NAT_RELAY_SINK (object);
 
   g_ptr_array_unref (self->pads);
-  g_free (self->sdp);
-  g_free (self->cname);
   gst_nat_relay_connection_finalize (&self->conn);
   gst_nat_relay_audience_clear (&self->audience);
+  gst_nat_relay_sink_description_clear (&self->description);
   gst_nat_relay_sink_keys_clear (&self->keys);
   g_mutex_clear (&self->lock);
   G_OBJECT_CLASS (parent_class)->finalize (object);
@@ -795,6 +660,8 @@ gst_nat_relay_sink_init (GstNatRelaySink *self)
   GST_OBJECT_FLAG_SET (self, GST_ELEMENT_FLAG_SINK);
   gst_nat_relay_rtp_build_sink (&self->rtp, GST_BIN (self));
   gst_nat_relay_sink_keys_init (&self->keys, GST_ELEMENT (self), self->rtp.seal, sink_keys_changed);
+  gst_nat_relay_sink_description_init (
+      &self->description, &self->conn, &self->keys, sink_collect, sink_patience_over);
   if (self->rtp.missing == NULL)
     g_signal_connect (self->rtp.rtpbin, "request-pt-map", G_CALLBACK (sink_request_pt_map), self);
 }

@@ -92,10 +92,10 @@ sink_pad_unplug (GstNatRelaySinkPad *self, GstElement *element)
 }
 
 void
-gst_nat_relay_sink_pad_unplug (GstNatRelaySinkPad *self, GstElement *element)
+gst_nat_relay_sink_pad_unplug (gpointer pad, gpointer element)
 {
-  if (sink_pad_unplug (self, element))
-    set_target (self, self->intake);
+  if (sink_pad_unplug (pad, element))
+    set_target (pad, GST_NAT_RELAY_SINK_PAD (pad)->intake);
 }
 
 /* ---- caps ---------------------------------------------------------------- */
@@ -162,8 +162,8 @@ sink_pad_fetch (GstNatRelaySinkPad *self, GstPad *peer)
   g_clear_pointer (&caps, gst_event_unref);
 }
 
-static void
-sink_pad_ask (gpointer pad, gpointer unused)
+void
+gst_nat_relay_sink_pad_ask (gpointer pad, gpointer unused)
 {
   GstNatRelaySinkPad *self = pad;
   GstPad *peer;
@@ -177,17 +177,6 @@ sink_pad_ask (gpointer pad, gpointer unused)
     sink_pad_fetch (self, peer);
   gst_clear_object (&peer);
   GST_PAD_STREAM_UNLOCK (self);
-}
-
-void
-gst_nat_relay_sink_pads_ask (GPtrArray *pads, GstElement *element)
-{
-  gboolean wait;
-
-  g_object_get (element, "wait-for-connection", &wait, NULL);
-  if (wait)
-    g_ptr_array_foreach (pads, sink_pad_ask, NULL);
-  g_ptr_array_unref (pads);
 }
 
 static void

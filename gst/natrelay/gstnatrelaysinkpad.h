@@ -24,14 +24,13 @@ guint gst_nat_relay_sink_pad_get_index (GstNatRelaySinkPad *pad);
 void gst_nat_relay_sink_pad_redraw (gpointer pad, gpointer unused);
 /* The track's caps and id are guarded by the owner's lock outside of the pad's streaming thread. */
 GstNatRelayTrack *gst_nat_relay_sink_pad_get_track (GstNatRelaySinkPad *pad);
-/* With wait-for-connection, the thread that brought one track's caps will wait, perhaps for all of them: takes those of the
- * others that upstream has in store. Of what is not in the first description, who watches already hears a second later.
- * pads: transfer full. Any thread. */
-void gst_nat_relay_sink_pads_ask (GPtrArray *pads, GstElement *element);
+/* Any thread, a GFunc: another track's thread will wait, perhaps for all: caps that upstream has in store for this one are
+ * taken now. Of what is not in the first description, who watches already hears a second later. */
+void gst_nat_relay_sink_pad_ask (gpointer pad, gpointer unused);
 /* Any thread, a GFunc: the element's mtu goes to a payloader that is plugged. */
 void gst_nat_relay_sink_pad_update_mtu (gpointer pad, gpointer element);
-/* Takes away a payloader that is plugged; the pad is inactive. */
-void gst_nat_relay_sink_pad_unplug (GstNatRelaySinkPad *pad, GstElement *element);
+/* A GFunc: takes away a payloader that is plugged; the pad is inactive. */
+void gst_nat_relay_sink_pad_unplug (gpointer pad, gpointer element);
 /* PAUSED->READY: what is known of the input is forgotten. With the owner's lock. */
 void gst_nat_relay_sink_pad_reset (GstNatRelaySinkPad *pad);
 /* Takes the elements and bundle's pad away again; the pad is inactive. */
