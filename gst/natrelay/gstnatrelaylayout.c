@@ -313,8 +313,9 @@ apply_tracks (GstNatRelayLayout *self, const gchar *sdp, GPtrArray *tracks)
   g_free (shown);
   g_free (self->sdp);
   self->sdp = g_strdup (sdp);
-  /* Nothing comes in while it is not clear where it goes. */
-  gst_nat_relay_open_set_ssrcs (self->rtp->open, NULL, 0);
+  /* Nothing comes in while it is not clear where it goes: the jitterbuffer of a pad that leads nowhere would refuse the
+   * rest of a list, and that ends the session. */
+  gst_nat_relay_open_shut (self->rtp->open);
   if (keeps_pads (self, tracks))
     ok = update_pads (self, tracks, same_publisher);
   else
@@ -590,6 +591,7 @@ gst_nat_relay_layout_stop (GstNatRelayLayout *self)
   wait_for_worker (self);
   idle = !self->working;
   g_mutex_unlock (&self->lock);
+  gst_nat_relay_open_flush (self->rtp->open);
   remove_pads (self);
   return idle;
 }

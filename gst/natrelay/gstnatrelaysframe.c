@@ -15,6 +15,7 @@ GST_DEBUG_CATEGORY_STATIC (gst_nat_relay_sframe_debug);
 #define GST_CAT_DEFAULT gst_nat_relay_sframe_debug
 
 #define OVERHEAD (NAT_SFRAME_HEADER_MAX + NAT_SFRAME_TAG_SIZE)
+#define FLUSH_US (2 * G_TIME_SPAN_SECOND)
 
 static GstStaticPadTemplate sink_template = GST_STATIC_PAD_TEMPLATE (
     "sink", GST_PAD_SINK, GST_PAD_ALWAYS, GST_STATIC_CAPS ("application/x-rtp"));
@@ -475,6 +476,31 @@ gst_nat_relay_open_set_ssrcs (GstNatRelayOpen *self, const guint32 *ssrcs, guint
     self->ssrcs[i] = ssrcs[i];
   self->n_ssrcs = n_ssrcs;
   g_mutex_unlock (&self->lock);
+}
+
+/* Whoever pushes what was let in has the stream lock. That lasts a moment: jitterbuffers keep what their own threads cannot get rid
+ * of. But one that is freed while its pad is blocked holds up whoever frees it, and him the packets of all, until that pad is removed:
+ * so they are not waited for for ever. */
+void
+gst_nat_relay_open_flush (GstNatRelayOpen *self)
+{
+  gint64 until = g_get_monotonic_time () + FLUSH_US;
+
+  while (!GST_PAD_STREAM_TRYLOCK (self->sinkpad)) {
+    if (g_get_monotonic_time () >= until) {
+      GST_WARNING_OBJECT (self, "what was let in does not get through");
+      return;
+    }
+    g_usleep (1000);
+  }
+  GST_PAD_STREAM_UNLOCK (self->sinkpad);
+}
+
+void
+gst_nat_relay_open_shut (GstNatRelayOpen *self)
+{
+  gst_nat_relay_open_set_ssrcs (self, NULL, 0);
+  gst_nat_relay_open_flush (self);
 }
 
 void

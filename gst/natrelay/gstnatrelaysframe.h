@@ -47,8 +47,13 @@ guint64 gst_nat_relay_seal_get_dropped (GstNatRelaySeal *seal);
 void gst_nat_relay_open_set_keys (GstNatRelayOpen *open, const NatMediaKey *keys, guint n_keys);
 /* Packets of other SSRCs are dropped. */
 void gst_nat_relay_open_set_ssrcs (GstNatRelayOpen *open, const guint32 *ssrcs, guint n_ssrcs);
+/* Lets in nothing until the next set_ssrcs, and returns when all that was let in has reached the jitterbuffers, or does not get
+ * there. No lock held: who brings it may wait for rtpbin's, whose holder may want the caller's. */
+void gst_nat_relay_open_shut (GstNatRelayOpen *open);
 /* Forgets all; nothing passes until both were set again. */
 void gst_nat_relay_open_reset (GstNatRelayOpen *open);
+/* After a reset: returns when all that was let in before is through, as shut does. */
+void gst_nat_relay_open_flush (GstNatRelayOpen *open);
 
 /* On the streaming thread, no lock held, for every packet that is opened. FALSE: it is not passed on; whoever wants to
  * keep it takes a reference. */

@@ -365,6 +365,82 @@ GST_START_TEST (test_held)
 }
 GST_END_TEST;
 
+/* A way behind the opener on which a packet stays until it is let go. */
+typedef struct {
+  GMutex lock;
+  GCond cond;
+  gboolean entered, leave, through;
+  GstHarness *open;
+} Way;
+
+static GstPadProbeReturn
+stay (GstPad *pad, GstPadProbeInfo *info, gpointer user)
+{
+  Way *way = user;
+
+  g_mutex_lock (&way->lock);
+  way->entered = TRUE;
+  g_cond_broadcast (&way->cond);
+  while (!way->leave)
+    g_cond_wait (&way->cond, &way->lock);
+  way->through = TRUE;
+  g_mutex_unlock (&way->lock);
+  return GST_PAD_PROBE_OK;
+}
+
+static void
+way_let_go (Way *way)
+{
+  g_mutex_lock (&way->lock);
+  way->leave = TRUE;
+  g_cond_broadcast (&way->cond);
+  g_mutex_unlock (&way->lock);
+}
+
+static gpointer
+let_go_soon (gpointer way)
+{
+  g_usleep (50 * G_TIME_SPAN_MILLISECOND);
+  way_let_go (way);
+  return NULL;
+}
+
+/* What is under way is waited for; but not for ever. */
+GST_START_TEST (test_shut)
+{
+  Way way = {.open = harness_new (GST_TYPE_NAT_RELAY_OPEN)};
+  GstPad *pad = gst_element_get_static_pad (way.open->element, "src");
+  GThread *pusher, *helper = NULL;
+  gboolean through;
+
+  g_mutex_init (&way.lock);
+  g_cond_init (&way.cond);
+  gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_BUFFER, stay, &way, NULL);
+  admit (way.open, NULL, 0);
+  pusher = g_thread_new ("push", push_only, way.open);
+  g_mutex_lock (&way.lock);
+  while (!way.entered)
+    g_cond_wait (&way.cond, &way.lock);
+  g_mutex_unlock (&way.lock);
+  if (__i__ == 0)
+    helper = g_thread_new ("lets go", let_go_soon, &way);
+  gst_nat_relay_open_shut (open_of (way.open));
+  g_mutex_lock (&way.lock);
+  through = way.through;
+  g_mutex_unlock (&way.lock);
+  way_let_go (&way);
+  g_clear_pointer (&helper, g_thread_join);
+  g_thread_join (pusher);
+  fail_unless_equals_int (through, __i__ == 0);
+  gst_harness_push (way.open, packet (3, SSRC, 50));
+  fail_unless_equals_int (gst_harness_buffers_received (way.open), 1);
+  gst_object_unref (pad);
+  gst_harness_teardown (way.open);
+  g_mutex_clear (&way.lock);
+  g_cond_clear (&way.cond);
+}
+GST_END_TEST;
+
 static Suite *
 natrelaysframe_suite (void)
 {
@@ -380,6 +456,7 @@ natrelaysframe_suite (void)
   tcase_add_test (tc, test_open_refuses);
   tcase_add_test (tc, test_roll);
   tcase_add_test (tc, test_held);
+  tcase_add_loop_test (tc, test_shut, 0, 2);
   return s;
 }
 

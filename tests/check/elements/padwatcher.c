@@ -103,6 +103,39 @@ watcher_wait_story (Watcher *w, const gchar *story)
   g_free (told);
 }
 
+static guint
+count_char (const gchar *text, gchar c)
+{
+  guint n = 0;
+
+  for (; *text != '\0'; text++)
+    n += *text == c;
+  return n;
+}
+
+/* called with lock; 0 while they come and go */
+static guint
+watcher_pads (Watcher *w)
+{
+  const gchar *story = w->story->str;
+
+  return g_str_has_suffix (story, ". ") ? count_char (story, '+') - count_char (story, '-') : 0;
+}
+
+void
+watcher_wait_pads (Watcher *w, guint n)
+{
+  gint64 until = g_get_monotonic_time () + PATIENCE_S * G_TIME_SPAN_SECOND;
+  gboolean ok = TRUE;
+  guint pads;
+
+  g_mutex_lock (&w->lock);
+  while ((pads = watcher_pads (w)) != n && ok)
+    ok = g_cond_wait_until (&w->cond, &w->lock, until);
+  g_mutex_unlock (&w->lock);
+  fail_unless_equals_int (pads, n);
+}
+
 void
 watcher_wait_more (Watcher *w, guint video, guint audio)
 {
