@@ -304,11 +304,12 @@ gst_nat_relay_src_change_state (GstElement *element, GstStateChange transition)
     return GST_STATE_CHANGE_FAILURE;
   if (transition == GST_STATE_CHANGE_READY_TO_PAUSED && !src_start (self))
     return GST_STATE_CHANGE_FAILURE;
-  if (transition == GST_STATE_CHANGE_PAUSED_TO_PLAYING)
-    gst_nat_relay_connection_play (&self->conn);
   if (transition == GST_STATE_CHANGE_PAUSED_TO_READY)
     src_unblock (self);
   ret = GST_ELEMENT_CLASS (parent_class)->change_state (element, transition);
+  /* Not before those inside take packets: the picture to begin with is sent once. */
+  if (transition == GST_STATE_CHANGE_PAUSED_TO_PLAYING && ret != GST_STATE_CHANGE_FAILURE)
+    gst_nat_relay_connection_play (&self->conn);
   if (transition == GST_STATE_CHANGE_PAUSED_TO_READY ||
       (transition == GST_STATE_CHANGE_READY_TO_PAUSED && ret == GST_STATE_CHANGE_FAILURE))
     src_stop (self);

@@ -385,6 +385,40 @@ GST_START_TEST (test_pause_and_resume)
 }
 GST_END_TEST;
 
+static GstBusSyncReply
+dawdle (GstBus *bus, GstMessage *message, gpointer user)
+{
+  GstState state;
+
+  if (GST_MESSAGE_TYPE (message) == GST_MESSAGE_STATE_CHANGED &&
+      g_strcmp0 (GST_MESSAGE_SRC_NAME (message), "rtcpsink") == 0) {
+    gst_message_parse_state_changed (message, NULL, &state, NULL);
+    if (state == GST_STATE_PLAYING)
+      g_usleep (300 * G_TIME_SPAN_MILLISECOND);
+  }
+  return GST_BUS_PASS;
+}
+
+/* However long it takes until all inside play: what the relay sends first, once, finds them ready. */
+GST_START_TEST (test_slow_to_play)
+{
+  GstElement *sender = media_publish ("talk", H264_96, OPUS_96);
+  GstBus *bus;
+  Watcher w;
+
+  media_wait_element (sender, "natrelay-connected");
+  watcher_init (&w, "talk", TRUE);
+  bus = gst_element_get_bus (w.pipeline);
+  gst_bus_set_sync_handler (bus, dawdle, NULL, NULL);
+  media_play (w.pipeline);
+  watcher_wait_more (&w, 50, 25);
+  fail_unless_equals_uint64 (media_stat (w.src, "packets-received-dropped"), 0);
+  gst_object_unref (bus);
+  watcher_clear (&w);
+  media_stop (sender);
+}
+GST_END_TEST;
+
 GST_START_TEST (test_used_twice)
 {
   GstElement *sender = media_publish ("talk", H264_96, OPUS_96);
@@ -572,6 +606,7 @@ natrelaysrc_suite (void)
   tcase_add_test (pads, test_publisher_changes);
   tcase_add_test (pads, test_silent_ssrc_returns);
   tcase_add_test (pads, test_track_joins_later);
+  tcase_add_test (pads, test_slow_to_play);
   tcase_add_test (pads, test_used_twice);
   tcase_add_test (pads, test_stopped_at_any_moment);
   return s;
