@@ -215,10 +215,19 @@ keeps_pads (GstNatRelayLayout *self, GPtrArray *description)
   return keep;
 }
 
+/* Whoever is told of it (a collection's "stream-notify") may call the element: no lock held. */
+static void
+set_stream_caps (GPtrArray *streams, GPtrArray *description)
+{
+  for (guint i = 0; i < streams->len; i++)
+    gst_stream_set_caps (streams->pdata[i], ((GstNatRelaySdpTrack *)description->pdata[i])->caps);
+}
+
 /* The pads stay; SSRCs, payload types and caps may be others. FALSE: the element was stopped meanwhile. */
 static gboolean
 update_pads (GstNatRelayLayout *self, GPtrArray *description, gboolean same_publisher)
 {
+  GPtrArray *streams = g_ptr_array_new_with_free_func (gst_object_unref);
   guint32 old[NAT_TRACKS_MAX];
   guint n_old = 0;
   gboolean ok;
@@ -234,13 +243,15 @@ update_pads (GstNatRelayLayout *self, GPtrArray *description, gboolean same_publ
     track->ssrc = from->ssrc;
     track->payload_type = from->payload_type;
     gst_caps_replace (&track->caps, from->caps);
-    gst_stream_set_caps (track->stream, from->caps);
+    g_ptr_array_add (streams, gst_object_ref (track->stream));
     gst_nat_relay_src_pad_set_caps (track->pad, from->caps);
   }
   g_mutex_unlock (&self->lock);
   /* An SSRC may come back, on this track or another: with sequence numbers and times of its own. */
   for (guint i = 0; i < n_old; i++)
     forget_ssrc (self, old[i]);
+  set_stream_caps (streams, description);
+  g_ptr_array_unref (streams);
   return ok;
 }
 

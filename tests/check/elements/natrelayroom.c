@@ -347,6 +347,66 @@ GST_START_TEST (test_setting_is_told)
 GST_END_TEST;
 
 typedef struct {
+  GstElement *src;
+  gint told; /* atomic */
+} Adjuster;
+
+static void
+adjust (GstStreamCollection *collection, GstStream *stream, GParamSpec *pspec, Adjuster *a)
+{
+  g_object_set (a->src, "latency", 300, NULL);
+  g_atomic_int_inc (&a->told);
+}
+
+static void
+set_width (GstElement *sender, gint width)
+{
+  GstElement *size = gst_bin_get_by_name (GST_BIN (sender), "size");
+  GstCaps *caps = gst_caps_new_simple (
+      "video/x-raw", "width", G_TYPE_INT, width, "height", G_TYPE_INT, 120, NULL);
+
+  g_object_set (size, "caps", caps, NULL);
+  gst_caps_unref (caps);
+  gst_object_unref (size);
+}
+
+/* A handler that is called because a stream has other caps sets something. */
+GST_START_TEST (test_caps_are_told)
+{
+  GstElement *ann = media_publish ("room/ann",
+      "videotestsrc is-live=true ! video/x-raw,framerate=25/1 ! "
+      "capsfilter name=size caps=video/x-raw,width=160,height=120 ! "
+      "x264enc tune=zerolatency key-int-max=25 ! rtph264pay mtu=1200",
+      "");
+  gint64 until = g_get_monotonic_time () + PATIENCE_S * G_TIME_SPAN_SECOND;
+  GstStreamCollection *collection = NULL;
+  GstMessage *message;
+  Adjuster a = {0};
+  Listener l;
+
+  listener_init (&l, "room/*", NULL);
+  a.src = l.src;
+  media_play (l.pipeline);
+  message = media_wait (l.pipeline, GST_MESSAGE_STREAM_COLLECTION, NULL);
+  gst_message_parse_stream_collection (message, &collection);
+  gst_message_unref (message);
+  fail_unless_equals_int (gst_stream_collection_get_size (collection), 1);
+  g_signal_connect (collection, "stream-notify", G_CALLBACK (adjust), &a);
+  listener_wait_flow (&l);
+  set_width (ann, 320);
+  while (g_atomic_int_get (&a.told) == 0 && g_get_monotonic_time () < until)
+    g_usleep (5000);
+  fail_unless (g_atomic_int_get (&a.told) > 0, "the handler did not return, or was not called");
+  listener_wait_flow (&l);
+  listener_wait_pads (&l, "room/ann H264");
+  g_signal_handlers_disconnect_by_data (collection, &a);
+  gst_object_unref (collection);
+  listener_clear (&l);
+  media_stop (ann);
+}
+GST_END_TEST;
+
+typedef struct {
   GMutex lock;
   GCond cond;
   gboolean entered, leave;
@@ -421,6 +481,7 @@ natrelayroom_suite (void)
   tcase_add_test (tc, test_relay_restarts);
   tcase_add_test (tc, test_settings);
   tcase_add_test (tc, test_setting_is_told);
+  tcase_add_test (tc, test_caps_are_told);
   tcase_add_test (tc, test_handler_lingers);
   return s;
 }
