@@ -61,6 +61,7 @@ typedef struct {
   gint64 looked_us;    /* 0 = never */
   gint64 asked_us;     /* 0 = never */
   gint64 over_us;
+  gint64 heard_us; /* it was spoken of, or a packet came */
 } Past;
 
 struct _GstNatRelayHeadstart {
@@ -87,16 +88,43 @@ find_past (GstNatRelayHeadstart *self, guint32 ssrc)
   return NULL;
 }
 
-/* called with lock; NULL: so many tracks there cannot be */
+/* called with lock. It keeps nothing, feeds no pad, and no repeats are to be expected. */
+static gboolean
+may_go (const Past *past, gint64 now_us)
+{
+  return !past->begun &&
+         (past->state == LIVE || (past->state == OVER && now_us - past->over_us >= AFTERMATH_US));
+}
+
+/* called with lock; that of which nothing was heard for longest, or NULL */
 static Past *
-need_past (GstNatRelayHeadstart *self, guint32 ssrc)
+find_unheard (GstNatRelayHeadstart *self, gint64 now_us)
+{
+  Past *unheard = NULL;
+
+  for (guint i = 0; i < self->n_pasts; i++) {
+    Past *past = &self->pasts[i];
+
+    if (may_go (past, now_us) && (unheard == NULL || past->heard_us < unheard->heard_us))
+      unheard = past;
+  }
+  return unheard;
+}
+
+/* called with lock; NULL: so many tracks there cannot be. SSRCs that are of none make room. */
+static Past *
+need_past (GstNatRelayHeadstart *self, guint32 ssrc, gint64 now_us)
 {
   Past *past = find_past (self, ssrc);
 
-  if (past == NULL && self->n_pasts < NAT_TRACKS_MAX) {
-    past = &self->pasts[self->n_pasts++];
-    *past = (Past){.ssrc = ssrc};
+  if (past == NULL) {
+    past = self->n_pasts < NAT_TRACKS_MAX ? &self->pasts[self->n_pasts++]
+                                          : find_unheard (self, now_us);
+    if (past != NULL)
+      *past = (Past){.ssrc = ssrc};
   }
+  if (past != NULL)
+    past->heard_us = now_us;
   return past;
 }
 
@@ -179,7 +207,7 @@ static void
 take_edge (GstNatRelayHeadstart *self, const NatLiveEdge *edge, gint64 now_us)
 {
   guint16 first_seq = (guint16)(edge->seq - edge->behind + 1);
-  Past *past = need_past (self, edge->ssrc);
+  Past *past = need_past (self, edge->ssrc, now_us);
 
   if (past == NULL || edge->behind == 0 || edge->behind > PACKETS_MAX ||
       (past->announced == edge->behind && past->first_seq == first_seq))
@@ -266,7 +294,7 @@ gst_nat_relay_headstart_take_packet (
   guint index;
 
   g_mutex_lock (&self->lock);
-  past = self->started ? need_past (self, ssrc) : NULL;
+  past = self->started ? need_past (self, ssrc, now_us) : NULL;
   if (past != NULL && past->state != LIVE) {
     index = (guint16)(seq - past->first_seq);
     if (past->state == COMING && !past->passed)
@@ -292,7 +320,7 @@ gst_nat_relay_headstart_begin (GstNatRelayHeadstart *self, guint32 ssrc)
   Past *past;
 
   g_mutex_lock (&self->lock);
-  past = self->started ? need_past (self, ssrc) : NULL;
+  past = self->started ? need_past (self, ssrc, g_get_monotonic_time ()) : NULL;
   if (past != NULL) {
     past->begun = TRUE;
     coming = past->state == COMING;

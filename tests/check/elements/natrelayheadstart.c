@@ -462,6 +462,51 @@ GST_START_TEST (test_nonsense)
 }
 GST_END_TEST;
 
+#define STRAYS 16
+
+/* SSRCs that are of no track keep nobody from his past; but whose past comes, or plays, keeps his place. */
+GST_START_TEST (test_strays)
+{
+  Viewer v;
+
+  viewer_init (&v);
+  for (guint32 ssrc = 1000; ssrc < 1000 + STRAYS; ssrc++)
+    fail_if (take (&v, ssrc, 1));
+  announce (&v, VIDEO, 100, 3);
+  fail_unless (take (&v, VIDEO, 98), "the strays have all places");
+  for (guint32 ssrc = 2000; ssrc < 2000 + STRAYS; ssrc++)
+    fail_if (take (&v, ssrc, 1));
+  fail_unless (take (&v, VIDEO, 99), "the past was given up for a stray");
+  fail_unless (gst_nat_relay_headstart_begin (v.headstart, VIDEO));
+  expect_next (&v, 98);
+  expect_next (&v, 99);
+  gst_nat_relay_headstart_end (v.headstart, VIDEO);
+  for (guint32 ssrc = 3000; ssrc < 3000 + STRAYS; ssrc++)
+    fail_if (take (&v, ssrc, 1));
+  fail_unless (take (&v, VIDEO, 99), "a repeat goes to the RTP session");
+  viewer_clear (&v);
+}
+GST_END_TEST;
+
+/* Of those that may go that one does of which nothing was heard for longest. */
+GST_START_TEST (test_longest_unheard)
+{
+  Viewer v;
+
+  viewer_init (&v);
+  fail_if (take (&v, VIDEO, 4));
+  for (guint32 ssrc = 1000; ssrc < 1000 + STRAYS - 1; ssrc++)
+    fail_if (take (&v, ssrc, 1));
+  g_usleep (1000);
+  fail_if (take (&v, VIDEO, 5));
+  fail_if (take (&v, 2000, 1));
+  announce (&v, VIDEO, 1, 3);
+  fail_if (take (&v, VIDEO, 6));
+  fail_if (take (&v, VIDEO, 5), "that packets went to the RTP session before is forgotten");
+  viewer_clear (&v);
+}
+GST_END_TEST;
+
 static Suite *
 natrelayheadstart_suite (void)
 {
@@ -480,6 +525,8 @@ natrelayheadstart_suite (void)
   tcase_add_loop_test (tc, test_wakes, 0, 2);
   tcase_add_test (tc, test_too_late);
   tcase_add_test (tc, test_nonsense);
+  tcase_add_test (tc, test_strays);
+  tcase_add_test (tc, test_longest_unheard);
   return s;
 }
 
