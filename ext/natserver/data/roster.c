@@ -18,8 +18,8 @@ struct _NatDataEnded {
   guint8 id[NAT_SESSION_ID_SIZE]; /* first: it is the hash key */
   NatReason reason;
   gint64 until_s;
-  const NatDataStream *stream; /* of the forgotten; only to be compared */
-  NatDataEnded *next;          /* between two rosters */
+  NatDataStream *stream; /* of the forgotten; it stays while this does */
+  NatDataEnded *next;    /* between two rosters */
 };
 
 static NatDataEnded *
@@ -31,6 +31,15 @@ new_ended (const guint8 id[NAT_SESSION_ID_SIZE], NatReason reason, gint64 until_
   e->reason = reason;
   e->until_s = until_s;
   return e;
+}
+
+static void
+forgotten_free (gpointer data)
+{
+  NatDataEnded *e = data;
+
+  e->stream->n_forgotten--;
+  g_free (e);
 }
 
 /* ---- The whole --------------------------------------------------------- */
@@ -98,7 +107,7 @@ nat_roster_new (void)
   r->sessions = g_hash_table_new (id_hash, id_equal);
   r->streams = g_hash_table_new_full (g_str_hash, g_str_equal, NULL, free_stream);
   r->ended = nat_ended_set_new ();
-  r->forgotten = g_hash_table_new_full (id_hash, id_equal, g_free, NULL);
+  r->forgotten = g_hash_table_new_full (id_hash, id_equal, forgotten_free, NULL);
   r->ssrcs = g_hash_table_new (NULL, NULL);
   r->patterns = g_ptr_array_new ();
   r->live = g_ptr_array_new ();
@@ -122,9 +131,9 @@ nat_roster_free (NatRoster *r)
   while (g_hash_table_iter_next (&it, NULL, &session))
     nat_data_session_free (session);
   g_hash_table_unref (r->sessions);
+  g_hash_table_unref (r->forgotten);
   g_hash_table_unref (r->streams);
   nat_ended_set_free (r->ended);
-  g_hash_table_unref (r->forgotten);
   g_hash_table_unref (r->ssrcs);
   g_ptr_array_unref (r->patterns);
   g_ptr_array_unref (r->live);
@@ -373,6 +382,7 @@ remember_forgotten (NatRoster *r, const NatDataSession *s)
   NatDataEnded *e = new_ended (s->id, NAT_REASON_EXPIRED, s->expires_s);
 
   e->stream = s->stream;
+  e->stream->n_forgotten++;
   g_hash_table_replace (r->forgotten, e, e);
 }
 
@@ -645,10 +655,30 @@ nat_roster_prune_sessions (NatRoster *r, guint share, gint64 now_us, gint64 now_
   prune_list (r, r->dormant, &r->prune_dormant, share, now_us, now_s);
 }
 
+/* What control said of it, and what came. */
+static void
+clear_stream (NatRoster *r, NatDataStream *stream)
+{
+  static const NatTracks none;
+
+  nat_roster_describe (r, stream, &none);
+  nat_history_clear (&stream->history);
+  nat_roster_deactivate (r, stream);
+  g_clear_pointer (&stream->verifier, nat_verifier_free);
+  stream->version = 0;
+  stream->has_publisher = FALSE;
+  if (stream->room)
+    return;
+  nat_room_leave (r, stream);
+  stream->since_us = 0;
+}
+
+/* A stream that nobody has any more, but some of whose sessions were forgotten, stays for as long as their tickets are good:
+ * the ids are known to its owner only, and were it gone, whichever worker hears such a client next would take the stream, and
+ * begin the client's SRTCP keys again at their first index. */
 static void
 prune_streams (NatRoster *r, gint64 now_us)
 {
-  static const NatTracks none;
   GHashTableIter it;
   gpointer value;
 
@@ -656,11 +686,13 @@ prune_streams (NatRoster *r, gint64 now_us)
   while (g_hash_table_iter_next (&it, NULL, &value)) {
     NatDataStream *stream = value;
 
-    if (stream->sessions || now_us - stream->empty_us < STREAM_KEPT_US ||
-        (r->may_forget && !r->may_forget (r->user, stream->name)))
+    if (stream->sessions || now_us - stream->empty_us < STREAM_KEPT_US)
       continue;
-    nat_roster_describe (r, stream, &none);
-    nat_roster_deactivate (r, stream);
+    if (stream->n_forgotten > 0)
+      clear_stream (r, stream);
+    if (stream->n_forgotten > 0 || (r->may_forget && !r->may_forget (r->user, stream->name)))
+      continue;
+    clear_stream (r, stream);
     nat_room_leave (r, stream);
     if (stream->room || stream->rooms)
       nat_roster_settle (r); /* it is not among the stale */

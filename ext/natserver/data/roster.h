@@ -167,6 +167,7 @@ struct _NatDataStream {
   char *name;
   NatDataSession *sessions; /* dormant ones included */
   gint64 empty_us;          /* since when there are none */
+  guint n_forgotten;        /* those of whom the roster knows the id alone */
 
   guint32 version; /* 0: control has not said anything yet */
   guint n_tracks;
@@ -225,8 +226,8 @@ struct _NatRoster {
   GHashTable *sessions; /* NatDataSession by id */
   GHashTable *streams;  /* NatDataStream by name */
   NatEndedSet *ended;   /* what ended before its tickets did */
-  /* The same, but dormant sessions that were one too many: known to their stream's owner only, and
-   * they go with it. */
+  /* The same, but dormant sessions that were one too many: known to their stream's owner only. They go with it, and it
+   * stays while they do. */
   GHashTable *forgotten;
   GHashTable *ssrcs;   /* announced SSRC -> number of streams that announce it */
   GPtrArray *patterns; /* NatDataStream, those whose names are */
@@ -320,7 +321,8 @@ void nat_data_session_free (NatDataSession *s); /* in no roster any more */
 /* Forgets sessions without a client whose ticket is over. Looks at one in share of all, and goes on there at
  * the next call. */
 void nat_roster_prune_sessions (NatRoster *r, guint share, gint64 now_us, gint64 now_s);
-/* Forgets the rest of what has run out: ended ids, and streams that have had no session for two minutes. */
+/* Forgets the rest of what has run out: ended ids, and streams that have had no session for two minutes, and of which none
+ * is forgotten. */
 void nat_roster_prune (NatRoster *r, gint64 now_us, gint64 now_s);
 
 G_END_DECLS

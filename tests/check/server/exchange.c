@@ -11,17 +11,20 @@
 
 #include "bareworker.h"
 #include "natproto/crypto.h"
+#include "probe.h"
 
 #define WORKERS 2
 
 typedef struct {
   NatMesh *mesh;
   NatWorker *w[WORKERS];
+  gint stop; /* of the thread that turns them, if one does */
 } Relay;
 
 static void
 relay_init (Relay *r)
 {
+  r->stop = FALSE;
   r->mesh = nat_mesh_new (WORKERS, nat_exchange_letter_size ());
   for (guint i = 0; i < WORKERS; i++)
     r->w[i] = bare_worker_new_of_several (r->mesh, i);
@@ -335,6 +338,96 @@ test_one_of_many_patterns (void)
   relay_clear (&r);
 }
 
+/* ---- Sessions that were one too many ----------------------------------- */
+
+static gpointer
+turn (gpointer user)
+{
+  Relay *r = user;
+
+  while (!g_atomic_int_get (&r->stop)) {
+    for (guint i = 0; i < WORKERS; i++)
+      nat_worker_spin (r->w[i]);
+  }
+  return NULL;
+}
+
+static NatSecrets *
+give_secrets (Relay *r)
+{
+  NatSecrets *secrets = nat_secrets_new ();
+  guint8 secret[32];
+
+  nat_crypto_random (secret, sizeof secret);
+  nat_secrets_add (secrets, 1, secret);
+  for (guint i = 0; i < WORKERS; i++)
+    r->w[i]->secrets = secrets;
+  return secrets;
+}
+
+/* The second worker is at the first one's address, as in a relay. */
+static void
+share_address (Relay *r)
+{
+  nat_udpio_free (r->w[1]->io);
+  r->w[1]->io = nat_udpio_new_sibling (r->w[0]->io, 65536, r->w[1]->counters, NULL);
+  g_assert_nonnull (r->w[1]->io);
+}
+
+static NatProbe *
+heard_by_second (Relay *r)
+{
+  for (;;) {
+    NatProbe *p = nat_probe_new ("127.0.0.1", nat_udpio_local (r->w[0]->io, 0));
+    guint64 before = nat_counter_get (&r->w[1]->counters->stun_challenges);
+
+    g_assert_cmpint (nat_probe_challenge (p, 200, NAT_PROBE_WAIT_MS), ==, 401);
+    if (nat_counter_get (&r->w[1]->counters->stun_challenges) > before)
+      return p;
+    nat_probe_free (p);
+  }
+}
+
+/* A session that went to sleep while too many did, of a stream that has no other: who comes back with its ticket minutes
+ * later, and is heard by another worker, must not begin the same SRTCP keys again at their first index. */
+static void
+test_forgotten_is_not_revived (void)
+{
+  Relay r;
+  NatCommand c = {.type = NAT_COMMAND_ADD};
+  NatTicket *t = &c.session.ticket;
+  g_autoptr (NatProbe) p = NULL;
+  NatSecrets *secrets;
+  GThread *thread;
+  gint64 now_s = g_get_real_time () / G_USEC_PER_SEC;
+
+  relay_init (&r);
+  share_address (&r);
+  secrets = give_secrets (&r);
+  *t = (NatTicket){.role = NAT_ROLE_SUBSCRIBER,
+      .password_secret = nat_secrets_current (secrets),
+      .expires_s = now_s + NAT_TICKET_LIFETIME_S,
+      .token_expires_s = G_MAXINT64};
+  nat_crypto_random (t->session_id, sizeof t->session_id);
+  strcpy (t->stream, "door");
+  c.session.counters = nat_session_counters_new ();
+  g_assert_true (nat_exchange_claim (r.w[0], "door"));
+  nat_worker_apply (r.w[0], &c);
+  r.w[0]->roster->dormant_max = 0;
+  nat_roster_sleep (
+      r.w[0]->roster, nat_roster_find (r.w[0]->roster, t->session_id), r.w[0]->now_us);
+  nat_roster_prune (r.w[0]->roster, r.w[0]->now_us + 10 * 60 * (gint64)G_USEC_PER_SEC, now_s);
+  thread = g_thread_new ("workers", turn, &r);
+  p = heard_by_second (&r);
+  nat_probe_set_ticket (p, secrets, t);
+  g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 403);
+  g_assert_cmpint (p->reason, ==, NAT_REASON_EXPIRED);
+  g_atomic_int_set (&r.stop, TRUE);
+  g_thread_join (thread);
+  relay_clear (&r);
+  nat_secrets_free (secrets);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -347,5 +440,6 @@ main (int argc, char **argv)
   g_test_add_func ("/exchange/home-of-one-on-its-way", test_home_of_one_on_its_way);
   g_test_add_func ("/exchange/homes-join", test_homes_join);
   g_test_add_func ("/exchange/one-of-many-patterns", test_one_of_many_patterns);
+  g_test_add_func ("/exchange/forgotten-is-not-revived", test_forgotten_is_not_revived);
   return g_test_run ();
 }

@@ -168,9 +168,9 @@ test_change_rosters (void)
   nat_roster_select (from, nat_roster_validate_path (from, p, &one, io, 5));
   nat_roster_select (from, nat_roster_validate_path (from, s, &two, io, 5));
   nat_roster_activate (from, stream);
-  g_ptr_array_set_size (from->dormant, NAT_DORMANT_MAX); /* full: the next is forgotten */
+  from->dormant_max = 0; /* full: the next is forgotten */
   nat_roster_sleep (from, lost, 5);
-  g_ptr_array_set_size (from->dormant, 0);
+  from->dormant_max = NAT_DORMANT_MAX;
   nat_roster_sleep (from, p, 5);
   nat_roster_settle (from);
   /* An older path of the same address gives way. */
@@ -400,6 +400,38 @@ test_empty_stream (void)
   nat_roster_free (r);
 }
 
+/* Its sessions' ids are known for as long as their tickets are good, so that no key is used again from its first index; but
+ * nothing else is left of it. */
+static void
+test_forgotten_sessions (void)
+{
+  static const NatTracks tracks = {1, {{42, 96, 90000, "video"}}};
+  const gint64 later_us = 10 * MINUTE_US;
+  NatRoster *r = nat_roster_new ();
+  NatDataSession *s = add (r, 1, NAT_ROLE_PUBLISHER, 100);
+  NatDataStream *stream = s->stream;
+  guint8 id[NAT_SESSION_ID_SIZE];
+
+  memcpy (id, s->id, sizeof id);
+  stream->version = 1;
+  nat_roster_set_publisher (r, stream, id);
+  nat_roster_describe (r, stream, &tracks);
+  nat_roster_activate (r, stream);
+  r->dormant_max = 0;
+  nat_roster_sleep (r, s, 1);
+  prune_all (r, 2 * MINUTE_US, 99);
+  g_assert_true (nat_roster_ssrc_announced (r, 42));
+  prune_all (r, later_us, 99);
+  g_assert_true (nat_roster_has_stream (r, "door"));
+  g_assert_cmpint (nat_roster_ended (r, id), ==, NAT_REASON_EXPIRED);
+  g_assert_false (nat_roster_ssrc_announced (r, 42));
+  g_assert_true (stream->version == 0 && !stream->has_publisher && !stream->active);
+  prune_all (r, later_us, 100);
+  g_assert_false (nat_roster_has_stream (r, "door"));
+  g_assert_cmpint (nat_roster_ended (r, id), ==, NAT_REASON_NONE);
+  nat_roster_free (r);
+}
+
 /* The generation in use stays whole until the quiescent point. */
 static void
 test_generations (void)
@@ -574,6 +606,7 @@ main (int argc, char **argv)
   g_test_add_func ("/roster/settle-some", test_settle_some);
   g_test_add_func ("/roster/left-streams", test_left_streams);
   g_test_add_func ("/roster/empty-stream", test_empty_stream);
+  g_test_add_func ("/roster/forgotten-sessions", test_forgotten_sessions);
   g_test_add_func ("/roster/generations", test_generations);
   g_test_add_func ("/roster/describe", test_describe);
   g_test_add_func ("/roster/renew", test_renew);
