@@ -386,6 +386,19 @@ remember_forgotten (NatRoster *r, const NatDataSession *s)
   g_hash_table_replace (r->forgotten, e, e);
 }
 
+/* In turn, so that the one goes that has been there longest, or nearly: were it the last, those who flood would keep their
+ * places. Whoever takes the place that becomes free is the last, behind whom the turn comes to only when it was all round. */
+static void
+forget_one (NatRoster *r, gint64 now_us)
+{
+  NatDataSession *s = r->dormant->pdata[r->forget % MAX (r->dormant->len - 1, 1)];
+
+  r->forget++;
+  /* Just forgotten, its SRTCP keys would be used again from their first index. */
+  remember_forgotten (r, s);
+  nat_roster_remove (r, s, now_us);
+}
+
 void
 nat_roster_sleep (NatRoster *r, NatDataSession *s, gint64 now_us)
 {
@@ -393,11 +406,8 @@ nat_roster_sleep (NatRoster *r, NatDataSession *s, gint64 now_us)
   s->state = NAT_DATA_DORMANT;
   join_list (r, s);
   memset (&s->told_mapped, 0, sizeof s->told_mapped);
-  if (r->dormant->len <= r->dormant_max)
-    return;
-  /* Just forgotten, its SRTCP keys would be used again from their first index. */
-  remember_forgotten (r, s);
-  nat_roster_remove (r, s, now_us);
+  if (r->dormant->len > r->dormant_max)
+    forget_one (r, now_us);
 }
 
 void

@@ -235,6 +235,7 @@ struct _NatRoster {
   GPtrArray *dormant;
   guint dormant_max;
   guint prune_live, prune_dormant; /* where in them pruning goes on */
+  guint forget;                    /* where the next of the dormant goes that are one too many */
   GQueue active;                   /* NatDataStream */
   NatHistoryPool *pool;            /* of the streams' histories; NULL = keep none */
   NatMeters *meters;               /* of what publishers may send; a reference, never NULL */
@@ -262,8 +263,8 @@ NatDataSession *nat_roster_add (
 void nat_roster_renew (NatDataSession *s, const NatTicket *ticket);
 /* What control says of a session holds at once, and whatever older tickets say. */
 void nat_roster_govern (NatDataSession *s, const NatTicket *ticket);
-/* Dormant; or ended as expired, so that its client negotiates anew, if too many are. Then it is freed at
- * the next settle. */
+/* Dormant. If too many are, another is ended as expired, so that its client negotiates anew; it is freed at the next
+ * settle. */
 void nat_roster_sleep (NatRoster *r, NatDataSession *s, gint64 now_us);
 void nat_roster_wake (NatRoster *r, NatDataSession *s);
 /* Freed at the next settle. */
