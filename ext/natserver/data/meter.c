@@ -20,11 +20,6 @@
 /* Where there is no limit. */
 #define ENDLESS (G_GUINT64_CONSTANT (1) << 40)
 
-/* Each: until then all that it gave is earned; nanoseconds. */
-typedef struct {
-  _Atomic gint64 bytes_ns, packets_ns;
-} Meter;
-
 /* Where nobody refers to it, it stays until all that it gave is earned: else whoever comes and goes would have a second's
  * worth each time. All but the meter is under the lock. */
 typedef struct {
@@ -32,7 +27,7 @@ typedef struct {
   guint refs;
   GHashTable *table;
   GList link; /* of those that nobody refers to */
-  Meter meter;
+  NatMeter meter;
 } Shared;
 
 struct _NatMeters {
@@ -44,12 +39,13 @@ struct _NatMeters {
   _Atomic guint64 rates[NAT_LIMITS]; /* kbps << 32 | packets */
   atomic_uint generation;            /* of the rates */
   atomic_uint refused;
-  Meter all;
+  NatMeter all;
 };
 
 struct _NatBudget {
   NatMeters *meters;
-  Meter own, claimed; /* its stream's; its token's, if that is shared with nobody */
+  NatMeter *stream;
+  NatMeter claimed; /* its token's, if that is shared with nobody */
   NatRate claim;
   Shared *subject; /* NULL: shared with nobody */
   guint64 keys[ADDRESSES];
@@ -186,11 +182,12 @@ leave_shared (NatMeters *m, Shared *s, gint64 now_us)
 /* ---- One --------------------------------------------------------------- */
 
 NatBudget *
-nat_budget_new (NatMeters *m)
+nat_budget_new (NatMeters *m, NatMeter *stream)
 {
   NatBudget *b = g_new0 (NatBudget, 1);
 
   b->meters = nat_meters_ref (m);
+  b->stream = stream;
   return b;
 }
 
@@ -302,7 +299,7 @@ nat_budget_check (NatBudget *b, NatSessionCounters *c)
 
 /* The four, as they are for one packet. */
 typedef struct {
-  Meter *meters[NAT_LIMITS]; /* NULL: nobody's */
+  NatMeter *meters[NAT_LIMITS]; /* NULL: nobody's */
   NatRate rates[NAT_LIMITS];
 } Asked;
 
@@ -322,7 +319,7 @@ gather (NatBudget *b, const NatAddress *from, Asked *a)
   a->rates[NAT_LIMIT_SUBJECT].kbps = least (a->rates[NAT_LIMIT_SUBJECT].kbps, b->claim.kbps);
   a->rates[NAT_LIMIT_SUBJECT].packets =
       least (a->rates[NAT_LIMIT_SUBJECT].packets, b->claim.packets);
-  a->meters[NAT_LIMIT_STREAM] = &b->own;
+  a->meters[NAT_LIMIT_STREAM] = b->stream;
   a->meters[NAT_LIMIT_SUBJECT] = b->subject ? &b->subject->meter : &b->claimed;
   a->meters[NAT_LIMIT_ADDRESS] = b->addresses[at] ? &b->addresses[at]->meter : NULL;
   a->meters[NAT_LIMIT_ALL] = &b->meters->all;
@@ -363,7 +360,7 @@ give_back (const Asked *a, guint n, guint64 bytes, guint64 packets)
 {
   for (guint i = 0; i < n; i++) {
     NatRate rate = a->rates[i / 2];
-    Meter *m = a->meters[i / 2];
+    NatMeter *m = a->meters[i / 2];
 
     if (m && i % 2 == 0)
       atomic_fetch_sub_explicit (
@@ -380,7 +377,7 @@ take (const Asked *a, gint64 now_ns, guint64 bytes, guint64 packets)
 {
   for (guint i = 0; i < 2 * NAT_LIMITS; i++) {
     NatRate rate = a->rates[i / 2];
-    Meter *m = a->meters[i / 2];
+    NatMeter *m = a->meters[i / 2];
     guint64 second = bytes_per_second (rate);
     gboolean ok =
         !m || (i % 2 == 0 ? take_word (&m->bytes_ns, now_ns, cost_ns (bytes, second),

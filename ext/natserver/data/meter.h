@@ -32,6 +32,11 @@ typedef struct {
   guint32 packets; /* in a second */
 } NatRate;         /* 0 in either = no limit. A second's worth may come at once */
 
+/* Each: until then all that it gave is earned; nanoseconds. Zeroed memory is one that gave nothing yet. */
+typedef struct {
+  _Atomic gint64 bytes_ns, packets_ns;
+} NatMeter;
+
 /* All that sessions share. Any thread. */
 typedef struct _NatMeters NatMeters;
 NatMeters *nat_meters_new (void); /* without limits */
@@ -46,7 +51,9 @@ guint nat_meters_size (NatMeters *m);
 
 /* A publisher's share in them. One thread at a time. */
 typedef struct _NatBudget NatBudget;
-NatBudget *nat_budget_new (NatMeters *m); /* takes a reference */
+/* Takes a reference. stream: its stream's meter, which outlives it: else whoever takes a stream over would have a second's
+ * worth each time. */
+NatBudget *nat_budget_new (NatMeters *m, NatMeter *stream);
 void nat_budget_free (NatBudget *b);
 /* What its token allows: all sessions of one subject and one such permission have it together; "" is nobody, and shares
  * with nobody. Nothing that was granted before is left. */

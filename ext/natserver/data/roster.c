@@ -335,7 +335,7 @@ nat_roster_add (NatRoster *r, const NatTicket *ticket, NatSessionCounters *count
   s->stream->sessions = s;
   if (s->role == NAT_ROLE_PUBLISHER) {
     s->stream->subject = nat_room_subject_hash (ticket->subject);
-    s->budget = nat_budget_new (r->meters);
+    s->budget = nat_budget_new (r->meters, &s->stream->meter);
   } else {
     nat_room_add_session (s, ticket->subject);
   }

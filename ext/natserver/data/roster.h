@@ -201,6 +201,7 @@ struct _NatDataStream {
   gint64 report_us;     /* when that was sent */
   gint64 ccfb_us;       /* when congestion control feedback was */
   gint64 over_us;       /* when a packet was beyond a limit; 0 = never */
+  NatMeter meter;       /* of what comes in, whoever publishes */
   NatLimiter reports;   /* the publisher's, to the receivers */
 
   /* Another worker hears the publisher: which, since when; 0 = the owner hears it. */

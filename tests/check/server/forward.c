@@ -278,6 +278,35 @@ test_lost_before_a_jump (void)
   nat_worker_free (w);
 }
 
+static guint
+taken_of (NatWorker *w, NatDataSession *p, guint n)
+{
+  guint64 before = nat_counter_get (&p->counters->packets_received);
+  guint8 data[LEN];
+
+  for (guint i = 0; i < n; i++) {
+    bare_worker_receive (w, p, BARE_VIDEO_SSRC, (guint16)i, data, LEN);
+    nat_worker_flush (w);
+  }
+  return (guint)(nat_counter_get (&p->counters->packets_received) - before);
+}
+
+/* A stream's limit is the stream's, however often somebody takes it over. */
+static void
+test_limit_outlives_takeover (void)
+{
+  NatRate rates[NAT_LIMITS] = {[NAT_LIMIT_STREAM] = {0, 100}};
+  NatWorker *w = bare_worker_new ("127.0.0.1", BUFFER);
+
+  nat_meters_set_rates (w->roster->meters, rates);
+  g_assert_cmpuint (taken_of (w, publish (w, "a", 1), 300), ==, 100);
+  g_assert_cmpuint (taken_of (w, publish (w, "b", 2), 300), ==, 100);
+  g_assert_cmpuint (taken_of (w, publish (w, "a", 3), 300), ==, 0);
+  w->now_us += G_USEC_PER_SEC / 2;
+  g_assert_cmpuint (taken_of (w, publish (w, "a", 4), 300), ==, 50);
+  nat_worker_free (w);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -286,6 +315,7 @@ main (int argc, char **argv)
   g_test_add_func ("/forward/turns", test_turns);
   g_test_add_func ("/forward/latency", test_latency);
   g_test_add_func ("/forward/stamp", test_stamp);
+  g_test_add_func ("/forward/limit-outlives-takeover", test_limit_outlives_takeover);
   g_test_add_func ("/forward/lost-before-a-jump", test_lost_before_a_jump);
   g_test_add_func ("/forward/ways-are-remembered", test_ways_are_remembered);
   return g_test_run ();

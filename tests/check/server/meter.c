@@ -9,8 +9,9 @@
 #define SECOND ((gint64)G_USEC_PER_SEC)
 #define START  (1000 * SECOND)
 
-/* A publisher that sends from one address. */
+/* A publisher that sends from one address, on a stream of its own. */
 typedef struct {
+  NatMeter *stream;
   NatBudget *budget;
   NatSessionCounters *counters;
   NatAddress from;
@@ -21,8 +22,9 @@ static Sender
 sender (NatMeters *m, const char *from, const char *subject, guint32 kbps, guint32 packets)
 {
   NatRate claim = {kbps, packets};
-  Sender s = {.budget = nat_budget_new (m), .counters = nat_session_counters_new ()};
+  Sender s = {.stream = g_new0 (NatMeter, 1), .counters = nat_session_counters_new ()};
 
+  s.budget = nat_budget_new (m, s.stream);
   g_assert_true (nat_address_from_text (&s.from, from, 4000));
   nat_budget_claim (s.budget, subject, &claim, s.counters);
   nat_budget_heard_from (s.budget, &s.from, START);
@@ -34,6 +36,7 @@ sender_clear (Sender *s)
 {
   nat_budget_free (s->budget);
   nat_session_counters_unref (s->counters);
+  g_free (s->stream);
 }
 
 /* As data/forward.c does it. */
