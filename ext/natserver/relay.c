@@ -175,13 +175,13 @@ look_whether_drained (NatRelay *relay)
 }
 
 static void
-see_to_registry (gpointer user)
+go_on (gpointer user)
 {
   NatRelay *relay = user;
 
   relay->soon = 0;
-  if (nat_registry_tick (relay->registry, time_now ()))
-    relay->soon = g_timeout_add_once (NAT_REGISTRY_SOON_MS, see_to_registry, relay);
+  if (nat_registry_go_on (relay->registry, time_now ()))
+    relay->soon = g_timeout_add_once (NAT_REGISTRY_SOON_MS, go_on, relay);
 }
 
 static gboolean
@@ -192,8 +192,8 @@ tick (gpointer user)
 
   warn_lines (hints);
   see_to_memory (relay);
-  if (!relay->soon)
-    see_to_registry (relay);
+  if (nat_registry_tick (relay->registry, time_now ()) && !relay->soon)
+    relay->soon = g_timeout_add_once (NAT_REGISTRY_SOON_MS, go_on, relay);
   nat_recheck_tick (relay->recheck, time_now (), relay->config->access_callback_grace);
   nat_jwks_urls_tick (relay->jwks, time_now ().us);
   look_whether_drained (relay);

@@ -619,12 +619,21 @@ check_streams (NatRegistry *r, NatTime now)
 }
 
 gboolean
+nat_registry_go_on (NatRegistry *r, NatTime now)
+{
+  gboolean waits;
+
+  nat_registry_poll (r, now);
+  waits = !nat_registry_flush (r);
+  return check_streams (r, now) || waits;
+}
+
+gboolean
 nat_registry_tick (NatRegistry *r, NatTime now)
 {
   nat_registry_poll (r, now);
-  nat_registry_flush (r);
   sync_ended (r, now);
   check_sessions (r, now);
   nat_registry_measure (r, now);
-  return check_streams (r, now);
+  return nat_registry_go_on (r, now);
 }

@@ -53,9 +53,11 @@ void nat_registry_free (NatRegistry *r);
 
 /* Takes in what the data plane says. To be called before every request, and when its events wait. */
 void nat_registry_poll (NatRegistry *r, NatTime now);
-/* Deadlines, and commands that found the ring full; about once a second. TRUE: so many are due that some wait for the
- * next time, which should be NAT_REGISTRY_SOON_MS from now. */
+/* Deadlines, and commands that found the ring full; about once a second. TRUE: there is so much that some of it waits.
+ * nat_registry_go_on should have it NAT_REGISTRY_SOON_MS from now. */
 gboolean nat_registry_tick (NatRegistry *r, NatTime now);
+/* What waits, without a look at all sessions. TRUE: as above. */
+gboolean nat_registry_go_on (NatRegistry *r, NatTime now);
 /* TRUE: no command waits for room in the ring. */
 gboolean nat_registry_flush (NatRegistry *r);
 

@@ -10,6 +10,8 @@
 #include <poll.h>
 #include <string.h>
 
+#include "natserver/control/registry-private.h"
+
 static World *
 world_up (const NatDataTimes *times, const NatAdmissionLimits *limits)
 {
@@ -523,6 +525,53 @@ test_graces_end_in_parts (void)
   UNTIL (w, !nat_registry_tick (w->registry, w->now) && count (w, TRUE) == 0);
 }
 
+/* The linker puts this in the place of the data plane's: how many ends there is room for. */
+gboolean __real_nat_dataplane_end_session (
+    NatDataplane *dp, const guint8 id[NAT_SESSION_ID_SIZE], NatReason reason, gint64 until_s);
+gboolean __wrap_nat_dataplane_end_session (
+    NatDataplane *dp, const guint8 id[NAT_SESSION_ID_SIZE], NatReason reason, gint64 until_s);
+
+static guint room = G_MAXUINT;
+
+gboolean
+__wrap_nat_dataplane_end_session (
+    NatDataplane *dp, const guint8 id[NAT_SESSION_ID_SIZE], NatReason reason, gint64 until_s)
+{
+  if (room == 0)
+    return FALSE;
+  room--;
+  return __real_nat_dataplane_end_session (dp, id, reason, until_s);
+}
+
+/* More ends than the data plane takes at once: the rest follows soon, and without a look at all sessions each time. */
+static void
+test_ends_wait_for_room (void)
+{
+  g_autoptr (World) w = world_new (NULL);
+  NatCaller c = caller ("viewer");
+  guint8 id[NAT_SESSION_ID_SIZE] = {0};
+
+  world_start_registry (w, NULL);
+  c.token.expires_s = w->now.s - NAT_TOKEN_LEEWAY_S;
+  world_subscribe (w, "cam", &c, NULL);
+  room = 1024;
+  for (guint i = 0; i < 2999; i++) {
+    memcpy (id, &i, sizeof i);
+    nat_registry_say_ended (w->registry, w->now, id, NAT_REASON_REVOKED);
+  }
+  g_assert_true (nat_registry_go_on (w->registry, w->now));
+  g_assert_cmpuint (nat_registry_n_sessions (w->registry), ==, 1);
+  g_assert_true (nat_registry_tick (w->registry, w->now));
+  g_assert_cmpuint (nat_registry_n_sessions (w->registry), ==, 0);
+  room = 1024;
+  g_assert_true (nat_registry_go_on (w->registry, w->now));
+  g_assert_cmpuint (room, ==, 0);
+  room = 1024;
+  g_assert_false (nat_registry_go_on (w->registry, w->now));
+  g_assert_cmpuint (3 * 1024 - room, ==, 3000);
+  room = G_MAXUINT;
+}
+
 /* "ann=live bob=grace", without the room, in the document's order; what has no description in brackets. */
 static void
 check_room (World *w, NatRegistered *session, const char *streams)
@@ -640,6 +689,7 @@ main (int argc, char **argv)
   T (states);
   T (return_within_grace_is_one_change);
   T (graces_end_in_parts);
+  T (ends_wait_for_room);
   T (takeover);
   T (superseded_is_told);
   T (keys_are_for_subscribers);
