@@ -151,6 +151,7 @@ gst_nat_relay_receiver_start (GstNatRelayReceiver *self, NatSession *session, co
   g_free (self->stream);
   self->stream = g_strdup (stream);
   gst_nat_relay_transport_sink_set_session (self->rtp.rtcp_sink, session);
+  gst_nat_relay_rtp_start (&self->rtp);
   gst_nat_relay_repair_start (self->repair, own_ssrc);
   gst_nat_relay_headstart_start (self->headstart, own_ssrc);
   gst_nat_relay_transport_src_set_held (self->rtp.rtp_src, TRUE);

@@ -107,10 +107,46 @@ gst_nat_relay_rtp_build_sink (GstNatRelayRtp *rtp, GstBin *bin)
   set_session_limits (rtp->rtpbin);
 }
 
+static guint64
+structure_get_count (const GstStructure *s, const gchar *field)
+{
+  guint64 n = 0;
+
+  gst_structure_get_uint64 (s, field, &n);
+  return n;
+}
+
+static void
+add_counts (GstNatRelayRtpStats *sum, GstElement *jitterbuffer)
+{
+  GstStructure *s = NULL;
+
+  g_object_get (jitterbuffer, "stats", &s, NULL);
+  sum->lost += structure_get_count (s, "num-lost");
+  sum->late += structure_get_count (s, "num-late");
+  sum->duplicates += structure_get_count (s, "num-duplicates");
+  gst_structure_free (s);
+}
+
+/* Whoever removed it, what it counted stays. */
+static void
+element_removed (GstBin *rtpbin, GstElement *element, GstNatRelayRtp *rtp)
+{
+  g_mutex_lock (&rtp->lock);
+  if (g_ptr_array_find (rtp->jitterbuffers, element, NULL)) {
+    add_counts (&rtp->gone, element);
+    g_ptr_array_remove_fast (rtp->jitterbuffers, element);
+  }
+  g_mutex_unlock (&rtp->lock);
+}
+
 static void
 new_jitterbuffer (
-    GstElement *rtpbin, GstElement *jitterbuffer, guint session, guint ssrc, gpointer user)
+    GstElement *rtpbin, GstElement *jitterbuffer, guint session, guint ssrc, GstNatRelayRtp *rtp)
 {
+  g_mutex_lock (&rtp->lock);
+  g_ptr_array_add (rtp->jitterbuffers, gst_object_ref (jitterbuffer));
+  g_mutex_unlock (&rtp->lock);
   /* The first packet starts the stream: it was in sequence where it was sent. What comes too late, or finds no room
    * with drop-on-latency, is told on the bus ("drop-msg"). */
   g_object_set (jitterbuffer, "faststart-min-packets", 1, "post-drop-messages", TRUE, NULL);
@@ -170,7 +206,10 @@ gst_nat_relay_rtp_build_src (GstNatRelayRtp *rtp, GstBin *bin, gboolean named)
   if (!build_rtpbin (rtp, bin, named))
     return;
   g_object_set (rtp->rtpbin, "do-lost", TRUE, NULL);
-  g_signal_connect (rtp->rtpbin, "new-jitterbuffer", G_CALLBACK (new_jitterbuffer), NULL);
+  g_mutex_init (&rtp->lock);
+  rtp->jitterbuffers = g_ptr_array_new_with_free_func (gst_object_unref);
+  g_signal_connect (rtp->rtpbin, "new-jitterbuffer", G_CALLBACK (new_jitterbuffer), rtp);
+  g_signal_connect (rtp->rtpbin, "element-removed", G_CALLBACK (element_removed), rtp);
   src = gst_nat_relay_transport_src_new (named ? "rtpsrc" : NULL, FALSE);
   open = g_object_new (GST_TYPE_NAT_RELAY_OPEN, "name", named ? "open" : NULL, NULL);
   rtp->rtp_src = GST_NAT_RELAY_TRANSPORT_SRC (src);
@@ -227,11 +266,14 @@ gst_nat_relay_rtp_hold_src (GstNatRelayRtp *rtp)
 void
 gst_nat_relay_rtp_release_src (GstNatRelayRtp *rtp)
 {
+  g_signal_handlers_disconnect_by_data (rtp->rtpbin, rtp);
   gst_object_unref (rtp->rtp_src);
   gst_object_unref (rtp->rtcp_src);
   gst_object_unref (rtp->open);
   gst_object_unref (rtp->rtpbin);
   gst_object_unref (rtp->rtcp_sink);
+  g_ptr_array_unref (rtp->jitterbuffers);
+  g_mutex_clear (&rtp->lock);
 }
 
 gboolean
@@ -279,15 +321,6 @@ gst_nat_relay_rtp_request_key_unit (GstPad *rtpbin_src_pad)
       rtpbin_src_pad, gst_video_event_new_upstream_force_key_unit (GST_CLOCK_TIME_NONE, TRUE, 0));
 }
 
-static guint64
-structure_get_count (const GstStructure *s, const gchar *field)
-{
-  guint64 n = 0;
-
-  gst_structure_get_uint64 (s, field, &n);
-  return n;
-}
-
 void
 gst_nat_relay_rtp_sink_stats (const GstNatRelayRtp *rtp, GstStructure *s)
 {
@@ -298,22 +331,21 @@ gst_nat_relay_rtp_sink_stats (const GstNatRelayRtp *rtp, GstStructure *s)
 }
 
 void
-gst_nat_relay_rtp_add_stats (const GstNatRelayRtp *rtp, GstNatRelayRtpStats *sum)
+gst_nat_relay_rtp_start (GstNatRelayRtp *rtp)
 {
-  GstIterator *it =
-      gst_bin_iterate_all_by_element_factory_name (GST_BIN (rtp->rtpbin), "rtpjitterbuffer");
-  GValue item = G_VALUE_INIT;
+  g_mutex_lock (&rtp->lock);
+  rtp->gone = (GstNatRelayRtpStats){0};
+  g_mutex_unlock (&rtp->lock);
+}
 
-  while (gst_iterator_next (it, &item) == GST_ITERATOR_OK) {
-    GstStructure *s = NULL;
-
-    g_object_get (g_value_get_object (&item), "stats", &s, NULL);
-    sum->lost += structure_get_count (s, "num-lost");
-    sum->late += structure_get_count (s, "num-late");
-    sum->duplicates += structure_get_count (s, "num-duplicates");
-    gst_structure_free (s);
-    g_value_reset (&item);
-  }
-  g_value_unset (&item);
-  gst_iterator_free (it);
+void
+gst_nat_relay_rtp_add_stats (GstNatRelayRtp *rtp, GstNatRelayRtpStats *sum)
+{
+  g_mutex_lock (&rtp->lock);
+  sum->lost += rtp->gone.lost;
+  sum->late += rtp->gone.late;
+  sum->duplicates += rtp->gone.duplicates;
+  for (guint i = 0; i < rtp->jitterbuffers->len; i++)
+    add_counts (sum, rtp->jitterbuffers->pdata[i]);
+  g_mutex_unlock (&rtp->lock);
 }

@@ -13,6 +13,10 @@
 G_BEGIN_DECLS
 
 typedef struct {
+  guint64 lost, late, duplicates;
+} GstNatRelayRtpStats;
+
+typedef struct {
   GstElement *rtpbin;
   GstElement *ssrc_demux;              /* source only; rtpbin's */
   GstElement *bundle;                  /* sink only */
@@ -23,6 +27,11 @@ typedef struct {
   GstNatRelayTransportSink *rtcp_sink; /* both */
   GstNatRelayTransportSrc *rtcp_src;   /* both */
   const gchar *missing; /* a factory that is not installed; the rest is then not built */
+
+  /* Source only. */
+  GMutex lock; /* guards both; rtpbin's locks come before it, a jitterbuffer's own after it */
+  GPtrArray *jitterbuffers; /* those that there are */
+  GstNatRelayRtpStats gone; /* what those counted that were there before, in this run */
 } GstNatRelayRtp;
 
 /* All members are owned by bin. */
@@ -52,11 +61,9 @@ void gst_nat_relay_rtp_forget_ssrc (const GstNatRelayRtp *rtp, guint32 ssrc);
 /* Publisher: what got lost before the session had it is added to its statistics. */
 void gst_nat_relay_rtp_sink_stats (const GstNatRelayRtp *rtp, GstStructure *s);
 
-typedef struct {
-  guint64 lost, late, duplicates;
-} GstNatRelayRtpStats;
-/* Receiver: what the jitterbuffers of the tracks that play now count is added. */
-void gst_nat_relay_rtp_add_stats (const GstNatRelayRtp *rtp, GstNatRelayRtpStats *sum);
+/* Receiver: a run begins, and is counted from nought; and what its jitterbuffers counted is added. */
+void gst_nat_relay_rtp_start (GstNatRelayRtp *rtp);
+void gst_nat_relay_rtp_add_stats (GstNatRelayRtp *rtp, GstNatRelayRtpStats *sum);
 
 /* Asks whoever feeds this receive pad for a picture that stands alone. */
 gboolean gst_nat_relay_rtp_request_key_unit (GstPad *rtpbin_src_pad);

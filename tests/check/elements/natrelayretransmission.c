@@ -225,6 +225,41 @@ GST_START_TEST (test_switched_off)
 }
 GST_END_TEST;
 
+/* Until so many more were lost; it is never less than it was. */
+static guint64
+lose_more (Film *f, guint64 lost, guint n)
+{
+  gint64 until = g_get_monotonic_time () + PATIENCE_S * G_TIME_SPAN_SECOND;
+  guint64 enough = lost + n;
+
+  while (lost < enough) {
+    guint64 now = media_stat (f->src, "packets-received-lost");
+
+    fail_unless (now >= lost, "%u were lost, then %u", (guint)lost, (guint)now);
+    fail_unless (g_get_monotonic_time () < until, "%u of %u lost", (guint)now, (guint)enough);
+    lost = now;
+    g_usleep (1000);
+  }
+  return lost;
+}
+
+/* What was lost of a publisher stays lost when he comes again. */
+GST_START_TEST (test_counts_go_on)
+{
+  guint64 lost = 0;
+  Film f;
+
+  film_begin (&f, lose_nothing, lose_every_seventh, NULL, "latency=100 do-retransmission=false");
+  lost = lose_more (&f, lost, 20);
+  for (guint i = 0; i < 2; i++) {
+    gst_element_set_state (f.sender.pipeline, GST_STATE_READY);
+    media_play (f.sender.pipeline);
+    lost = lose_more (&f, lost, 20);
+  }
+  film_end (&f);
+}
+GST_END_TEST;
+
 /* The number that is told is enough. */
 GST_START_TEST (test_latency_too_short)
 {
@@ -269,6 +304,7 @@ natrelayretransmission_suite (void)
   tcase_add_test (tc, test_long_outage);
   tcase_add_test (tc, test_lost_both_ways);
   tcase_add_test (tc, test_switched_off);
+  tcase_add_test (tc, test_counts_go_on);
   tcase_add_test (tc, test_latency_too_short);
   return s;
 }
