@@ -241,6 +241,7 @@ drop_unlisted (GstNatRelayRoom *self)
     if (!p->listed) {
       g_hash_table_iter_remove (&it);
       forget_ssrcs (self, p);
+      gst_nat_relay_receiver_add_stats (&p->receiver, &self->left);
       self->leaving++;
       g_ptr_array_add (gone, p);
     }
@@ -349,15 +350,16 @@ gst_nat_relay_room_set (GstNatRelayRoom *self, const GstNatRelayReceiverSettings
 }
 
 void
-gst_nat_relay_room_add_stats (GstNatRelayRoom *self, GstNatRelayReceiverStats *sum)
+gst_nat_relay_room_get_stats (GstNatRelayRoom *self, GstNatRelayReceiverStats *stats)
 {
   GHashTableIter it;
   gpointer participant;
 
   g_mutex_lock (&self->lock);
+  *stats = self->left;
   g_hash_table_iter_init (&it, self->participants);
   while (g_hash_table_iter_next (&it, NULL, &participant))
-    gst_nat_relay_receiver_add_stats (&((Participant *)participant)->receiver, sum);
+    gst_nat_relay_receiver_add_stats (&((Participant *)participant)->receiver, stats);
   g_mutex_unlock (&self->lock);
 }
 
@@ -382,6 +384,7 @@ gst_nat_relay_room_start (GstNatRelayRoom *self, const gchar *exclude)
   self->exclude = g_strdup (exclude);
   self->started = TRUE;
   self->changes = 0;
+  self->left = (GstNatRelayReceiverStats){0};
   g_mutex_unlock (&self->lock);
 }
 

@@ -22,12 +22,13 @@ typedef struct {
   gboolean started;
   GstNatRelayReceiverSettings settings;
   gchar *exclude;
-  GHashTable *participants; /* stream -> Participant */
-  GHashTable *ssrcs;        /* SSRC -> Participant */
-  guint leaving;            /* threads that take one away */
-  guint changes;            /* of pads, that the application was not told of */
-  gboolean telling;         /* a worker does */
-  GPtrArray *stuck;         /* Participant whose worker would not end */
+  GHashTable *participants;      /* stream -> Participant */
+  GHashTable *ssrcs;             /* SSRC -> Participant */
+  guint leaving;                 /* threads that take one away */
+  guint changes;                 /* of pads, that the application was not told of */
+  gboolean telling;              /* a worker does */
+  GPtrArray *stuck;              /* Participant whose worker would not end */
+  GstNatRelayReceiverStats left; /* what those counted who left, in this run */
 } GstNatRelayRoom;
 
 void gst_nat_relay_room_init (GstNatRelayRoom *room, GstNatRelayConnection *conn,
@@ -41,7 +42,7 @@ void gst_nat_relay_room_start (GstNatRelayRoom *room, const gchar *exclude);
 void gst_nat_relay_room_unblock (GstNatRelayRoom *room);
 void gst_nat_relay_room_stop (GstNatRelayRoom *room);
 void gst_nat_relay_room_request_key_units (GstNatRelayRoom *room);
-void gst_nat_relay_room_add_stats (GstNatRelayRoom *room, GstNatRelayReceiverStats *sum);
+void gst_nat_relay_room_get_stats (GstNatRelayRoom *room, GstNatRelayReceiverStats *stats);
 
 /* On the session's thread. */
 void gst_nat_relay_room_take_document (GstNatRelayRoom *room, const NatSessionDocument *document);

@@ -332,7 +332,7 @@ src_stats (GstNatRelaySrc *self)
     GstNatRelayReceiverStats stats = {0};
 
     if (src_is_room (self))
-      gst_nat_relay_room_add_stats (&self->room, &stats);
+      gst_nat_relay_room_get_stats (&self->room, &stats);
     else
       gst_nat_relay_receiver_add_stats (&self->receiver, &stats);
     gst_nat_relay_receiver_write_stats (&stats, s);

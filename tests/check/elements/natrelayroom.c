@@ -346,6 +346,31 @@ GST_START_TEST (test_setting_is_told)
 }
 GST_END_TEST;
 
+/* What was counted of who left stays counted. */
+GST_START_TEST (test_counts_stay)
+{
+  GstElement *ann = media_publish ("room/ann", H264, "");
+  Listener before, l;
+  guint64 past;
+
+  listener_init (&before, "room/*", NULL);
+  media_play (before.pipeline);
+  listener_wait_pads (&before, "room/ann H264");
+  listener_wait_flow (&before);
+  listener_init (&l, "room/*", NULL);
+  media_play (l.pipeline);
+  listener_wait_pads (&l, "room/ann H264");
+  listener_wait_flow (&l);
+  past = media_stat (l.src, "packets-of-the-past");
+  fail_unless (past > 0, "nothing was counted");
+  media_stop (ann);
+  listener_wait_pads (&l, "");
+  fail_unless (media_stat (l.src, "packets-of-the-past") >= past, "it is forgotten");
+  listener_clear (&before);
+  listener_clear (&l);
+}
+GST_END_TEST;
+
 typedef struct {
   GstElement *src;
   gint told; /* atomic */
@@ -481,6 +506,7 @@ natrelayroom_suite (void)
   tcase_add_test (tc, test_relay_restarts);
   tcase_add_test (tc, test_settings);
   tcase_add_test (tc, test_setting_is_told);
+  tcase_add_test (tc, test_counts_stay);
   tcase_add_test (tc, test_caps_are_told);
   tcase_add_test (tc, test_handler_lingers);
   return s;
