@@ -51,7 +51,7 @@ bundle_tell_caps (GstNatRelayBundle *self, GstPad *pad)
     gst_pad_push_event (self->srcpad, gst_event_ref (start));
   if (caps != NULL)
     gst_pad_push_event (self->srcpad, gst_event_ref (caps));
-  /* A neighbour flushes: they are told again after that. */
+  /* A neighbour flushes: they are kept for later, but another track's may take their place before. */
   lost = GST_PAD_IS_FLUSHING (self->srcpad);
   self->begun = self->begun || !lost;
   track->new_caps = lost;

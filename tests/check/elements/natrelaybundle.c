@@ -201,6 +201,25 @@ GST_START_TEST (test_flush_beside)
 }
 GST_END_TEST;
 
+/* Whoever comes during the flush is introduced after it, though another is before. */
+GST_START_TEST (test_caps_beside_flush)
+{
+  GstSegment segment;
+  Fixture f;
+
+  fixture_init (&f);
+  gst_harness_push_event (f.tracks[0], gst_event_new_flush_start ());
+  push (&f, 1);
+  gst_harness_push_event (f.tracks[0], gst_event_new_flush_stop (TRUE));
+  gst_segment_init (&segment, GST_FORMAT_TIME);
+  gst_harness_push_event (f.tracks[0], gst_event_new_segment (&segment));
+  push (&f, 0);
+  push (&f, 1);
+  assert_story (&f, "flush-start flush-stop stream-start caps segment buffer caps buffer ");
+  fixture_clear (&f);
+}
+GST_END_TEST;
+
 /* Used again after READY, as on the first day. */
 GST_START_TEST (test_used_twice)
 {
@@ -271,6 +290,7 @@ natrelaybundle_suite (void)
   tcase_add_test (tc, test_eos_by_release);
   tcase_add_test (tc, test_flush);
   tcase_add_test (tc, test_flush_beside);
+  tcase_add_test (tc, test_caps_beside_flush);
   tcase_add_test (tc, test_used_twice);
   tcase_add_test (tc, test_events_find_their_track);
   return s;
