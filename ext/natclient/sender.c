@@ -3,6 +3,7 @@
  */
 #include "natclient/sender.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "natclient/udp.h"
@@ -131,14 +132,23 @@ nat_sender_tell_next (NatSender *s)
 typedef enum {
   AGAIN, /* the same once more: the error was of an earlier datagram */
   SKIP,  /* this packet cannot be sent; the next can */
-  FULL,  /* the socket takes no more now */
+  FULL,  /* the socket, or the interface's queue, takes no more now */
   TROUBLE,
 } Reaction;
+
+/* So IP_RECVERR has Linux tell that the interface's queue dropped the packet. GIO's code for it is that of others, too, but
+ * the system's word is in its text. */
+static gboolean
+is_queue_full (const GError *error)
+{
+  return g_error_matches (error, G_IO_ERROR, G_IO_ERROR_FAILED) &&
+         strstr (error->message, g_strerror (ENOBUFS)) != NULL;
+}
 
 static Reaction
 react (const GError *error)
 {
-  if (g_error_matches (error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK))
+  if (g_error_matches (error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK) || is_queue_full (error))
     return FULL;
   if (g_error_matches (error, G_IO_ERROR, G_IO_ERROR_MESSAGE_TOO_LARGE))
     return SKIP;
