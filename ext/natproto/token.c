@@ -585,10 +585,9 @@ nat_token_verify (NatToken *t, const char *text, NatTokenKeys *keys, gint64 now_
   claims = nat_json_parse (p.claims, -1, NAT_TOKEN_MAX, "The access token's content", error);
   ok = claims != NULL && check_audience (claims, error) && read_claims (t, claims, error) &&
        nat_token_in_force (t, now_s, error);
-  if (ok)
-    t->voucher = voucher;
-  else
+  if (!ok)
     nat_token_clear (t);
+  t->voucher = voucher;
   return ok;
 }
 

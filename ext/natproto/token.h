@@ -55,7 +55,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatTokenKeys, nat_token_keys_free)
 
 char *nat_token_sign (const NatToken *t, const char *kid, NatSignKey *key, GError **error);
 /* now_s: Unix time. With a kid in the header only that key is tried, without one all whose algorithm
- * the header names. Errors: MALFORMED, AUTHENTICATION, EXPIRED; the text never quotes the token. */
+ * the header names. Errors: MALFORMED, AUTHENTICATION, EXPIRED; the text never quotes the token. On failure t has its voucher
+ * and nothing else, and that only if a key did sign it. */
 gboolean nat_token_verify (
     NatToken *t, const char *text, NatTokenKeys *keys, gint64 now_s, GError **error);
 /* The "kid" of a header that nat_token_inspect gave out; NULL = none, or not a header. */

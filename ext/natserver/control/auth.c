@@ -312,11 +312,23 @@ nat_auth_bearer (const char *authorization)
 
 /* Tokens tell by their form whose they are: no two kinds look the same. */
 static gboolean
+is_static (NatAuth *auth, const char *text)
+{
+  return auth->statics != NULL && g_str_has_prefix (text, NAT_STATIC_TOKEN_PREFIX);
+}
+
+static gboolean
+is_credential (NatAuth *auth, const char *text)
+{
+  return auth->secrets != NULL && nat_rest_credential_is (text);
+}
+
+static gboolean
 check_word (NatAuth *auth, const char *text, gint64 now_s, NatToken *t, GError **error)
 {
-  if (auth->statics != NULL && g_str_has_prefix (text, NAT_STATIC_TOKEN_PREFIX))
+  if (is_static (auth, text))
     return nat_static_tokens_check (auth->statics, text, now_s, t, error);
-  if (auth->secrets != NULL && nat_rest_credential_is (text))
+  if (is_credential (auth, text))
     return nat_rest_credential_check (
         text, (NatSignKey *const *)auth->secrets->pdata, &auth->grants, now_s, t, error);
   return nat_token_verify (t, text, auth->all, now_s, error);
@@ -358,12 +370,14 @@ is_b68token (const char *text)
   return len > 0 && text[len + strspn (text + len, "=")] == '\0';
 }
 
-/* The callback is asked about what we cannot judge; what has run out has run out. */
+/* The callback is asked about what we cannot judge. What our key signed we can, whatever is wrong with it, and what looks
+ * like ours: it was withdrawn, or cut when it was copied. voucher: of the key, if one signed it. */
 static gboolean
-leave_to_callback (NatAuth *auth, const char *text, const GError *error, NatCaller *caller)
+leave_to_callback (NatAuth *auth, const char *text, const NatVoucher *voucher, NatCaller *caller)
 {
-  if (!auth->callback_decides || g_error_matches (error, NAT_ERROR, NAT_ERROR_EXPIRED) ||
-      strlen (text) > NAT_TOKEN_MAX || !is_b68token (text))
+  if (!auth->callback_decides || nat_voucher_kind (voucher) != NAT_VOUCHER_NONE ||
+      is_static (auth, text) || is_credential (auth, text) || strlen (text) > NAT_TOKEN_MAX ||
+      !is_b68token (text))
     return FALSE;
   caller->unknown = TRUE;
   caller->token.expires_s = G_MAXINT64;
@@ -379,6 +393,7 @@ nat_auth_check (
 {
   g_autoptr (GError) error = NULL;
   const char *text, *basic;
+  NatVoucher voucher;
 
   memset (caller, 0, sizeof *caller);
   *detail = NULL;
@@ -401,8 +416,9 @@ nat_auth_check (
     set_subject (caller, text != NULL ? text : basic);
     return NAT_PROBLEM_NONE;
   }
+  voucher = caller->token.voucher;
   memset (&caller->token, 0, sizeof caller->token);
-  if (text != NULL && leave_to_callback (auth, text, error, caller))
+  if (text != NULL && leave_to_callback (auth, text, &voucher, caller))
     return NAT_PROBLEM_NONE;
   return refuse (g_error_matches (error, NAT_ERROR, NAT_ERROR_EXPIRED) ? NAT_PROBLEM_TOKEN_EXPIRED
                                                                        : NAT_PROBLEM_TOKEN_INVALID,

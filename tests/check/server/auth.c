@@ -349,6 +349,64 @@ test_unknown (void)
   world_clear (&w);
 }
 
+/* Signed with our key, whatever it says. */
+static char *
+bearer_of_claims (World *w, const char *claims)
+{
+  g_autofree char *body = g_malloc (NAT_BASE64URL_LEN (strlen (claims)) + 1), *input = NULL;
+  char text[NAT_BASE64URL_LEN (64) + 1];
+  guint8 signature[64];
+  gsize len;
+
+  nat_base64url_encode (claims, strlen (claims), body);
+  input = g_strconcat ("eyJhbGciOiJFUzI1NiJ9." /* {"alg":"ES256"} */, body, NULL);
+  g_assert_true (nat_sign_key_sign (w->key, input, strlen (input), signature, &len, NULL));
+  nat_base64url_encode (signature, len, text);
+  return g_strconcat ("Bearer ", input, ".", text, NULL);
+}
+
+/* Takes field over. */
+static void
+assert_left_to_callback (World *w, char *field, gboolean left)
+{
+  NatCaller c;
+
+  g_assert_cmpint (check (w, field, &c), ==, left ? NAT_PROBLEM_NONE : NAT_PROBLEM_TOKEN_INVALID);
+  g_assert_cmpint (c.unknown, ==, left);
+  nat_caller_clear (&c);
+  g_free (field);
+}
+
+/* What our own key signed is for us to judge, and what looks like ours where there are such. */
+static void
+test_unknown_is_none_of_ours (void)
+{
+  NatToken token = {.subject = (char *)"a", .expires_s = G_MAXINT64, .not_before_s = G_MININT64};
+  World w = world_new (), stranger = world_new ();
+  g_autoptr (NatSignKey) secret = nat_sign_key_generate (NAT_SIGN_HS256, NULL);
+  g_autoptr (NatSignKey) old = nat_sign_key_generate (NAT_SIGN_HS256, NULL);
+  char known[NAT_STATIC_TOKEN_LEN + 1], withdrawn[NAT_STATIC_TOKEN_LEN + 1];
+  g_autofree char *username = NULL, *password = NULL, *word = NULL;
+
+  nat_static_token_make (known);
+  nat_static_token_make (withdrawn);
+  g_assert_true (
+      nat_rest_credential_make (old, NOW + 60, "door", &username, &password, &word, NULL));
+  nat_auth_set_unknown (w.auth, TRUE);
+  assert_left_to_callback (&w, bearer_of_claims (&w, "{\"aud\":\"mail\"}"), FALSE);
+  assert_left_to_callback (&w, bearer_of_claims (&w, "{\"publish\":1}"), FALSE);
+  assert_left_to_callback (&w, bearer_of_claims (&w, "[]"), FALSE);
+  assert_left_to_callback (&w, bearer (&stranger, "Bearer ", &token), TRUE);
+  assert_left_to_callback (&w, g_strconcat ("Bearer ", withdrawn, NULL), TRUE);
+  assert_left_to_callback (&w, g_strconcat ("Bearer ", word, NULL), TRUE);
+  nat_auth_take_static (w.auth, list_of (known, "door", G_MAXINT64));
+  take_secret (&w, secret, "cameras/{name}");
+  assert_left_to_callback (&w, g_strconcat ("Bearer ", withdrawn, NULL), FALSE);
+  assert_left_to_callback (&w, g_strconcat ("Bearer ", word, NULL), FALSE);
+  world_clear (&w);
+  world_clear (&stranger);
+}
+
 static void
 test_owners (void)
 {
@@ -564,6 +622,7 @@ main (int argc, char **argv)
   g_test_add_func ("/auth/static_tokens", test_static_tokens);
   g_test_add_func ("/auth/credentials", test_credentials);
   g_test_add_func ("/auth/unknown", test_unknown);
+  g_test_add_func ("/auth/unknown_is_none_of_ours", test_unknown_is_none_of_ours);
   g_test_add_func ("/auth/tokens", test_tokens);
   g_test_add_func ("/auth/never-expires", test_never_expires);
   g_test_add_func ("/auth/owners", test_owners);
