@@ -40,6 +40,15 @@ nat_candidate_free_place (NatCandidate *row, guint *n, guint max)
   return *n < max ? &row[(*n)++] : NULL;
 }
 
+gboolean
+nat_candidate_has_stream (const NatCandidate *row, guint n)
+{
+  for (guint i = 0; i < n; i++)
+    if (nat_candidate_is_stream (&row[i]))
+      return TRUE;
+  return FALSE;
+}
+
 void
 nat_candidate_quiet (NatCandidate *c)
 {

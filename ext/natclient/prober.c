@@ -26,7 +26,7 @@
 #define BURST_US              MS (3000) /* after GOING_AWAY: probe as if it were silent */
 #define BURST_PAUSE_US        MS (10000)
 #define GONE_US               MS (1000) /* silent after GOING_AWAY for so long: LOST */
-#define CONFIRM_US            MS (500) /* after a move away from the stream: did the relay move, too? */
+#define CONFIRM_US            MS (500) /* after UDP was selected beside the stream: did the relay, too? */
 #define QUICK_PROBES          6 /* most silences are of a network that is there again at once */
 #define QUICK_PROBE_US        MS (100)
 #define STUCK_US              MS (5000) /* silent: another socket; LOST if refused elsewhere */
@@ -396,6 +396,15 @@ plan_keepalive (NatProber *p, gint64 now_us)
     p->keepalive_us = now_us + wait;
 }
 
+/* What is in the stream may be an answer to a later challenge than ours was, and the relay would go over to it however late it
+ * comes. With a nonce that is asked for from now on we hold the path against all that. */
+static void
+plan_confirmation (NatProber *p, gint64 now_us)
+{
+  p->selected->nonce_serial = 0;
+  p->keepalive_us = MIN (p->keepalive_us, now_us + CONFIRM_US);
+}
+
 /* The relay went over to the stream, by a Binding that was under way when we were served otherwise: it is asked back. What
  * is out already may have got there before. */
 static void
@@ -411,6 +420,7 @@ on_success (
 {
   NatProberReport report = {.relay = c->relay, .size = t->size};
   gboolean was_registered = p->phase == NAT_PROBER_REGISTERED;
+  gboolean anew = !was_registered || c != p->selected;
 
   if (!t->authenticated ||
       !nat_candidate_succeeded (&p->login, msg, &report.mapped, report.boot_id, &report.version))
@@ -433,10 +443,11 @@ on_success (
   p->goodbye = FALSE;
   p->success_us = now_us;
   nat_flow_answered (&p->flow, now_us);
-  if (was_registered && nat_candidate_is_stream (p->selected) && c != p->selected)
-    p->keepalive_us = now_us + CONFIRM_US;
-  select_candidate (p, c, was_registered && c == p->selected);
+  select_candidate (p, c, !anew);
   plan_keepalive (p, now_us);
+  if (anew && !nat_candidate_is_stream (c) &&
+      nat_candidate_has_stream (p->candidates, p->n_candidates))
+    plan_confirmation (p, now_us);
   p->ops.event (p->user, was_registered ? NAT_PROBER_UPDATED : NAT_PROBER_ACCEPTED, &report);
   return NAT_PROBER_TAKEN;
 }

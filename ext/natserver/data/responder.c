@@ -237,8 +237,8 @@ epoch_holds (const Request *q)
          q->issued_us > s->nonce_us;
 }
 
-/* USE-CANDIDATE on the selected path just holds; elsewhere it needs a later nonce than the selection
- * before. */
+/* USE-CANDIDATE on the selected path holds; elsewhere it needs a later nonce than the selection, and what held
+ * it since. */
 static gboolean
 selection_holds (const Request *q)
 {
@@ -279,8 +279,12 @@ adopt_path (Request *q)
   gboolean moved;
 
   q->path = nat_roster_validate_path (q->w->roster, s, q->source, q->w->io, q->w->now_us);
-  if (!q->msg.use_candidate || s->selected == q->path)
+  if (!q->msg.use_candidate)
     return FALSE;
+  if (s->selected == q->path) {
+    s->selection_us = MAX (s->selection_us, q->issued_us);
+    return FALSE;
+  }
   moved = s->selected != NULL || s->selection_us != 0;
   s->selection_us = q->issued_us;
   nat_roster_select (q->w->roster, q->path);

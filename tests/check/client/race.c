@@ -502,6 +502,38 @@ test_stream_too_late (void)
   world_clear (&w);
 }
 
+/* The same, and the stream's Binding arrives later still, perhaps just before its connection ends, when nobody could ask the
+ * relay back any more. UDP was confirmed with a later nonce by then: it moves nothing. */
+static void
+test_stream_last (void)
+{
+  guint8 answer[NAT_DATAGRAM_MAX];
+  guint refused;
+  gsize n;
+  World w;
+
+  world_init (&w, NAT_TRANSPORT_CHOICE_AUTO);
+  w.keyed_lost = w.hold = TRUE;
+  world_start (&w);
+  world_run (&w, MS (650));
+  g_assert_cmpuint (w.held_len, >, 0);
+  w.keyed_lost = FALSE;
+  world_run (&w, MS (1000));
+  g_assert_true (w.open);
+  refused = w.relay.n_438;
+  n = relay_model_input (
+      &w.relay, w.now, &w.stream_z, &w.stream, w.held, w.held_len, answer, sizeof answer);
+  g_assert_cmpuint (w.relay.n_438, ==, refused + 1);
+  g_assert_true (is_served_by (&w, NAT_TRANSPORT_UDP));
+  w.held_len = 0;
+  nat_prober_input (w.prober, w.now, &w.stream, answer, n);
+  g_assert_cmpuint (w.held_len, ==, 0);
+  world_run (&w, MS (10000));
+  g_assert_true (is_served_by (&w, NAT_TRANSPORT_UDP));
+  g_assert_false (w.open);
+  world_clear (&w);
+}
+
 /* The relay took UDP's Binding before the stream's, and UDP's answer is the later one: each side holds another way for
  * selected. That is found out long before the stream is closed. */
 static void
@@ -608,6 +640,7 @@ main (int argc, char **argv)
   g_test_add_func ("/race/blocked-from-the-start", test_blocked_from_the_start);
   g_test_add_func ("/race/late-keepalive", test_late_keepalive);
   g_test_add_func ("/race/stream-too-late", test_stream_too_late);
+  g_test_add_func ("/race/stream-last", test_stream_last);
   g_test_add_func ("/race/answers-cross", test_answers_cross);
   g_test_add_func ("/race/blocked-later", test_blocked_later);
   g_test_add_func ("/race/outage", test_outage);

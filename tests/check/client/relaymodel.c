@@ -148,12 +148,16 @@ answer_success (const Question *q)
   return finish (q, &w);
 }
 
-/* A selection counts with a nonce younger than the last one's; on the selected path it holds. */
+/* A selection counts with a nonce younger than the last one's; on the selected path it holds, and that one counts then. */
 static gboolean
 may_select (const Question *q, gint64 issued_us)
 {
-  if (!q->msg->use_candidate || nat_address_equal (&q->r->selected, q->from))
+  if (!q->msg->use_candidate)
     return TRUE;
+  if (nat_address_equal (&q->r->selected, q->from)) {
+    q->r->selected_nonce_us = MAX (q->r->selected_nonce_us, issued_us);
+    return TRUE;
+  }
   if (issued_us <= q->r->selected_nonce_us)
     return FALSE;
   q->r->selected = *q->from;

@@ -295,6 +295,36 @@ test_move (void)
   nat_session_counters_unref (c);
 }
 
+/* Challenged before the selected path was held the last time: it comes too late, whenever it comes. */
+static void
+test_held (void)
+{
+  g_autoptr (DataRelay) r = data_relay_new ("127.0.0.1", FALSE, NULL);
+  NatTicket tp, ts;
+  NatSessionCounters *c;
+  g_autoptr (NatProbe) publisher = data_relay_publish (r, &tp, NULL);
+  g_autoptr (NatProbe) held = data_relay_subscribe (r, &ts, &c);
+  g_autoptr (NatProbe) other = data_relay_probe (r, &ts);
+  guint8 request[NAT_DATAGRAM_MAX];
+  NatEvent event;
+  gsize len;
+
+  memcpy (other->epoch, held->epoch, sizeof other->epoch);
+  g_assert_cmpint (nat_probe_challenge (other, 200, NAT_PROBE_WAIT_MS), ==, 401);
+  len = nat_probe_request (other, NAT_PROBE_SELECT, request);
+  g_assert_cmpint (nat_probe_challenge (held, 200, NAT_PROBE_WAIT_MS), ==, 401);
+  g_assert_cmpint (nat_probe_bind (held, NAT_PROBE_SELECT), ==, 0);
+  g_assert_cmpint (nat_probe_exchange (other, request, len, NAT_PROBE_WAIT_MS), ==, 438);
+  g_assert_true (other->authentic);
+  g_assert_cmpuint (nat_counter_get (&c->moves), ==, 0);
+  data_relay_assert_passes (publisher, held, VIDEO_SSRC, 1);
+  assert_no_rtp (other);
+  /* Whoever means it says it again. */
+  g_assert_cmpint (nat_probe_bind (other, NAT_PROBE_SELECT), ==, 0);
+  g_assert_true (data_relay_event (r, NAT_EVENT_MOVED, &event, NAT_PROBE_WAIT_MS));
+  nat_session_counters_unref (c);
+}
+
 /* RTP is accepted from any path that the publisher validated, selected or not. */
 static void
 test_publisher_paths (void)
@@ -727,6 +757,7 @@ main (int argc, char **argv)
   g_test_add_func ("/dataplane/forward", test_forward);
   g_test_add_func ("/dataplane/refused-media", test_refused_media);
   g_test_add_func ("/dataplane/move", test_move);
+  g_test_add_func ("/dataplane/held", test_held);
   g_test_add_func ("/dataplane/publisher-paths", test_publisher_paths);
   g_test_add_func ("/dataplane/path-limit", test_path_limit);
   g_test_add_func ("/dataplane/address-reused", test_address_reused);
