@@ -37,19 +37,19 @@ add_track (GstElement *sender, const gchar *track)
 /* ---- a list that goes in slowly ------------------------------------------- */
 
 static GstPadProbeReturn
-slow_down (GstPad *pad, GstPadProbeInfo *info, gpointer user)
+slow_down (GstPad *pad, GstPadProbeInfo *info, gpointer us)
 {
-  g_usleep (3 * G_TIME_SPAN_MILLISECOND);
+  g_usleep (GPOINTER_TO_UINT (us));
   return GST_PAD_PROBE_OK;
 }
 
 static void
 slow_jitterbuffer (
-    GstElement *rtpbin, GstElement *jitterbuffer, guint session, guint ssrc, gpointer user)
+    GstElement *rtpbin, GstElement *jitterbuffer, guint session, guint ssrc, gpointer us)
 {
   GstPad *pad = gst_element_get_static_pad (jitterbuffer, "sink");
 
-  gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_BUFFER, slow_down, NULL, NULL);
+  gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_BUFFER, slow_down, us, NULL);
   gst_object_unref (pad);
 }
 
@@ -68,7 +68,8 @@ GST_START_TEST (test_list_under_way)
 
   watcher_init (&w, "talk", TRUE);
   rtpbin = gst_bin_get_by_name (GST_BIN (w.src), "rtpbin");
-  g_signal_connect (rtpbin, "new-jitterbuffer", G_CALLBACK (slow_jitterbuffer), NULL);
+  g_signal_connect (rtpbin, "new-jitterbuffer", G_CALLBACK (slow_jitterbuffer),
+      GUINT_TO_POINTER (3 * G_TIME_SPAN_MILLISECOND));
   g_signal_connect (w.src, "pad-removed", G_CALLBACK (linger), NULL);
   media_play (w.pipeline);
   watcher_wait_more (&w, 50, 10);
@@ -80,6 +81,40 @@ GST_START_TEST (test_list_under_way)
   gst_object_unref (rtpbin);
   watcher_clear (&w);
   media_stop (sender);
+}
+GST_END_TEST;
+
+static void
+slow_element (GstBin *pipeline, GstBin *bin, GstElement *element, gpointer us)
+{
+  if (strcmp (G_OBJECT_TYPE_NAME (element), "GstRtpJitterBuffer") == 0)
+    slow_jitterbuffer (NULL, element, 0, 0, us);
+}
+
+/* Nor when somebody leaves a room, from whom so much came that it still goes in. */
+GST_START_TEST (test_list_of_who_leaves)
+{
+  GstMessage *error;
+  GstBus *bus;
+  Watcher w;
+
+  watcher_init (&w, "room/*", TRUE);
+  g_signal_connect (w.pipeline, "deep-element-added", G_CALLBACK (slow_element),
+      GUINT_TO_POINTER (20 * G_TIME_SPAN_MILLISECOND));
+  g_signal_connect (w.src, "pad-removed", G_CALLBACK (linger), NULL);
+  media_play (w.pipeline);
+  for (guint i = 0; i < 3; i++) {
+    GstElement *sender = media_publish ("room/ann", LARGE, "");
+
+    watcher_wait_more (&w, 100, 0);
+    media_stop (sender);
+    watcher_wait_removed (&w, i + 1);
+  }
+  bus = gst_element_get_bus (w.pipeline);
+  error = gst_bus_timed_pop_filtered (bus, 500 * GST_MSECOND, GST_MESSAGE_ERROR);
+  fail_unless (error == NULL, "%s", error != NULL ? GST_OBJECT_NAME (GST_MESSAGE_SRC (error)) : "");
+  gst_object_unref (bus);
+  watcher_clear (&w);
 }
 GST_END_TEST;
 
@@ -168,6 +203,7 @@ natrelaytracks_suite (void)
   suite_add_tcase (s, tc);
   tcase_add_checked_fixture (tc, relay_begin, relay_end);
   tcase_add_test (tc, test_list_under_way);
+  tcase_add_test (tc, test_list_of_who_leaves);
   tcase_add_test (tc, test_list_between);
   return s;
 }

@@ -137,6 +137,20 @@ watcher_wait_pads (Watcher *w, guint n)
 }
 
 void
+watcher_wait_removed (Watcher *w, guint n)
+{
+  gint64 until = g_get_monotonic_time () + PATIENCE_S * G_TIME_SPAN_SECOND;
+  gboolean ok = TRUE;
+  guint removed;
+
+  g_mutex_lock (&w->lock);
+  while ((removed = count_char (w->story->str, '-')) < n && ok)
+    ok = g_cond_wait_until (&w->cond, &w->lock, until);
+  g_mutex_unlock (&w->lock);
+  fail_unless (removed >= n, "%u pads went of %u", removed, n);
+}
+
+void
 watcher_wait_more (Watcher *w, guint video, guint audio)
 {
   gint64 until = g_get_monotonic_time () + PATIENCE_S * G_TIME_SPAN_SECOND;

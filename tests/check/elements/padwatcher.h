@@ -21,5 +21,7 @@ void watcher_clear (Watcher *w); /* stops it */
 void watcher_wait_story (Watcher *w, const gchar *story);
 /* Until there are so many, and no more come. */
 void watcher_wait_pads (Watcher *w, guint n);
+/* Until so many have gone, whatever came. */
+void watcher_wait_removed (Watcher *w, guint n);
 /* n more on each kind of pad that is asked for. */
 void watcher_wait_more (Watcher *w, guint video, guint audio);
