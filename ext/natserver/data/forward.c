@@ -2,9 +2,9 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* A batch's packets are strung together, per stream and rank, as they are checked: that is a job. The
- * flush cuts each string into runs of equal size, and every run goes to every receiver as one message.
- * Nothing is copied: the runs point into the receive buffers, which stay until the next read.
+/* A batch's packets are strung together, per stream and rank, as they are checked: that is a job. Neighbours that came in one
+ * super-packet are one piece of it. The flush cuts each string into runs of equal size, and every run goes to every receiver as
+ * one message. Nothing is copied: the runs point into the receive buffers, which stay until the next read.
  *
  * Audio's jobs come before video's, and jobs of a rank take turns, so that a burst to a large audience
  * lets others pass (docs/design/overload.md). Messages of several jobs share a system call. */
@@ -19,9 +19,11 @@
 #define SEND_MAX    256
 #define TURN        1024 /* datagrams; about a millisecond */
 
+/* Packets that lie one right after the other and came at one time. */
 typedef struct {
   const guint8 *data;
-  gsize len;
+  gsize len; /* of each */
+  guint n;
   gint64 arrived_ns;
   gint next; /* of the same job; -1 = last */
 } Pending;
@@ -37,7 +39,7 @@ typedef struct {
 
 struct _NatForward {
   Pending pending[PENDING_MAX];
-  guint n_pending;
+  guint n_pending, n_packets; /* of them: PENDING_MAX at most, so that there are no more runs */
   Job jobs[PENDING_MAX];
   guint n_jobs;
 
@@ -90,6 +92,13 @@ job_of (NatForward *f, NatDataStream *stream, NatRank rank)
   return &f->jobs[index];
 }
 
+static gboolean
+follows (const NatWorker *w, const Pending *last, const guint8 *data, gsize len)
+{
+  return last->data + last->n * last->len == data && last->len == len &&
+         last->arrived_ns == w->arrived_ns;
+}
+
 static void
 keep (NatWorker *w, NatDataStream *stream, NatRank rank, const guint8 *data, gsize len)
 {
@@ -97,17 +106,22 @@ keep (NatWorker *w, NatDataStream *stream, NatRank rank, const guint8 *data, gsi
   Job *job;
   gint index;
 
-  if (f->n_pending == PENDING_MAX)
+  if (f->n_packets == PENDING_MAX)
     nat_forward_flush (w);
+  f->n_packets++;
   job = job_of (f, stream, rank);
+  job->n_packets++;
+  if (job->first >= 0 && follows (w, &f->pending[job->last], data, len)) {
+    f->pending[job->last].n++;
+    return;
+  }
   index = (gint)f->n_pending++;
-  f->pending[index] = (Pending){data, len, w->arrived_ns, -1};
+  f->pending[index] = (Pending){data, len, 1, w->arrived_ns, -1};
   if (job->first < 0)
     job->first = index;
   else
     f->pending[job->last].next = index;
   job->last = index;
-  job->n_packets++;
 }
 
 /* Version 0 says that the relay lacks the description: whatever tracks are left are another's. */
@@ -200,35 +214,42 @@ nat_forward_repeat (
 
 /* ---- Flush ------------------------------------------------------------- */
 
-/* Whether the packet may follow in the run: its sizes so far are equal, this one is no
- * longer, and one message still holds it. */
-static gboolean
-fits (const NatUdpRun *run, gsize len)
+/* How many such packets may follow in the run: its sizes so far are equal, these are no longer (and a shorter one is
+ * the last), and one message still holds them. */
+static guint
+room (const NatUdpRun *run, gsize len)
 {
-  return len > 0 && len <= run->segment && run->bytes == run->n_packets * run->segment &&
-         run->n_packets < NAT_UDPIO_SEGMENTS && run->bytes + len <= NAT_UDPIO_RUN_MAX;
+  if (len == 0 || len > run->segment || run->bytes != run->n_packets * run->segment)
+    return 0;
+  return MIN (len < run->segment ? 1 : NAT_UDPIO_SEGMENTS - run->n_packets,
+      (NAT_UDPIO_RUN_MAX - run->bytes) / len);
 }
 
-static void
-append (NatForward *f, Job *job, const Pending *p)
+/* Returns how many of the n packets the last run took, or a new one. */
+static guint
+append (NatForward *f, Job *job, const guint8 *data, gsize len, guint n)
 {
   NatUdpRun *run = job->n_runs ? &f->runs[f->n_runs - 1] : NULL;
   struct iovec *last = run ? &f->iov[f->n_iov - 1] : NULL;
+  guint fit = run ? room (run, len) : 0;
 
-  if (!run || !fits (run, p->len)) {
+  if (fit == 0) {
     run = &f->runs[f->n_runs++];
-    *run = (NatUdpRun){.iov = &f->iov[f->n_iov], .segment = p->len, .rank = job->rank};
+    *run = (NatUdpRun){.iov = &f->iov[f->n_iov], .segment = len, .rank = job->rank};
     job->n_runs++;
     last = NULL;
+    fit = MAX (room (run, len), 1);
   }
-  run->n_packets++;
-  run->bytes += p->len;
-  if (last && (guint8 *)last->iov_base + last->iov_len == p->data) {
-    last->iov_len += p->len;
+  n = MIN (n, fit);
+  run->n_packets += n;
+  run->bytes += n * len;
+  if (last && (guint8 *)last->iov_base + last->iov_len == data) {
+    last->iov_len += n * len;
   } else {
-    f->iov[f->n_iov++] = (struct iovec){(gpointer)p->data, p->len};
+    f->iov[f->n_iov++] = (struct iovec){(gpointer)data, n * len};
     run->n_iov++;
   }
+  return n;
 }
 
 static void
@@ -239,8 +260,12 @@ cut (NatForward *f, Job *job)
   job->left = receivers->n;
   job->next = receivers->n ? job->stream->turn++ % receivers->n : 0;
   job->first_run = f->n_runs;
-  for (gint i = job->first; i >= 0 && receivers->n > 0; i = f->pending[i].next)
-    append (f, job, &f->pending[i]);
+  for (gint i = job->first; i >= 0 && receivers->n > 0; i = f->pending[i].next) {
+    const Pending *p = &f->pending[i];
+
+    for (guint done = 0; done < p->n;)
+      done += append (f, job, p->data + done * p->len, p->len, p->n - done);
+  }
 }
 
 static void
@@ -267,7 +292,7 @@ measure (NatWorker *w, const Job *job, gint64 now_ns)
     guint n = 0;
 
     for (; i >= 0 && pending[i].arrived_ns == arrived_ns; i = pending[i].next)
-      n++;
+      n += pending[i].n;
     nat_histogram_add (&w->counters->forward_latency, now_ns - arrived_ns, n);
   }
 }
@@ -350,5 +375,5 @@ nat_forward_flush (NatWorker *w)
   serve_all (w, NAT_RANK_AUDIO);
   serve_all (w, NAT_RANK_VIDEO);
   send_messages (w);
-  f->n_jobs = f->n_pending = 0;
+  f->n_jobs = f->n_pending = f->n_packets = 0;
 }

@@ -180,7 +180,7 @@ test_latency (void)
   g_autoptr (NatUdpio) sink = open_sink ();
   NatDataSession *p = publish (w, "a", 1);
   NatHistogram *h = &w->counters->forward_latency;
-  const gint64 second = 1000000000;
+  const gint64 second = 1000000000, hour = 3600 * second;
   static guint8 data[4 * LEN];
   guint64 n = 0, early = 0;
 
@@ -190,7 +190,7 @@ test_latency (void)
   subscribe (w, "a", sink, 0, 3);
   for (guint16 seq = 1; seq < 4; seq++) {
     nat_probe_write_rtp (data + LEN * seq, LEN, BARE_VIDEO_SSRC, seq, 0);
-    w->arrived_ns = nat_udpio_clock_ns () - (seq == 1 ? 2 * second : 0);
+    w->arrived_ns = nat_udpio_clock_ns () - (seq == 1 ? hour : 0);
     nat_forward_receive (w, p->selected, data + LEN * seq, LEN);
   }
   nat_worker_flush (w);
@@ -201,9 +201,127 @@ test_latency (void)
   }
   g_assert_cmpuint (n, ==, 3);
   g_assert_cmpuint (early, <=, 2); /* fewer where the machine stood still */
-  g_assert_cmpuint (nat_counter_get (&h->sum_ns), >=, 2 * second);
+  g_assert_cmpuint (nat_counter_get (&h->sum_ns), >=, hour);
+  g_assert_cmpuint (
+      nat_counter_get (&h->sum_ns), <, 2 * hour); /* it alone, though the next lies behind it */
   nat_worker_free (w);
 }
+
+/* ---- Pieces ------------------------------------------------------------ */
+
+#define STRETCHES 4
+
+/* Packets of one super-packet. */
+typedef struct {
+  guint n; /* 0 = there is none */
+  gsize len;
+  gsize gap; /* bytes that lie before it */
+} Stretch;
+
+static void
+receive_stretches (NatWorker *w, NatDataSession *p, const Stretch *stretches, guint8 *data)
+{
+  guint16 seq = 0;
+
+  w->arrived_ns = nat_udpio_clock_ns ();
+  for (const Stretch *s = stretches; s < stretches + STRETCHES; s++) {
+    data += s->gap;
+    for (guint i = 0; i < s->n; i++, data += s->len) {
+      memset (data, ++seq, s->len);
+      nat_probe_write_rtp (data, s->len, BARE_VIDEO_SSRC, seq, 0);
+      nat_forward_receive (w, p->selected, data, s->len);
+    }
+  }
+  nat_worker_flush (w);
+}
+
+/* Datagrams as they come, of whatever message. */
+typedef struct {
+  NatUdpio *sink;
+  NatUdpSuper *supers;
+  guint n, i;
+  gsize at;
+} Reader;
+
+static void
+expect_datagram (Reader *r, const guint8 *data, gsize len)
+{
+  const NatUdpSuper *super;
+
+  if (r->i == r->n) {
+    g_assert_true (comes (r->sink, WAIT_MS));
+    r->n = nat_udpio_receive (r->sink, 0, NAT_UDPIO_SLOTS, &r->supers);
+    g_assert_cmpuint (r->n, >, 0);
+    r->i = 0;
+  }
+  super = &r->supers[r->i];
+  g_assert_cmpmem (super->data + r->at, MIN (super->segment, super->len - r->at), data, len);
+  r->at += len;
+  if (r->at < super->len)
+    return;
+  r->at = 0;
+  r->i++;
+}
+
+static void
+expect_stretches (NatUdpio *sink, const Stretch *stretches, const guint8 *data)
+{
+  Reader r = {.sink = sink};
+
+  for (const Stretch *s = stretches; s < stretches + STRETCHES; s++) {
+    data += s->gap;
+    for (guint i = 0; i < s->n; i++, data += s->len)
+      expect_datagram (&r, data, s->len);
+  }
+  g_assert_false (comes (sink, 0));
+}
+
+/* What lies in a row and came at one time is kept as one, and leaves as datagrams of the lengths in which it came, also
+ * where a message ends within it, or a batch. */
+static void
+test_pieces (void)
+{
+  static const Stretch cases[][STRETCHES] = {
+      {{20, LEN}}, {{19, LEN}, {1, LEN - 20}},            /* the last is shorter */
+      {{19, LEN}, {1, LEN - 20}, {5, LEN}, {1, LEN - 1}}, /* and another follows it */
+      {{3, LEN}, {2, LEN + 20}, {3, LEN}},                /* a longer one begins a run */
+      {{1, LEN}, {4, LEN - 1}},                           /* only one may be shorter */
+      {{150, LEN}},                                       /* three messages, full of packets */
+      {{3, LEN}, {70, LEN, 8}, {1, LEN - 20, 8}},         /* the second ends the first's */
+      {{60, 1200}, {54, 1200, 8}, {1, 100}},              /* full of bytes */
+      {{NAT_UDPIO_SLOTS * NAT_UDPIO_SEGMENTS + 30, LEN}}, /* more than a batch */
+  };
+  static guint8 data[3 * 65536];
+  gboolean cuts = TRUE;
+
+  for (guint k = 0; k < G_N_ELEMENTS (cases); k++) {
+    NatWorker *w = bare_worker_new ("127.0.0.1", BUFFER);
+    g_autoptr (NatUdpio) sink = open_sink ();
+    NatDataSession *p = publish (w, "a", 1);
+    guint64 n = 0, bytes = 0, timed = 0;
+    const NatSessionCounters *c;
+
+    subscribe (w, "a", sink, 0, 1);
+    c = p->stream->receivers->list[0].counters;
+    receive_stretches (w, p, cases[k], data);
+    expect_stretches (sink, cases[k], data);
+    for (guint i = 0; i < STRETCHES; i++) {
+      n += cases[k][i].n;
+      bytes += cases[k][i].n * cases[k][i].len;
+    }
+    for (guint i = 0; i <= NAT_HISTOGRAM_BUCKETS; i++)
+      timed += nat_counter_get (&w->counters->forward_latency.bucket[i]);
+    g_assert_cmpuint (timed, ==, n);
+    g_assert_cmpuint (nat_counter_get (&c->packets_sent), ==, n);
+    g_assert_cmpuint (nat_counter_get (&c->bytes_sent), ==, bytes);
+    /* No message was refused as too long, if the system takes messages at all. */
+    cuts &= k > 0 || nat_counter_get (&w->counters->send_apart) == 0;
+    g_assert_true (!cuts || nat_counter_get (&w->counters->send_apart) == 0);
+    nat_worker_free (w);
+  }
+}
+
+/* ---- What else there is ------------------------------------------------ */
 
 /* The stamp is the system's: what waited in the socket is in it. */
 static void
@@ -314,6 +432,7 @@ main (int argc, char **argv)
   g_test_add_func ("/forward/audio-first", test_audio_first);
   g_test_add_func ("/forward/turns", test_turns);
   g_test_add_func ("/forward/latency", test_latency);
+  g_test_add_func ("/forward/pieces", test_pieces);
   g_test_add_func ("/forward/stamp", test_stamp);
   g_test_add_func ("/forward/limit-outlives-takeover", test_limit_outlives_takeover);
   g_test_add_func ("/forward/lost-before-a-jump", test_lost_before_a_jump);
