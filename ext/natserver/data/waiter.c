@@ -73,10 +73,10 @@ set_timer (NatWaiter *waiter, gint64 at_us)
 }
 
 guint32
-nat_waiter_wait (NatWaiter *waiter, gint64 until_us)
+nat_waiter_wait (NatWaiter *waiter, gint64 until_us, gint64 now_us)
 {
   struct epoll_event events[NAT_WAITER_MAX + 1];
-  gboolean due = until_us <= g_get_monotonic_time ();
+  gboolean due = until_us <= now_us;
   guint32 bits = 0;
   int n;
 

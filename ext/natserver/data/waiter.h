@@ -27,7 +27,8 @@ typedef enum {
 gboolean nat_waiter_add (NatWaiter *waiter, guint bit, int fd, NatWaiterKind kind);
 
 /* Monotonic microseconds; G_MAXINT64 is never, and what is past means a look without waiting. Returns the bits of what
- * there is; none: it is time, or somewhat earlier, since the time of a wait before may still wake this one. */
-guint32 nat_waiter_wait (NatWaiter *waiter, gint64 until_us);
+ * there is; none: it is time, or somewhat earlier, since the time of a wait before may still wake this one. now_us may be as old
+ * as that is cheaper than to read the clock: if until_us is over since, that is noticed, by a call more. */
+guint32 nat_waiter_wait (NatWaiter *waiter, gint64 until_us, gint64 now_us);
 
 G_END_DECLS

@@ -388,6 +388,7 @@ receive_from (NatWorker *w, guint socket)
   for (guint batch = 0; batch < BATCHES_PER_TURN; batch++) {
     NatUdpSuper *supers;
     guint size = w->batch_size, n = nat_udpio_receive (w->io, socket, size, &supers);
+    gint64 start_us;
 
     if (n == 0)
       return FALSE;
@@ -397,12 +398,14 @@ receive_from (NatWorker *w, guint socket)
     /* A route that was told before the owner answered is known before the client's next packet. */
     if (w->exchange && nat_exchange_has_mail (w))
       w->nap_datagrams += nat_exchange_drain (w);
+    start_us = w->now_us;
     for (guint i = 0; i < n; i++)
       w->nap_datagrams += receive_super (w, &supers[i]);
     nat_worker_flush (w);
     if (w->exchange)
       nat_exchange_flush (w);
-    w->batch_size = nat_batch_size_next (size, n, g_get_monotonic_time () - w->now_us);
+    w->now_us = g_get_monotonic_time ();
+    w->batch_size = nat_batch_size_next (size, n, w->now_us - start_us);
     if (n < size)
       return FALSE;
   }
@@ -514,10 +517,10 @@ see_to_memory (NatWorker *w)
       &w->counters->cache_evictions, nat_history_pool_evictions (w->pool), memory_order_relaxed);
 }
 
+/* now_us was just read. */
 static void
 tick (NatWorker *w)
 {
-  w->now_us = g_get_monotonic_time ();
   nat_repair_run (w);
   if (w->roster->stale || w->headstarts_prepared > 0)
     nat_worker_flush (w);
@@ -601,9 +604,11 @@ see_to_mail (NatWorker *w)
   nat_exchange_flush (w);
 }
 
-static void
+/* TRUE: there was something, and now_us is when that was sent. (Not if the clock stood still; then it is read once more.) */
+static gboolean
 receive_from_sockets (NatWorker *w, guint32 which)
 {
+  gint64 before_us = w->now_us;
   guint32 unread = 0;
 
   for (guint i = 0; i < nat_udpio_n_sockets (w->io); i++) {
@@ -611,24 +616,29 @@ receive_from_sockets (NatWorker *w, guint32 which)
       unread |= (guint32)1 << i;
   }
   w->unread = unread;
+  return w->now_us != before_us;
 }
 
+/* The clock is read by whoever acts: commands, mail, the tunnel and each batch on their own, and when a batch was sent that is the
+ * time of what follows. What it waits until may so be over already; then it does not wait. */
 static void
 turn (NatWorker *w)
 {
-  guint32 heard = nat_waiter_wait (w->waiter, wait_until (w));
+  guint32 heard = nat_waiter_wait (w->waiter, wait_until (w), w->now_us);
 
   nat_counter_add (&w->counters->wakeups, 1);
-  w->now_us = g_get_monotonic_time ();
-  if (heard >> BIT_COMMANDS & 1)
+  if (heard >> BIT_COMMANDS & 1) {
+    w->now_us = g_get_monotonic_time ();
     nat_worker_drain_commands (w);
+  }
   if (heard >> BIT_MAIL & 1)
     see_to_mail (w);
   if (heard >> BIT_TUNNEL & 1) {
     nat_lane_clear (w->lane);
     receive_from_tunnel (w);
   }
-  receive_from_sockets (w, heard | w->unread);
+  if (!receive_from_sockets (w, heard | w->unread))
+    w->now_us = g_get_monotonic_time ();
   tick (w);
   if (w->exchange)
     nat_exchange_flush (w);
@@ -648,6 +658,7 @@ nat_worker_spin (NatWorker *w)
     receive_from_tunnel (w);
   for (guint i = 0; i < nat_udpio_n_sockets (w->io); i++)
     receive_from (w, i);
+  w->now_us = g_get_monotonic_time ();
   tick (w);
   if (w->exchange)
     nat_exchange_flush (w);

@@ -102,7 +102,7 @@ struct _NatWorker {
   NatForward *forward;
   NatExchange *exchange; /* NULL as mesh */
   guint8 index;
-  gint64 now_us, started_us; /* monotonic; now is read once for each batch */
+  gint64 now_us, started_us; /* monotonic; now is read when a batch came, and when it was sent */
   guint batch_size;          /* messages read at once */
   gint64 arrived_ns;         /* the datagram that is served; nat_udpio_clock_ns */
   gint64 tick_us, prune_us;  /* when these were done last */

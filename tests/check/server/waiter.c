@@ -60,22 +60,28 @@ read_from (int fd)
   g_assert_cmpint (read (fd, &n, sizeof n), ==, sizeof n);
 }
 
+static guint32
+wait_until (Fixture *f, gint64 until_us)
+{
+  return nat_waiter_wait (f->waiter, until_us, g_get_monotonic_time ());
+}
+
 static void
 test_descriptors (Fixture *f, gconstpointer data)
 {
   guint32 once = (guint32)1 << (NAT_WAITER_MAX - 1);
 
   (void)data;
-  g_assert_cmpuint (nat_waiter_wait (f->waiter, 0), ==, 0);
+  g_assert_cmpuint (wait_until (f, 0), ==, 0);
   write_to (f->whole);
   write_to (f->once);
-  g_assert_cmpuint (nat_waiter_wait (f->waiter, G_MAXINT64), ==, once | 1);
+  g_assert_cmpuint (wait_until (f, G_MAXINT64), ==, once | 1);
   /* Neither was read: one tells it again, the other only of what is new. */
-  g_assert_cmpuint (nat_waiter_wait (f->waiter, G_MAXINT64), ==, 1);
+  g_assert_cmpuint (wait_until (f, G_MAXINT64), ==, 1);
   write_to (f->once);
-  g_assert_cmpuint (nat_waiter_wait (f->waiter, G_MAXINT64), ==, once | 1);
+  g_assert_cmpuint (wait_until (f, G_MAXINT64), ==, once | 1);
   read_from (f->whole);
-  g_assert_cmpuint (nat_waiter_wait (f->waiter, 0), ==, 0);
+  g_assert_cmpuint (wait_until (f, 0), ==, 0);
 }
 
 /* Not before its time, which may be told after a later one was; and again and again. */
@@ -86,12 +92,12 @@ test_time (Fixture *f, gconstpointer data)
 
   (void)data;
   write_to (f->whole);
-  g_assert_cmpuint (nat_waiter_wait (f->waiter, now + FAR), ==, 1);
+  g_assert_cmpuint (wait_until (f, now + FAR), ==, 1);
   read_from (f->whole);
   for (guint i = 1; i <= 3; i++) {
     gint64 until = g_get_monotonic_time () + 2000;
 
-    g_assert_cmpuint (nat_waiter_wait (f->waiter, until), ==, 0);
+    g_assert_cmpuint (wait_until (f, until), ==, 0);
     g_assert_cmpint (g_get_monotonic_time (), >=, until);
   }
 }
@@ -105,10 +111,10 @@ test_later (Fixture *f, gconstpointer data)
 
   (void)data;
   write_to (f->whole);
-  g_assert_cmpuint (nat_waiter_wait (f->waiter, until - 900 * 1000), ==, 1);
+  g_assert_cmpuint (wait_until (f, until - 900 * 1000), ==, 1);
   read_from (f->whole);
   do {
-    g_assert_cmpuint (nat_waiter_wait (f->waiter, until), ==, 0);
+    g_assert_cmpuint (wait_until (f, until), ==, 0);
     woken++;
   } while (g_get_monotonic_time () < until);
   g_assert_cmpuint (woken, <=, 2);
@@ -122,11 +128,30 @@ test_past (Fixture *f, gconstpointer data)
 
   (void)data;
   write_to (f->once);
-  g_assert_cmpuint (nat_waiter_wait (f->waiter, now + FAR), !=, 0);
+  g_assert_cmpuint (wait_until (f, now + FAR), !=, 0);
   for (guint i = 0; i < 3; i++)
-    g_assert_cmpuint (nat_waiter_wait (f->waiter, now), ==, 0);
+    g_assert_cmpuint (wait_until (f, now), ==, 0);
   write_to (f->once);
-  g_assert_cmpuint (nat_waiter_wait (f->waiter, now), !=, 0);
+  g_assert_cmpuint (wait_until (f, now), !=, 0);
+}
+
+/* Nor does a time that was to come when the clock was read, and is over now: whether no timer is set, a later one, or one that
+ * went off unheard. */
+static void
+test_past_since (Fixture *f, gconstpointer data)
+{
+  gint64 now = g_get_monotonic_time ();
+
+  (void)data;
+  g_assert_cmpuint (nat_waiter_wait (f->waiter, now - 1000, now - 2000), ==, 0);
+  write_to (f->once);
+  g_assert_cmpuint (nat_waiter_wait (f->waiter, now + FAR, now), !=, 0);
+  g_assert_cmpuint (nat_waiter_wait (f->waiter, now - 1000, now - 2000), ==, 0);
+  write_to (f->once);
+  g_assert_cmpuint (nat_waiter_wait (f->waiter, now - 500, now - 2000), !=, 0);
+  while (g_get_monotonic_time () - now < 1000)
+    ;
+  g_assert_cmpuint (nat_waiter_wait (f->waiter, now - 100, now - 2000), ==, 0);
 }
 
 static void
@@ -145,6 +170,7 @@ main (int argc, char **argv)
   g_test_add ("/waiter/time", Fixture, NULL, set_up, test_time, tear_down);
   g_test_add ("/waiter/later", Fixture, NULL, set_up, test_later, tear_down);
   g_test_add ("/waiter/past", Fixture, NULL, set_up, test_past, tear_down);
+  g_test_add ("/waiter/past-since", Fixture, NULL, set_up, test_past_since, tear_down);
   g_test_add ("/waiter/refused", Fixture, NULL, set_up, test_refused, tear_down);
   return g_test_run ();
 }
