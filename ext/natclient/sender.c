@@ -3,7 +3,6 @@
  */
 #include "natclient/sender.h"
 
-#include <errno.h>
 #include <string.h>
 
 #include "natclient/udp.h"
@@ -136,19 +135,10 @@ typedef enum {
   TROUBLE,
 } Reaction;
 
-/* So IP_RECVERR has Linux tell that the interface's queue dropped the packet. GIO's code for it is that of others, too, but
- * the system's word is in its text. */
-static gboolean
-is_queue_full (const GError *error)
-{
-  return g_error_matches (error, G_IO_ERROR, G_IO_ERROR_FAILED) &&
-         strstr (error->message, g_strerror (ENOBUFS)) != NULL;
-}
-
 static Reaction
 react (const GError *error)
 {
-  if (g_error_matches (error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK) || is_queue_full (error))
+  if (g_error_matches (error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK) || nat_udp_is_queue_full (error))
     return FULL;
   if (g_error_matches (error, G_IO_ERROR, G_IO_ERROR_MESSAGE_TOO_LARGE))
     return SKIP;

@@ -29,7 +29,8 @@ G_BEGIN_DECLS
 
 /* A goodbye takes TCP, TLS and DELETE: three or four round trips, over a satellite 2.5 s. Who leaves unheard stands
  * still before his audience for 40 s. */
-#define NAT_GOODBYE_MS 4000
+#define NAT_GOODBYE_MS  4000
+#define NAT_SESSION_OWN 3 /* addresses of ours that are watched */
 
 /* What other threads want of the session's; bits of NatSession.wishes. */
 typedef enum {
@@ -112,9 +113,9 @@ struct _NatSession {
   guint size_told;     /* to the application; 0 = no limit */
   gint64 size_seen_us; /* last answer */
   GSource *size_timer;
-  NatAddress own;  /* ours towards the relay as seen last, without port; "none" = no way there */
-  NatSrtcp *srtcp; /* opens what comes in; NULL = no mapping */
-  NatEpoch epoch;  /* of it and of the sender's */
+  NatAddress own[NAT_SESSION_OWN]; /* as seen last, without ports; "none" = no way there */
+  NatSrtcp *srtcp;                 /* opens what comes in; NULL = no mapping */
+  NatEpoch epoch;                  /* of it and of the sender's */
 
   NatRequest *background;
   guint background_description; /* serial of the description in it */

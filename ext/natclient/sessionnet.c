@@ -165,21 +165,32 @@ somewhere (const NatSession *s)
   return NULL;
 }
 
-/* Our own address towards the relay. While none of its addresses is known: towards somebody, for there is no other sign that
- * a change concerns us. FALSE: no way there. */
+/* Our own address towards the relay. While none of its addresses is known: towards the host, if that is an address, and
+ * towards somebody of either family, for there is no other sign that a change concerns us. FALSE: no way to any. */
 static gboolean
 scout (const NatSession *s, NatAddress *own)
 {
-  const char *const somebody[] = {s->config.host, SOMEBODY_V4, SOMEBODY_V6};
+  const char *const somebody[NAT_SESSION_OWN] = {s->config.host, SOMEBODY_V4, SOMEBODY_V6};
   const NatAddress *relay = somewhere (s);
   NatAddress address;
+  gboolean way = FALSE;
 
+  memset (own, 0, NAT_SESSION_OWN * sizeof *own);
   if (relay != NULL)
     return nat_udp_scout (relay, own);
-  for (guint i = 0; i < G_N_ELEMENTS (somebody); i++)
-    if (nat_address_from_text (&address, somebody[i], 1) && nat_udp_scout (&address, own))
-      return TRUE;
-  return FALSE;
+  for (guint i = 0; i < NAT_SESSION_OWN; i++)
+    if (nat_address_from_text (&address, somebody[i], 1))
+      way = nat_udp_scout (&address, &own[i]) || way;
+  return way;
+}
+
+static gboolean
+are_equal (const NatAddress *a, const NatAddress *b)
+{
+  for (guint i = 0; i < NAT_SESSION_OWN; i++)
+    if (!nat_address_equal (&a[i], &b[i]))
+      return FALSE;
+  return TRUE;
 }
 
 /* What was under way is of the old network. The session is as good as before. */
@@ -197,18 +208,22 @@ begin_anew (NatSession *s)
 void
 nat_session_net_note (NatSession *s)
 {
-  scout (s, &s->own);
+  scout (s, s->own);
 }
 
 void
 nat_session_net_look (NatSession *s)
 {
-  NatAddress own;
-  gboolean way = scout (s, &own);
+  NatAddress own[NAT_SESSION_OWN];
+  gboolean way = scout (s, own);
 
-  if (nat_address_equal (&own, &s->own))
+  if (are_equal (own, s->own)) {
+    /* Without a default route a relay's name may lead somewhere all the same, and nothing says when. */
+    if (!way && somewhere (s) == NULL)
+      nat_session_retry_now (s);
     return;
-  s->own = own;
+  }
+  memcpy (s->own, own, sizeof own);
   nat_session_size_reset (s);
   if (way) {
     begin_anew (s);

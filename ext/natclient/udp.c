@@ -315,6 +315,13 @@ nat_udp_socket (const NatUdp *u, guint8 family)
 }
 
 gboolean
+nat_udp_is_queue_full (const GError *error)
+{
+  return g_error_matches (error, G_IO_ERROR, G_IO_ERROR_FAILED) &&
+         strstr (error->message, g_strerror (ENOBUFS)) != NULL;
+}
+
+gboolean
 nat_udp_send (NatUdp *u, const NatAddress *to, const guint8 *data, gsize len)
 {
   GSocket *socket = nat_udp_socket (u, to->family);
@@ -330,7 +337,8 @@ nat_udp_send (NatUdp *u, const NatAddress *to, const guint8 *data, gsize len)
   if (g_error_matches (error, G_IO_ERROR, G_IO_ERROR_CONNECTION_REFUSED))
     return g_socket_send_to (socket, address, (const gchar *)data, len, NULL, NULL) >= 0;
   return g_error_matches (error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK) ||
-         g_error_matches (error, G_IO_ERROR, G_IO_ERROR_MESSAGE_TOO_LARGE);
+         g_error_matches (error, G_IO_ERROR, G_IO_ERROR_MESSAGE_TOO_LARGE) ||
+         nat_udp_is_queue_full (error);
 }
 
 /* What the kernel would choose shows on a socket that is connected; ours must not be. NULL: no way there. */

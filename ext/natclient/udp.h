@@ -40,7 +40,10 @@ void nat_udp_close (NatUdp *u);
 GSocket *nat_udp_socket (const NatUdp *u, guint8 family); /* 4 or 6; NULL = none */
 /* One of the other family besides those that are open, unless bind-address forbids it. */
 void nat_udp_add (NatUdp *u, guint8 family);
-/* FALSE: there is no way there, says the system. */
+/* So IP_RECVERR has Linux tell that the interface's queue dropped a datagram (ENOBUFS). GIO's code for it is that of others,
+ * too, but the system's word is in its text. */
+gboolean nat_udp_is_queue_full (const GError *error);
+/* FALSE: there is no way there, says the system. A datagram that a full queue dropped was sent. */
 gboolean nat_udp_send (NatUdp *u, const NatAddress *to, const guint8 *data, gsize len);
 /* Our own address as the kernel would choose it for this relay: y. */
 void nat_udp_local (const NatUdp *u, const NatAddress *relay, NatAddress *local);
