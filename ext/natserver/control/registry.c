@@ -319,6 +319,7 @@ nat_registry_renew (NatRegistry *r, NatTime now, NatRegistered *session, const N
   ticket.takeover = caller->token.takeover ? 1 : 0;
   ticket.voucher = caller->token.voucher;
   session->recheck_us = caller->decided_until_us;
+  session->unanswered_us = 0; /* this was an answer */
   return renew_until (r, now, session, &ticket);
 }
 

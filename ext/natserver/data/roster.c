@@ -537,6 +537,8 @@ detach_forgotten (NatRoster *r, NatDataStream *stream)
   GHashTableIter it;
   gpointer value;
 
+  if (stream->n_forgotten == 0)
+    return;
   g_hash_table_iter_init (&it, r->forgotten);
   while (g_hash_table_iter_next (&it, NULL, &value)) {
     NatDataEnded *e = value;
