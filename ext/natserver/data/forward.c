@@ -219,7 +219,8 @@ nat_forward_repeat (
 static guint
 room (const NatUdpRun *run, gsize len)
 {
-  if (len == 0 || len > run->segment || run->bytes != run->n_packets * run->segment)
+  if (len == 0 || len > run->segment || run->bytes != run->n_packets * run->segment ||
+      run->n_packets >= NAT_UDPIO_SEGMENTS)
     return 0;
   return MIN (len < run->segment ? 1 : NAT_UDPIO_SEGMENTS - run->n_packets,
       (NAT_UDPIO_RUN_MAX - run->bytes) / len);

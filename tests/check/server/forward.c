@@ -255,6 +255,7 @@ expect_datagram (Reader *r, const guint8 *data, gsize len)
     r->i = 0;
   }
   super = &r->supers[r->i];
+  g_assert_cmpuint (super->len, <=, NAT_UDPIO_SEGMENTS * super->segment);
   g_assert_cmpmem (super->data + r->at, MIN (super->segment, super->len - r->at), data, len);
   r->at += len;
   if (r->at < super->len)
@@ -283,6 +284,7 @@ test_pieces (void)
 {
   static const Stretch cases[][STRETCHES] = {
       {{20, LEN}}, {{19, LEN}, {1, LEN - 20}},            /* the last is shorter */
+      {{NAT_UDPIO_SEGMENTS, LEN}, {1, LEN - 20}},         /* and one too many */
       {{19, LEN}, {1, LEN - 20}, {5, LEN}, {1, LEN - 1}}, /* and another follows it */
       {{3, LEN}, {2, LEN + 20}, {3, LEN}},                /* a longer one begins a run */
       {{1, LEN}, {4, LEN - 1}},                           /* only one may be shorter */
