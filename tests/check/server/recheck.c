@@ -232,6 +232,36 @@ test_failed_long_ago (void)
   g_assert_cmpuint (n_sessions (j), ==, SESSIONS);
 }
 
+static void
+renew_all (Judge *j, guint seconds)
+{
+  NatCaller c = {.open = FALSE};
+  GHashTableIter iter;
+  gpointer session;
+
+  c.token.expires_s = G_MAXINT64;
+  c.decided_until_us = j->world->now.us + seconds * G_USEC_PER_SEC;
+  g_hash_table_iter_init (&iter, j->world->registry->sessions);
+  while (g_hash_table_iter_next (&iter, NULL, &session))
+    g_assert_true (nat_registry_renew (j->world->registry, j->world->now, session, &c));
+}
+
+/* What it said at a renewal was an answer, too: the next failure is the first. */
+static void
+test_answered_at_renewal (void)
+{
+  g_autoptr (Judge) j = judge_new (broken);
+
+  let_in (j, 1, 0);
+  tick (j);
+  UNTIL (j->answered == 1);
+  renew_all (j, 60);
+  j->world->now.us += 61 * G_USEC_PER_SEC;
+  tick (j);
+  UNTIL (j->answered == 2);
+  g_assert_cmpuint (n_sessions (j), ==, 1);
+}
+
 /* That the callback does not answer is warned of, and GIO tells all that it does. */
 static void
 say_what_matters (const char *domain, GLogLevelFlags level, const char *text, gpointer user)
@@ -250,5 +280,6 @@ main (int argc, char **argv)
   g_test_add_func ("/recheck/later", test_later);
   g_test_add_func ("/recheck/answers_again", test_answers_again);
   g_test_add_func ("/recheck/failed_long_ago", test_failed_long_ago);
+  g_test_add_func ("/recheck/answered_at_renewal", test_answered_at_renewal);
   return g_test_run ();
 }
