@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "registryworld.h"
+#include "natserver/control/registry-private.h"
 
 #define SESSIONS     200
 #define GRACE_S      5
