@@ -43,6 +43,7 @@ struct _GstNatRelayTransportSink {
   gboolean connected;  /* lock */
   gboolean let_go;     /* lock; what waits is not to be sent as it is */
   gboolean flushing;   /* lock */
+  guint unlocks;       /* lock; how often flushing began */
   GstClockID tail;     /* lock; waits until a track may have fallen silent, or NULL */
   gint waiting;        /* atomic for reading; tail != NULL */
 };
@@ -57,15 +58,27 @@ must_wait (GstNatRelayTransportSink *self)
          !g_atomic_int_get (&self->failed);
 }
 
+/* Without the preroll lock, as gst_base_sink_wait_clock does it: the way to PLAYING takes that lock and asks nobody to leave
+ * before. A pause in between may be over when we look, hence the count. Called with the preroll lock. */
 static GstFlowReturn
 wait_for_connection (GstNatRelayTransportSink *self)
 {
   GstFlowReturn ret = GST_FLOW_OK;
+  guint unlocks;
 
   g_mutex_lock (&self->lock);
-  while (must_wait (self))
-    g_cond_wait (&self->cond, &self->lock);
-  if (self->flushing)
+  unlocks = self->unlocks;
+  if (must_wait (self)) {
+    g_mutex_unlock (&self->lock);
+    GST_BASE_SINK_PREROLL_UNLOCK (self);
+    g_mutex_lock (&self->lock);
+    while (must_wait (self) && unlocks == self->unlocks)
+      g_cond_wait (&self->cond, &self->lock);
+    g_mutex_unlock (&self->lock);
+    GST_BASE_SINK_PREROLL_LOCK (self);
+    g_mutex_lock (&self->lock);
+  }
+  if (self->flushing || unlocks != self->unlocks)
     ret = GST_FLOW_FLUSHING;
   else if (self->let_go)
     self->let_go = FALSE;
@@ -75,15 +88,32 @@ wait_for_connection (GstNatRelayTransportSink *self)
   return ret;
 }
 
+/* A pause is no end: what waits waits for PLAYING. Called with the preroll lock. */
 static GstFlowReturn
-check_sink (GstNatRelayTransportSink *self)
+wait_for_playing (GstNatRelayTransportSink *self, GstMiniObject *what)
+{
+  GstBaseSink *sink = GST_BASE_SINK (self);
+  gboolean flushing;
+
+  if (sink->flushing)
+    return GST_FLOW_FLUSHING;
+  if (sink->need_preroll)
+    return gst_base_sink_do_preroll (sink, what);
+  g_mutex_lock (&self->lock);
+  flushing = self->flushing;
+  g_mutex_unlock (&self->lock);
+  return flushing ? gst_base_sink_wait_preroll (sink) : GST_FLOW_OK;
+}
+
+static GstFlowReturn
+check_sink (GstNatRelayTransportSink *self, GstMiniObject *what)
 {
   GstFlowReturn ret = GST_FLOW_OK;
 
-  /* A pause is no end: what waits waits for PLAYING, and then for the connection again. */
+  /* In PLAYING for the connection again. */
   while (G_UNLIKELY (g_atomic_int_get (&self->wait)) && ret == GST_FLOW_OK &&
          wait_for_connection (self) == GST_FLOW_FLUSHING)
-    ret = gst_base_sink_wait_preroll (GST_BASE_SINK (self));
+    ret = wait_for_playing (self, what);
   if (G_UNLIKELY (g_atomic_int_get (&self->failed)))
     return GST_FLOW_ERROR;
   return ret;
@@ -357,7 +387,7 @@ static GstFlowReturn
 gst_nat_relay_transport_sink_render (GstBaseSink *sink, GstBuffer *buffer)
 {
   GstNatRelayTransportSink *self = GST_NAT_RELAY_TRANSPORT_SINK (sink);
-  GstFlowReturn ret = check_sink (self);
+  GstFlowReturn ret = check_sink (self, GST_MINI_OBJECT_CAST (buffer));
 
   if (ret == GST_FLOW_OK)
     render_buffers (self, &buffer, 1);
@@ -368,7 +398,7 @@ static GstFlowReturn
 gst_nat_relay_transport_sink_render_list (GstBaseSink *sink, GstBufferList *list)
 {
   GstNatRelayTransportSink *self = GST_NAT_RELAY_TRANSPORT_SINK (sink);
-  GstFlowReturn ret = check_sink (self);
+  GstFlowReturn ret = check_sink (self, GST_MINI_OBJECT_CAST (list));
   guint length = gst_buffer_list_length (list);
   GstBuffer *buffers[BATCH];
 
@@ -403,6 +433,7 @@ set_flushing (GstNatRelayTransportSink *self, gboolean flushing)
 {
   g_mutex_lock (&self->lock);
   self->flushing = flushing;
+  self->unlocks += flushing ? 1 : 0;
   g_cond_broadcast (&self->cond);
   g_mutex_unlock (&self->lock);
 }
