@@ -2,15 +2,17 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* The private source by itself: packets come out as they came in, and it can be stopped at any moment. */
+/* The private source and sink by themselves: packets come out as they came in, and both can be stopped at any moment. */
 
 #include <gst/check/gstcheck.h>
+#include <sched.h>
 
 #include "gstnatrelaytransport.h"
 
 #define PACKETS 100
 #define LEN     20
 #define STOPS   300
+#define PAUSES  50
 
 /* The source, and a pad that takes what comes out of it. */
 typedef struct {
@@ -221,6 +223,58 @@ GST_START_TEST (test_stopped_at_any_moment)
 }
 GST_END_TEST;
 
+/* ---- the sink ------------------------------------------------------------ */
+
+static gpointer
+push_one (gpointer pad)
+{
+  GstFlowReturn ret;
+
+  fail_unless_equals_int (sched_setscheduler (0, SCHED_IDLE, &(struct sched_param){0}), 0);
+  ret = gst_pad_push (pad, gst_buffer_new_and_alloc (LEN));
+  fail_unless_equals_int (ret, GST_FLOW_FLUSHING);
+  return NULL;
+}
+
+/* A pause that is over, and another that has begun, before the thread that waits for the connection had the processor: they share
+ * one, and that thread has it only while we sleep. The way to PLAYING must not wait for the relay. */
+GST_START_TEST (test_paused_unseen)
+{
+  GstElement *sink = gst_object_ref_sink (gst_nat_relay_transport_sink_new ("sink", FALSE));
+  GstPad *pad = gst_object_ref_sink (gst_pad_new ("src", GST_PAD_SRC));
+  GstPad *sinkpad = gst_element_get_static_pad (sink, "sink");
+  cpu_set_t all, one;
+  GThread *thread;
+
+  fail_unless_equals_int (sched_getaffinity (0, sizeof all, &all), 0);
+  CPU_ZERO (&one);
+  CPU_SET (sched_getcpu (), &one);
+  fail_unless_equals_int (sched_setaffinity (0, sizeof one, &one), 0);
+  gst_nat_relay_transport_sink_set_wait (GST_NAT_RELAY_TRANSPORT_SINK (sink), TRUE);
+  fail_unless_equals_int (gst_pad_link (pad, sinkpad), GST_PAD_LINK_OK);
+  gst_pad_set_active (pad, TRUE);
+  fail_if (gst_element_set_state (sink, GST_STATE_PLAYING) == GST_STATE_CHANGE_FAILURE);
+  gst_check_setup_events (pad, sink, NULL, GST_FORMAT_TIME);
+  thread = g_thread_new ("push", push_one, pad);
+  for (guint i = 0; i < PAUSES; i++) {
+    g_usleep (1000);
+    gst_element_set_state (sink, GST_STATE_PAUSED);
+    g_usleep (1000);
+    gst_element_set_state (sink, GST_STATE_PLAYING);
+    gst_element_set_state (sink, GST_STATE_PAUSED);
+    g_usleep (1000);
+    gst_element_set_state (sink, GST_STATE_PLAYING);
+  }
+  fail_unless_equals_int (gst_element_set_state (sink, GST_STATE_NULL), GST_STATE_CHANGE_SUCCESS);
+  g_thread_join (thread);
+  sched_setaffinity (0, sizeof all, &all);
+  gst_pad_set_active (pad, FALSE);
+  gst_object_unref (sinkpad);
+  gst_object_unref (pad);
+  gst_object_unref (sink);
+}
+GST_END_TEST;
+
 static Suite *
 natrelaytransport_suite (void)
 {
@@ -231,6 +285,7 @@ natrelaytransport_suite (void)
   tcase_add_test (tc, test_lists);
   tcase_add_test (tc, test_short_pauses);
   tcase_add_test (tc, test_stopped_at_any_moment);
+  tcase_add_test (tc, test_paused_unseen);
   return s;
 }
 
