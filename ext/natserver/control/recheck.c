@@ -180,7 +180,8 @@ put_out_unasked (NatRecheck *c, NatTime now)
   GHashTableIter iter;
   gpointer session;
 
-  if (c->failing_us == 0)
+  /* Nobody's grace can be over before. */
+  if (c->failing_us == 0 || c->failed_us - c->failing_us < (gint64)c->grace_s * G_USEC_PER_SEC)
     return;
   over = g_ptr_array_new ();
   g_hash_table_iter_init (&iter, c->registry->sessions);

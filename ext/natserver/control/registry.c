@@ -619,14 +619,20 @@ check_streams (NatRegistry *r, NatTime now)
   return more;
 }
 
+/* TRUE: some of it waits. */
+static gboolean
+work_off (NatRegistry *r, NatTime now)
+{
+  gboolean waits = !nat_registry_flush (r);
+
+  return check_streams (r, now) || waits;
+}
+
 gboolean
 nat_registry_go_on (NatRegistry *r, NatTime now)
 {
-  gboolean waits;
-
   nat_registry_poll (r, now);
-  waits = !nat_registry_flush (r);
-  return check_streams (r, now) || waits;
+  return work_off (r, now);
 }
 
 gboolean
@@ -636,5 +642,5 @@ nat_registry_tick (NatRegistry *r, NatTime now)
   sync_ended (r, now);
   check_sessions (r, now);
   nat_registry_measure (r, now);
-  return nat_registry_go_on (r, now);
+  return work_off (r, now);
 }
