@@ -301,8 +301,8 @@ end_if_all_ended (GstElement *element, gpointer unused)
   bundle_end (GST_NAT_RELAY_BUNDLE (element), NULL, gst_event_new_eos ());
 }
 
-/* Whoever takes a pad away does not wait: a track may hold the source pad's stream lock until the relay is there, or until
- * PLAYING, and the end of the stream takes its time, too. */
+/* Whoever takes an idle pad away does not wait: another track may hold the source pad's stream lock until the relay is there, or
+ * until PLAYING, and the end of the stream takes its time, too. For a thread that pushes into this very pad he does. */
 static void
 gst_nat_relay_bundle_release_pad (GstElement *element, GstPad *pad)
 {

@@ -31,7 +31,7 @@ void gst_nat_relay_transport_sink_set_session (GstNatRelayTransportSink *sink, N
 /* wait: packets are held, not dropped, until the first connection. Any thread. */
 void gst_nat_relay_transport_sink_set_wait (GstNatRelayTransportSink *sink, gboolean wait);
 /* What waits for the connection, a packet or a list, is dropped, so that its track can make something else of the next, which
- * waits in its place. Any thread. */
+ * waits in its place. If nothing waits yet, that is what comes first: it may have been made already. Any thread. */
 void gst_nat_relay_transport_sink_drop_held (GstNatRelayTransportSink *sink);
 void gst_nat_relay_transport_sink_set_connected (GstNatRelayTransportSink *sink);
 /* An error has been posted: the next packet ends the stream. Any thread. */
