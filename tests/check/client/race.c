@@ -440,6 +440,26 @@ test_blocked_from_the_start (void)
   world_clear (&w);
 }
 
+/* What was held reaches the relay. Returns the length of its answer. */
+static gsize
+deliver_held (World *w, guint8 answer[NAT_DATAGRAM_MAX])
+{
+  return relay_model_input (
+      &w->relay, w->now, &w->stream_z, &w->stream, w->held, w->held_len, answer, NAT_DATAGRAM_MAX);
+}
+
+/* The stream's Binding is under way for long, and UDP's are lost until now. */
+static void
+begin_held (World *w)
+{
+  world_init (w, NAT_TRANSPORT_CHOICE_AUTO);
+  w->keyed_lost = w->hold = TRUE;
+  world_start (w);
+  world_run (w, MS (650));
+  g_assert_cmpuint (w->held_len, >, 0);
+  w->keyed_lost = FALSE;
+}
+
 /* A keepalive that is still in TCP when UDP was selected: the relay challenges it anew, and an answer to
  * that would move the session back. */
 static void
@@ -461,8 +481,7 @@ test_late_keepalive (void)
   nat_prober_ask (w.prober, w.now, NAT_TRANSPORT_UDP);
   world_run (&w, MS (200));
   g_assert_true (is_served_by (&w, NAT_TRANSPORT_UDP));
-  n = relay_model_input (
-      &w.relay, w.now, &w.stream_z, &w.stream, w.held, w.held_len, answer, sizeof answer);
+  n = deliver_held (&w, answer);
   g_assert_cmpuint (w.relay.n_438, >, 0);
   w.held_len = 0;
   nat_prober_input (w.prober, w.now, &w.stream, answer, n);
@@ -479,17 +498,11 @@ test_stream_too_late (void)
   gsize n;
   World w;
 
-  world_init (&w, NAT_TRANSPORT_CHOICE_AUTO);
-  w.keyed_lost = w.hold = TRUE;
-  world_start (&w);
-  world_run (&w, MS (650));
+  begin_held (&w);
   g_assert_true (w.open);
-  g_assert_cmpuint (w.held_len, >, 0);
-  w.keyed_lost = FALSE;
   world_run (&w, MS (200));
   g_assert_true (is_served_by (&w, NAT_TRANSPORT_UDP));
-  n = relay_model_input (
-      &w.relay, w.now, &w.stream_z, &w.stream, w.held, w.held_len, answer, sizeof answer);
+  n = deliver_held (&w, answer);
   g_assert_true (nat_address_equal (&w.relay.selected, &w.stream_z));
   g_assert_true (w.open);
   nat_prober_input (w.prober, w.now, &w.stream, answer, n);
@@ -512,17 +525,11 @@ test_stream_last (void)
   gsize n;
   World w;
 
-  world_init (&w, NAT_TRANSPORT_CHOICE_AUTO);
-  w.keyed_lost = w.hold = TRUE;
-  world_start (&w);
-  world_run (&w, MS (650));
-  g_assert_cmpuint (w.held_len, >, 0);
-  w.keyed_lost = FALSE;
+  begin_held (&w);
   world_run (&w, MS (1000));
   g_assert_true (w.open);
   refused = w.relay.n_438;
-  n = relay_model_input (
-      &w.relay, w.now, &w.stream_z, &w.stream, w.held, w.held_len, answer, sizeof answer);
+  n = deliver_held (&w, answer);
   g_assert_cmpuint (w.relay.n_438, ==, refused + 1);
   g_assert_true (is_served_by (&w, NAT_TRANSPORT_UDP));
   w.held_len = 0;

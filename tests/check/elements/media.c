@@ -333,6 +333,20 @@ media_launch (const gchar *format, ...)
   return know (pipeline);
 }
 
+GstElement *
+media_drain (GstElement *pipeline, GstPad *pad)
+{
+  GstElement *sink = gst_element_factory_make ("fakesink", NULL);
+  GstPad *sinkpad = gst_element_get_static_pad (sink, "sink");
+
+  g_object_set (sink, "sync", FALSE, "async", FALSE, "enable-last-sample", FALSE, NULL);
+  gst_bin_add (GST_BIN (pipeline), sink);
+  gst_element_sync_state_with_parent (sink);
+  fail_unless_equals_int (gst_pad_link (pad, sinkpad), GST_PAD_LINK_OK);
+  gst_object_unref (sinkpad);
+  return sink;
+}
+
 void
 media_play (GstElement *pipeline)
 {

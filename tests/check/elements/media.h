@@ -61,6 +61,8 @@ gboolean flow_wait_last (Flow *received, Flow *sent, guint seconds);
  * latency of a second, to repair what a busy machine loses: only what waits for a repair is later for it. */
 GstElement *media_launch (const gchar *format, ...) G_GNUC_PRINTF (1, 2);
 GstElement *media_pipeline_new (void);
+/* Whatever comes out of a pad of the pipeline goes into a fakesink, at once; that is returned, the pipeline's. */
+GstElement *media_drain (GstElement *pipeline, GstPad *pad);
 void media_play (GstElement *pipeline);
 void media_stop (GstElement *pipeline); /* NULL, and unref */
 /* The next message of these types from element (NULL: any) within PATIENCE_S; fails the test on none. */

@@ -35,21 +35,12 @@ watcher_count (GstPad *pad, GstPadProbeInfo *info, gpointer user)
 static void
 watcher_pad_added (GstElement *src, GstPad *pad, Watcher *w)
 {
-  GstElement *sink;
-  GstPad *sinkpad;
-
   if (!GST_PAD_IS_SRC (pad))
     return;
   watcher_tell (w, "+%s ", GST_PAD_NAME (pad));
   if (!w->link)
     return;
-  sink = gst_element_factory_make ("fakesink", NULL);
-  g_object_set (sink, "sync", FALSE, "async", FALSE, "enable-last-sample", FALSE, NULL);
-  gst_bin_add (GST_BIN (w->pipeline), sink);
-  gst_element_sync_state_with_parent (sink);
-  sinkpad = gst_element_get_static_pad (sink, "sink");
-  fail_unless_equals_int (gst_pad_link (pad, sinkpad), GST_PAD_LINK_OK);
-  gst_object_unref (sinkpad);
+  media_drain (w->pipeline, pad);
   gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_BUFFER, watcher_count, w, NULL);
 }
 
