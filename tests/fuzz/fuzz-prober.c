@@ -18,6 +18,8 @@
 #define REQUESTS_PER_S 40 /* of three ways, challenges answered and sizes tried besides */
 #define SPINS_MAX      64 /* deadlines in a row without time passing */
 #define START_US       G_GINT64_CONSTANT (1000000)
+#define PACE_US                                                                                    \
+  G_GINT64_CONSTANT (250000) /* race.c and pathsize.c ask for more no oftener than that */
 
 int LLVMFuzzerTestOneInput (const guint8 *data, gsize size);
 
@@ -38,6 +40,7 @@ static Answer answers[KEPT]; /* that the relay gave, all genuine */
 static guint n_answers;
 static gint64 sent_us[REQUESTS_PER_S];
 static guint n_sent;
+static gint64 more_us; /* when the client may ask for more than the prober does by itself */
 static guint64 chance;
 
 /* What is under way to the client. */
@@ -236,11 +239,22 @@ op_relay (void)
   }
 }
 
+static gboolean
+may_ask_for_more (void)
+{
+  if (now_us < more_us)
+    return FALSE;
+  more_us = now_us + PACE_US;
+  return TRUE;
+}
+
 static void
 op_client (void)
 {
   guint how = byte ();
 
+  if (how % 6 >= 4 && !may_ask_for_more ())
+    return;
   switch (how % 6) {
   case 0: nat_prober_socket_changed (prober, now_us); break;
   case 1: nat_prober_heard (prober, now_us); break;
@@ -278,6 +292,7 @@ begin (NatRole role)
 
   now_us = START_US;
   n_answers = n_sent = 0;
+  more_us = 0;
   chance = 0;
   relay_model_init (&relay, 1);
   relay.unix_s = 1700000000;
