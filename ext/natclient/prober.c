@@ -19,7 +19,7 @@
 #define ANSWERS_AT_ONCE       3         /* challenges answered in a row without waiting */
 #define REFUSALS_MAX          2         /* 401s to answers to fresh nonces until we believe it */
 #define HINT_US               MS (1000) /* at most one Binding in this for hints */
-#define KEEPALIVE_SUSPECT_US  MS (1500) /* a keepalive's third repetition got no answer */
+#define KEEPALIVE_SUSPECT_US  MS (1500) /* a keepalive's third repetition got no answer; or later */
 #define SHORTEST_SUSPECT_US   MS (250)
 #define STREAM_SUSPECT_US     MS (1000) /* what TCP has to repeat comes later, not never */
 #define SHORTEST_KEEPALIVE_US MS (1000)
@@ -139,12 +139,19 @@ resend (NatProber *p, NatCandidate *c, gint64 now_us)
 
 /* ---- Phases ------------------------------------------------------------ */
 
+/* Two round trips are due where the nonce is too old, or where there is none. */
+static gint64
+suspicion (const NatProber *p, gint64 shortest_us)
+{
+  return MAX (shortest_us, 3 * (gint64)nat_rto_reckon (&p->rto));
+}
+
 static gint64
 fast_suspicion (const NatProber *p)
 {
   gboolean stream = p->selected != NULL && nat_candidate_is_stream (p->selected);
 
-  return MAX (stream ? STREAM_SUSPECT_US : SHORTEST_SUSPECT_US, 3 * (gint64)p->rto.srtt_us);
+  return suspicion (p, stream ? STREAM_SUSPECT_US : SHORTEST_SUSPECT_US);
 }
 
 /* Jitter goes downwards only: the interval is what the NAT is known to bear. */
@@ -713,7 +720,7 @@ tick_registered (NatProber *p, gint64 now_us)
     if (p->hint_waits)
       p->hint_us = now_us;
     p->hint_waits = FALSE;
-    check (p, now_us, burst ? fast_suspicion (p) : KEEPALIVE_SUSPECT_US);
+    check (p, now_us, burst ? fast_suspicion (p) : suspicion (p, KEEPALIVE_SUSPECT_US));
     p->keepalive_us = now_us + (burst ? NAT_PROBE_US : jittered_interval (p));
   }
 }

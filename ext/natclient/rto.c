@@ -26,9 +26,16 @@ nat_rto_answered (NatRto *r, gint64 rtt_us, gboolean repeated)
     return;
   if (repeated) {
     r->rto_us = MIN (2 * r->rto_us, LONGEST_US);
+    r->most_us = r->most_us == 0 ? (guint)rtt_us : MIN (r->most_us, (guint)rtt_us);
     return;
   }
   rtt_us = MAX (rtt_us, 1);
   r->srtt_us = r->srtt_us == 0 ? (guint)rtt_us : (guint)((7 * (gint64)r->srtt_us + rtt_us) / 8);
   r->rto_us = CLAMP ((gint64)r->srtt_us * 3 / 2, FIRST_US, LONGEST_US);
+}
+
+guint
+nat_rto_reckon (const NatRto *r)
+{
+  return r->srtt_us != 0 ? r->srtt_us : r->most_us;
 }

@@ -205,6 +205,7 @@ typedef struct {
   gboolean udp_blocked, no_stream; /* what the network does */
   gboolean keyed_lost;             /* by UDP: all but the first request */
   gint64 udp_late_us;              /* so much later than the stream's come its answers */
+  gint64 round_trip_us;
   gboolean open;
   gboolean hold; /* what goes by the stream is under way for long */
   guint8 held[NAT_DATAGRAM_MAX];
@@ -221,7 +222,7 @@ typedef struct {
   guint8 data[NAT_DATAGRAM_MAX];
 } Answer;
 
-#define ROUND_TRIP MS (40)
+#define ROUND_TRIP MS (40) /* of most stories */
 
 static gint
 by_time (gconstpointer a, gconstpointer b, gpointer user)
@@ -255,7 +256,7 @@ on_send (gpointer user, const NatAddress *relay, const guint8 *data, gsize len)
     return;
   }
   a = g_new0 (Answer, 1);
-  a->at_us = w->now + ROUND_TRIP + (stream ? 0 : w->udp_late_us);
+  a->at_us = w->now + w->round_trip_us + (stream ? 0 : w->udp_late_us);
   a->from = *relay;
   a->len = relay_model_input (&w->relay, w->now, stream ? &w->stream_z : &w->udp_z, relay, data,
       len, a->data, sizeof a->data);
@@ -294,6 +295,7 @@ world_init (World *w, NatTransportChoice choice)
   memset (w, 0, sizeof *w);
   w->now = 1000 * G_USEC_PER_SEC;
   w->stream_open_us = G_MAXINT64;
+  w->round_trip_us = ROUND_TRIP;
   g_queue_init (&w->answers);
   relay_model_init (&w->relay, 1);
   relay_model_open (&w->relay, 3600, username, password);
@@ -340,7 +342,7 @@ tick_race (World *w)
   if (actions & NAT_RACE_CLOSE)
     close_stream (w);
   if (actions & NAT_RACE_OPEN)
-    w->stream_open_us = w->now + 3 * ROUND_TRIP;
+    w->stream_open_us = w->now + 3 * w->round_trip_us;
   if (actions & NAT_RACE_ASK)
     nat_prober_ask (w->prober, w->now, NAT_TRANSPORT_UDP);
 }
@@ -609,6 +611,35 @@ test_outage (void)
   world_clear (&w);
 }
 
+/* By satellite, and UDP comes late, so that the WebSocket is open, or serves, when it is selected. Nobody is silent: neither
+ * then, nor where a keepalive takes two round trips, as its nonce is too old. */
+static void
+test_far_away (gconstpointer data)
+{
+  gboolean served = GPOINTER_TO_INT (data);
+
+  for (gint64 round_trip = 600; round_trip <= 1500; round_trip += 100) {
+    World w;
+
+    g_test_message ("round trip %d ms", (int)round_trip);
+    world_init (&w, NAT_TRANSPORT_CHOICE_AUTO);
+    w.round_trip_us = MS (round_trip);
+    w.keyed_lost = TRUE;
+    world_start (&w);
+    while (!(served ? is_served_by (&w, NAT_TRANSPORT_WEBSOCKET) : w.open))
+      world_run (&w, MS (5));
+    w.keyed_lost = FALSE;
+    world_run (&w, MS (90000));
+    g_assert_true (is_served_by (&w, NAT_TRANSPORT_UDP));
+    g_assert_cmpuint (w.relay.n_438, >=, 2);
+    g_assert_cmpuint (w.events[NAT_PROBER_SILENT], ==, 0);
+    w.udp_blocked = TRUE; /* as soon as silence can be known, it is */
+    world_run (&w, MS (4000) + 3 * w.round_trip_us + MS (500));
+    g_assert_cmpuint (w.events[NAT_PROBER_SILENT], ==, 1);
+    world_clear (&w);
+  }
+}
+
 /* The connection breaks: it is opened again, in the same session. */
 static void
 test_stream_breaks (void)
@@ -651,6 +682,8 @@ main (int argc, char **argv)
   g_test_add_func ("/race/answers-cross", test_answers_cross);
   g_test_add_func ("/race/blocked-later", test_blocked_later);
   g_test_add_func ("/race/outage", test_outage);
+  g_test_add_data_func ("/race/far-away-in-reserve", GINT_TO_POINTER (FALSE), test_far_away);
+  g_test_add_data_func ("/race/far-away-served", GINT_TO_POINTER (TRUE), test_far_away);
   g_test_add_func ("/race/stream-breaks", test_stream_breaks);
   return g_test_run ();
 }

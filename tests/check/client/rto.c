@@ -42,6 +42,25 @@ test_far_away (void)
   g_assert_cmpint (r.rto_us, ==, 525 * MS);
 }
 
+/* Before it is known, the shortest wait for an answer says how long it may be at most; after, that says nothing any more. */
+static void
+test_reckoned (void)
+{
+  NatRto r;
+
+  nat_rto_reset (&r);
+  g_assert_cmpuint (nat_rto_reckon (&r), ==, 0);
+  nat_rto_answered (&r, 1450 * MS, TRUE);
+  nat_rto_answered (&r, 1350 * MS, TRUE);
+  nat_rto_answered (&r, 1400 * MS, TRUE);
+  g_assert_cmpuint (nat_rto_reckon (&r), ==, 1350 * MS);
+  nat_rto_answered (&r, 60 * MS, FALSE);
+  nat_rto_answered (&r, 20 * MS, TRUE);
+  g_assert_cmpuint (nat_rto_reckon (&r), ==, 60 * MS);
+  nat_rto_reset (&r);
+  g_assert_cmpuint (nat_rto_reckon (&r), ==, 0);
+}
+
 /* What is not credible changes nothing; and no wait is shorter or longer than it may be. */
 static void
 test_bounds (void)
@@ -71,6 +90,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/rto/smoothed", test_smoothed);
   g_test_add_func ("/rto/far-away", test_far_away);
+  g_test_add_func ("/rto/reckoned", test_reckoned);
   g_test_add_func ("/rto/bounds", test_bounds);
   return g_test_run ();
 }
