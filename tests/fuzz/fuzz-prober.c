@@ -18,8 +18,8 @@
 #define REQUESTS_PER_S 40 /* of three ways, challenges answered and sizes tried besides */
 #define SPINS_MAX      64 /* deadlines in a row without time passing */
 #define START_US       G_GINT64_CONSTANT (1000000)
-#define PACE_US                                                                                    \
-  G_GINT64_CONSTANT (250000) /* race.c and pathsize.c ask for more no oftener than that */
+/* race.c and pathsize.c ask for more no oftener; a network changes so, at worst. */
+#define PACE_US G_GINT64_CONSTANT (250000)
 
 int LLVMFuzzerTestOneInput (const guint8 *data, gsize size);
 
@@ -40,7 +40,7 @@ static Answer answers[KEPT]; /* that the relay gave, all genuine */
 static guint n_answers;
 static gint64 sent_us[REQUESTS_PER_S];
 static guint n_sent;
-static gint64 more_us; /* when the client may ask for more than the prober does by itself */
+static gint64 more_us; /* when there may be more than the prober does by itself */
 static guint64 chance;
 
 /* What is under way to the client. */
@@ -240,7 +240,7 @@ op_relay (void)
 }
 
 static gboolean
-may_ask_for_more (void)
+may_be_more (void)
 {
   if (now_us < more_us)
     return FALSE;
@@ -253,7 +253,7 @@ op_client (void)
 {
   guint how = byte ();
 
-  if (how % 6 >= 4 && !may_ask_for_more ())
+  if ((how % 6 == 0 || how % 6 >= 4) && !may_be_more ())
     return;
   switch (how % 6) {
   case 0: nat_prober_socket_changed (prober, now_us); break;
