@@ -174,6 +174,8 @@ look_whether_drained (NatRelay *relay)
   drained (relay->drained_user);
 }
 
+static void go_on_soon (NatRelay *relay);
+
 static void
 go_on (gpointer user)
 {
@@ -181,6 +183,13 @@ go_on (gpointer user)
 
   relay->soon = 0;
   if (nat_registry_go_on (relay->registry, time_now ()))
+    go_on_soon (relay);
+}
+
+static void
+go_on_soon (NatRelay *relay)
+{
+  if (!relay->soon)
     relay->soon = g_timeout_add_once (NAT_REGISTRY_SOON_MS, go_on, relay);
 }
 
@@ -192,8 +201,8 @@ tick (gpointer user)
 
   warn_lines (hints);
   see_to_memory (relay);
-  if (nat_registry_tick (relay->registry, time_now ()) && !relay->soon)
-    relay->soon = g_timeout_add_once (NAT_REGISTRY_SOON_MS, go_on, relay);
+  if (nat_registry_tick (relay->registry, time_now ()))
+    go_on_soon (relay);
   nat_recheck_tick (relay->recheck, time_now (), relay->config->access_callback_grace);
   nat_jwks_urls_tick (relay->jwks, time_now ().us);
   look_whether_drained (relay);
@@ -310,12 +319,8 @@ listen_all (NatRelay *relay, GError **error)
 static void
 end_revoked (NatRelay *relay)
 {
-  guint n;
-
-  nat_registry_poll (relay->registry, time_now ());
-  n = nat_registry_revoke (relay->registry, time_now ());
-  if (n > 0)
-    g_message ("%u sessions ended: what let them in was withdrawn", n);
+  if (nat_registry_revoke (relay->registry, time_now ()))
+    go_on_soon (relay);
 }
 
 static void

@@ -63,6 +63,8 @@ struct _NatRegistered {
   gint64 recheck_us;    /* when the access callback is asked again, if there is one */
   gint64 unanswered_us; /* since when it does not answer; 0 = it did */
   gint64 created_us, created_s;
+  GList in_turn;        /* in the registry's, of which it is the data */
+  guint64 looked_at;    /* in which round; when it came, in that one */
   NatMeasured measured; /* at the last measure */
   NatFlow flow;
 };
@@ -75,6 +77,10 @@ struct _NatRegistry {
   GHashTable *ssrcs;    /* announced SSRC -> NatStream */
   guint64 publishers;   /* that there were */
   GHashTable *sessions; /* id -> NatRegistered */
+  GQueue in_turn;       /* of NatRegistered, from who was looked at longest ago on */
+  guint64 round;        /* of looks at all of them; 0 before the first */
+  guint64 judging;      /* the round since which what vouches for sessions is as it is now */
+  guint revoked;        /* since then */
   GArray *unsaid;       /* NatEnded that found the ring full */
   guint said;           /* of these, from the first on */
   guint32
@@ -109,7 +115,10 @@ void nat_registry_stream_end_grace (NatRegistry *r, NatStream *stream);
 void nat_registry_say (
     GLogLevelFlags level, const NatRegistered *session, const char *event, const char *what);
 
-/* registry.c. The data plane, and the state directory, shall know that this session is over. */
+/* registry.c. Begins a round of looks at all sessions. Where one is under way they are merged: those that it did not come to
+ * yet are first. */
+void nat_registry_look_anew (NatRegistry *r);
+/* The data plane, and the state directory, shall know that this session is over. */
 void nat_registry_say_ended (
     NatRegistry *r, NatTime now, const guint8 id[NAT_SESSION_ID_SIZE], NatReason reason);
 
@@ -118,6 +127,10 @@ void nat_registry_say_ended (
 /* Ends it for a reason that was not its client's, with a line in the log. */
 void nat_registry_put_out (
     NatRegistry *r, NatTime now, NatRegistered *session, NatReason reason, const char *why);
+/* Ends it if nothing vouches for it any more, and brings its end forward if need be. TRUE: it is gone. */
+gboolean nat_registry_judge (NatRegistry *r, NatTime now, NatRegistered *session);
+/* All were judged. */
+void nat_registry_judged (NatRegistry *r);
 /* Whether a session that comes back by its ticket still may; its end is brought forward if need be. If not, all that
  * should know it is told. */
 gboolean nat_registry_may_return (NatRegistry *r, NatTime now, NatTicket *ticket);

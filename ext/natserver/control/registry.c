@@ -145,6 +145,9 @@ session_add (NatRegistry *r, NatTime now, const NatTicket *ticket, NatSessionCou
     session->stream->subscribers++;
   nat_registry_measure_from (session);
   g_hash_table_insert (r->sessions, session->ticket.session_id, session);
+  session->in_turn.data = session;
+  session->looked_at = r->round;
+  g_queue_push_tail_link (&r->in_turn, &session->in_turn);
   return session;
 }
 
@@ -165,6 +168,7 @@ session_remove (NatRegistry *r, NatTime now, NatRegistered *session, gboolean ov
     stream->subscribers--;
   if (stream->publisher == session)
     nat_registry_stream_enter_grace (r, stream, now, over);
+  g_queue_unlink (&r->in_turn, &session->in_turn);
   g_hash_table_remove (r->sessions, session->ticket.session_id);
   nat_registry_stream_forget_if_idle (r, stream);
 }
@@ -546,15 +550,6 @@ drop_unregistered (NatRegistry *r, NatTime now, NatRegistered *session)
 }
 
 static void
-check_session (NatRegistry *r, NatTime now, NatRegistered *session)
-{
-  if (session->ticket.token_expires_s <= now.s)
-    nat_registry_put_out (r, now, session, NAT_REASON_EXPIRED, "the permission ran out");
-  else if (!session->registered && now.us - session->created_us >= NAT_REGISTER_WITHIN_US)
-    drop_unregistered (r, now, session);
-}
-
-static void
 sync_ended (NatRegistry *r, NatTime now)
 {
   g_autoptr (GError) error = NULL;
@@ -563,28 +558,53 @@ sync_ended (NatRegistry *r, NatTime now)
     warn_unsaved (error);
 }
 
+/* TRUE: it is gone. */
 static gboolean
-is_due (NatTime now, NatRegistered *session)
+check_session (NatRegistry *r, NatTime now, NatRegistered *session)
 {
-  return session->ticket.token_expires_s <= now.s ||
-         (!session->registered && now.us - session->created_us >= NAT_REGISTER_WITHIN_US);
+  guint64 before = session->looked_at;
+
+  session->looked_at = r->round;
+  if (before < r->judging && nat_registry_judge (r, now, session))
+    return TRUE;
+  if (session->ticket.token_expires_s <= now.s)
+    nat_registry_put_out (r, now, session, NAT_REASON_EXPIRED, "the permission ran out");
+  else if (!session->registered && now.us - session->created_us >= NAT_REGISTER_WITHIN_US)
+    drop_unregistered (r, now, session);
+  else
+    return FALSE;
+  return TRUE;
 }
 
-static void
-check_sessions (NatRegistry *r, NatTime now)
+void
+nat_registry_look_anew (NatRegistry *r)
 {
-  g_autoptr (GPtrArray) due = g_ptr_array_new ();
-  GHashTableIter iter;
-  gpointer value;
+  r->round++;
+}
 
-  g_hash_table_iter_init (&iter, r->sessions);
-  while (g_hash_table_iter_next (&iter, NULL, &value)) {
-    if (is_due (now, value))
-      g_ptr_array_add (due, value);
+/* Whoever comes, and whoever was looked at, goes to the tail with the number of the present round. So the head waits longest,
+ * whoever comes or goes meanwhile, or begins another round. TRUE: some wait. */
+static gboolean
+look (NatRegistry *r, NatTime now)
+{
+  guint looks = 0, ends = 0;
+  GList *first;
+
+  while ((first = r->in_turn.head) != NULL) {
+    NatRegistered *session = first->data;
+
+    if (session->looked_at == r->round)
+      break;
+    if (looks == NAT_REGISTRY_LOOKS_AT_ONCE || ends == NAT_REGISTRY_ENDS_AT_ONCE)
+      return TRUE;
+    looks++;
+    g_queue_unlink (&r->in_turn, first);
+    g_queue_push_tail_link (&r->in_turn, first);
+    if (check_session (r, now, session)) /* never removes another */
+      ends++;
   }
-  /* Removing one session never removes another. */
-  for (guint i = 0; i < due->len; i++)
-    check_session (r, now, g_ptr_array_index (due, i));
+  nat_registry_judged (r);
+  return FALSE;
 }
 
 /* The data plane tells all sessions of a stream what became of it, between two looks at its sockets. After a start,
@@ -623,8 +643,9 @@ check_streams (NatRegistry *r, NatTime now)
 static gboolean
 work_off (NatRegistry *r, NatTime now)
 {
-  gboolean waits = !nat_registry_flush (r);
+  gboolean waits = look (r, now);
 
+  waits |= !nat_registry_flush (r);
   return check_streams (r, now) || waits;
 }
 
@@ -640,7 +661,7 @@ nat_registry_tick (NatRegistry *r, NatTime now)
 {
   nat_registry_poll (r, now);
   sync_ended (r, now);
-  check_sessions (r, now);
+  nat_registry_look_anew (r);
   nat_registry_measure (r, now);
   return work_off (r, now);
 }

@@ -42,7 +42,9 @@ typedef struct {
   NatMemory *memory;     /* NULL: there is no bound */
 } NatRegistryConfig;
 
-#define NAT_REGISTRY_SOON_MS 50
+#define NAT_REGISTRY_SOON_MS       50
+#define NAT_REGISTRY_LOOKS_AT_ONCE 8192 /* sessions: a millisecond or two */
+#define NAT_REGISTRY_ENDS_AT_ONCE  1024 /* of these: some ten, and what a worker's ring takes */
 
 typedef struct _NatRegistry NatRegistry;
 typedef struct _NatRegistered
@@ -56,7 +58,7 @@ void nat_registry_poll (NatRegistry *r, NatTime now);
 /* Deadlines, and commands that found the ring full; about once a second. TRUE: there is so much that some of it waits.
  * nat_registry_go_on should have it NAT_REGISTRY_SOON_MS from now. */
 gboolean nat_registry_tick (NatRegistry *r, NatTime now);
-/* What waits, without a look at all sessions. TRUE: as above. */
+/* What waits, and no more sessions than may be looked at and ended at once. TRUE: as above. */
 gboolean nat_registry_go_on (NatRegistry *r, NatTime now);
 /* TRUE: no command waits for room in the ring. */
 gboolean nat_registry_flush (NatRegistry *r);
@@ -98,9 +100,10 @@ void nat_registry_end (
     NatRegistry *r, NatTime now, NatRegistered *session, NatReason reason, gboolean ended);
 
 guint nat_registry_n_sessions (NatRegistry *r);
-/* Ends every session that nothing vouches for any more (nat_auth_vouches): its key, its static token, its secret is
- * gone. Those whose permission was made shorter end when it does. Returns how many ended. */
-guint nat_registry_revoke (NatRegistry *r, NatTime now);
+/* What vouches for sessions is another: ends every one for which nothing does any more (nat_auth_vouches), since its key,
+ * its static token, its secret is gone. Those whose permission was made shorter end when it does. Polls first. TRUE: as
+ * nat_registry_tick. */
+gboolean nat_registry_revoke (NatRegistry *r, NatTime now);
 
 const char *nat_registry_boot_id (NatRegistry *r); /* hex */
 /* How often it was measured what passes: every two seconds, with the first tick. */

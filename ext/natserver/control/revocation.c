@@ -45,25 +45,33 @@ nat_registry_may_return (NatRegistry *r, NatTime now, NatTicket *ticket)
   return FALSE;
 }
 
-guint
+gboolean
+nat_registry_judge (NatRegistry *r, NatTime now, NatRegistered *session)
+{
+  gint64 until_s = nat_auth_vouches (r->config.auth, &session->ticket);
+
+  if (until_s > 0) {
+    session->ticket.token_expires_s = MIN (session->ticket.token_expires_s, until_s);
+    return FALSE;
+  }
+  nat_registry_put_out (r, now, session, NAT_REASON_REVOKED, "what let it in was withdrawn");
+  r->revoked++;
+  return TRUE;
+}
+
+void
+nat_registry_judged (NatRegistry *r)
+{
+  if (r->revoked > 0)
+    g_message ("%u sessions ended: what let them in was withdrawn", r->revoked);
+  r->revoked = 0;
+}
+
+gboolean
 nat_registry_revoke (NatRegistry *r, NatTime now)
 {
-  g_autoptr (GPtrArray) revoked = g_ptr_array_new ();
-  GHashTableIter iter;
-  gpointer value;
-
-  g_return_val_if_fail (r->config.auth != NULL, 0);
-  g_hash_table_iter_init (&iter, r->sessions);
-  while (g_hash_table_iter_next (&iter, NULL, &value)) {
-    NatRegistered *session = value;
-    gint64 until_s = nat_auth_vouches (r->config.auth, &session->ticket);
-
-    if (until_s == 0)
-      g_ptr_array_add (revoked, session);
-    session->ticket.token_expires_s = MIN (session->ticket.token_expires_s, until_s);
-  }
-  for (guint i = 0; i < revoked->len; i++)
-    nat_registry_put_out (
-        r, now, revoked->pdata[i], NAT_REASON_REVOKED, "what let it in was withdrawn");
-  return revoked->len;
+  g_return_val_if_fail (r->config.auth != NULL, FALSE);
+  nat_registry_look_anew (r);
+  r->judging = r->round;
+  return nat_registry_go_on (r, now);
 }

@@ -9,6 +9,32 @@
 
 #define PATIENCE 10000 /* looks of a millisecond */
 
+/* The linker puts these in the place of the data plane's. */
+gboolean __real_nat_dataplane_add_subscriber (NatDataplane *dp, const NatTicket *ticket,
+    NatSessionCounters *counters, const NatWishes *wishes);
+gboolean __wrap_nat_dataplane_add_subscriber (NatDataplane *dp, const NatTicket *ticket,
+    NatSessionCounters *counters, const NatWishes *wishes);
+gboolean __real_nat_dataplane_end_session (
+    NatDataplane *dp, const guint8 id[NAT_SESSION_ID_SIZE], NatReason reason, gint64 until_s);
+gboolean __wrap_nat_dataplane_end_session (
+    NatDataplane *dp, const guint8 id[NAT_SESSION_ID_SIZE], NatReason reason, gint64 until_s);
+
+static gboolean alone; /* nobody empties the data plane's ring: nothing goes in */
+
+gboolean
+__wrap_nat_dataplane_add_subscriber (NatDataplane *dp, const NatTicket *ticket,
+    NatSessionCounters *counters, const NatWishes *wishes)
+{
+  return alone || __real_nat_dataplane_add_subscriber (dp, ticket, counters, wishes);
+}
+
+gboolean
+__wrap_nat_dataplane_end_session (
+    NatDataplane *dp, const guint8 id[NAT_SESSION_ID_SIZE], NatReason reason, gint64 until_s)
+{
+  return alone || __real_nat_dataplane_end_session (dp, id, reason, until_s);
+}
+
 static NatSignKey *
 key_of (char letter)
 {
@@ -37,6 +63,19 @@ world_up (const NatDataTimes *times)
   w->auth = nat_auth_new (FALSE);
   take_key (w, 'a');
   world_start (w, times);
+  return w;
+}
+
+/* The same without a data plane's threads, which takes whatever it is told. */
+static World *
+world_up_alone (void)
+{
+  World *w = world_new (NULL);
+
+  w->auth = nat_auth_new (FALSE);
+  take_key (w, 'a');
+  world_start_registry (w, NULL);
+  alone = TRUE;
   return w;
 }
 
@@ -79,6 +118,16 @@ wait_for_sessions (World *w, guint n)
   }
 }
 
+/* How many of a few sessions end when what vouches for them is another. */
+static guint
+withdraw (World *w)
+{
+  guint before = nat_registry_n_sessions (w->registry);
+
+  g_assert_false (nat_registry_revoke (w->registry, w->now));
+  return before - nat_registry_n_sessions (w->registry);
+}
+
 /* Bindings, until the relay says that it is over. */
 static void
 assert_over (World *w, NatProbe *p, NatReason reason)
@@ -99,10 +148,10 @@ test_while_it_lives (void)
   g_autoptr (NatProbe) p = world_probe (w, &ticket);
 
   g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
-  g_assert_cmpuint (nat_registry_revoke (w->registry, w->now), ==, 0);
+  g_assert_cmpuint (withdraw (w), ==, 0);
   g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
   take_key (w, 'b');
-  g_assert_cmpuint (nat_registry_revoke (w->registry, w->now), ==, 1);
+  g_assert_cmpuint (withdraw (w), ==, 1);
   assert_over (w, p, NAT_REASON_REVOKED);
 }
 
@@ -120,7 +169,7 @@ test_after_it_came_back (void)
   g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
   wait_for_sessions (w, 1);
   take_key (w, 'b');
-  g_assert_cmpuint (nat_registry_revoke (w->registry, w->now), ==, 1);
+  g_assert_cmpuint (withdraw (w), ==, 1);
   assert_over (w, p, NAT_REASON_REVOKED);
 }
 
@@ -161,7 +210,7 @@ test_while_it_was_away (void)
   g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
   wait_for_sessions (w, 0);
   take_key (w, 'b');
-  g_assert_cmpuint (nat_registry_revoke (w->registry, w->now), ==, 0);
+  g_assert_cmpuint (withdraw (w), ==, 0);
   assert_over (w, p, NAT_REASON_REVOKED);
 }
 
@@ -191,13 +240,101 @@ test_made_shorter (void)
   p = world_probe (w, &ticket);
   g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
   nat_registry_poll (w->registry, w->now);
-  g_assert_cmpuint (nat_registry_revoke (w->registry, w->now), ==, 0);
+  g_assert_cmpuint (withdraw (w), ==, 0);
   w->now.s += 100 + NAT_TOKEN_LEEWAY_S - 1;
   nat_registry_tick (w->registry, w->now);
   g_assert_cmpuint (nat_registry_n_sessions (w->registry), ==, 1);
   w->now.s++;
   nat_registry_tick (w->registry, w->now);
   assert_over (w, p, NAT_REASON_EXPIRED);
+}
+
+/* ---- Thousands ---------------------------------------------------------- */
+
+/* ids: gets theirs; may be NULL. */
+static void
+let_in_many (World *w, char letter, guint n, guint8 (*ids)[NAT_SESSION_ID_SIZE])
+{
+  for (guint i = 0; i < n; i++) {
+    NatTicket ticket = let_in_by_key (w, letter, NAT_ROLE_SUBSCRIBER);
+
+    if (ids != NULL)
+      memcpy (ids[i], ticket.session_id, NAT_SESSION_ID_SIZE);
+  }
+}
+
+/* Turns until none waits, of which none ends more than it may. */
+static void
+revoke_all (World *w)
+{
+  gboolean more;
+
+  do {
+    guint before = nat_registry_n_sessions (w->registry);
+
+    more = nat_registry_go_on (w->registry, w->now);
+    g_assert_cmpuint (
+        before - nat_registry_n_sessions (w->registry), <=, NAT_REGISTRY_ENDS_AT_ONCE);
+  } while (more);
+}
+
+/* While thousands end, others come and go, who is next among them, and another key is withdrawn. */
+static void
+test_thousands (void)
+{
+  const guint n = NAT_REGISTRY_ENDS_AT_ONCE;
+  g_autofree guint8 (*ids)[NAT_SESSION_ID_SIZE] = g_malloc (2 * n * sizeof *ids);
+  g_autoptr (World) w = world_up_alone ();
+
+  let_in_many (w, 'a', 2 * n, ids);
+  let_in_many (w, 'c', n, NULL);
+  take_key (w, 'c');
+  g_assert_true (nat_registry_revoke (w->registry, w->now));
+  g_assert_cmpuint (nat_registry_n_sessions (w->registry), ==, 2 * n);
+  g_assert_null (nat_registry_find (w->registry, ids[n - 1]));
+  for (guint i = n; i < n + 10; i++)
+    nat_registry_end (
+        w->registry, w->now, nat_registry_find (w->registry, ids[i]), NAT_REASON_ENDED, FALSE);
+  let_in_many (w, 'c', 1, NULL);
+  take_key (w, 'd');
+  let_in_many (w, 'd', 5, NULL);
+  g_assert_true (nat_registry_revoke (w->registry, w->now));
+  g_assert_cmpuint (nat_registry_n_sessions (w->registry), ==, n - 10 + 6);
+  revoke_all (w);
+  g_assert_cmpuint (nat_registry_n_sessions (w->registry), ==, 5);
+}
+
+/* Who is at the end of a long row is looked at in the next turn, or when a key is withdrawn in each. */
+static void
+test_long_row (void)
+{
+  g_autoptr (World) w = world_up_alone ();
+
+  let_in_many (w, 'b', NAT_REGISTRY_LOOKS_AT_ONCE, NULL);
+  let_in_many (w, 'a', 1, NULL);
+  take_key (w, 'b');
+  for (guint i = 0; i < 2; i++) {
+    g_assert_cmpuint (nat_registry_n_sessions (w->registry), ==, NAT_REGISTRY_LOOKS_AT_ONCE + 1);
+    g_assert_true (nat_registry_revoke (w->registry, w->now));
+  }
+  g_assert_cmpuint (nat_registry_n_sessions (w->registry), ==, NAT_REGISTRY_LOOKS_AT_ONCE);
+  revoke_all (w);
+  g_assert_cmpuint (nat_registry_n_sessions (w->registry), ==, NAT_REGISTRY_LOOKS_AT_ONCE);
+}
+
+/* What ran out ends in the same turns. */
+static void
+test_thousands_ran_out (void)
+{
+  const guint n = 3 * NAT_REGISTRY_ENDS_AT_ONCE;
+  g_autoptr (World) w = world_up_alone ();
+
+  let_in_many (w, 'a', n, NULL);
+  w->now.us += NAT_REGISTER_WITHIN_US;
+  g_assert_true (nat_registry_tick (w->registry, w->now));
+  g_assert_cmpuint (nat_registry_n_sessions (w->registry), ==, n - NAT_REGISTRY_ENDS_AT_ONCE);
+  revoke_all (w);
+  g_assert_cmpuint (nat_registry_n_sessions (w->registry), ==, 0);
 }
 
 int
@@ -209,5 +346,8 @@ main (int argc, char **argv)
   g_test_add_func ("/revocation/while_the_relay_was_down", test_while_the_relay_was_down);
   g_test_add_func ("/revocation/while_it_was_away", test_while_it_was_away);
   g_test_add_func ("/revocation/made_shorter", test_made_shorter);
+  g_test_add_func ("/revocation/thousands", test_thousands);
+  g_test_add_func ("/revocation/thousands_ran_out", test_thousands_ran_out);
+  g_test_add_func ("/revocation/long_row", test_long_row);
   return g_test_run ();
 }
