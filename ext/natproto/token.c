@@ -91,7 +91,24 @@ gboolean
 nat_token_keys_vouch (NatTokenKeys *keys, const NatVoucher *voucher)
 {
   for (guint i = 0; i < keys->entries->len; i++) {
-    if (nat_voucher_equal (&g_array_index (keys->entries, Entry, i).voucher, voucher))
+    if (nat_voucher_same_key (&g_array_index (keys->entries, Entry, i).voucher, voucher))
+      return TRUE;
+  }
+  return FALSE;
+}
+
+void
+nat_token_keys_set_issuer (NatTokenKeys *keys, const char *url)
+{
+  for (guint i = 0; i < keys->entries->len; i++)
+    nat_voucher_set_issuer (&g_array_index (keys->entries, Entry, i).voucher, url);
+}
+
+gboolean
+nat_token_keys_has_issuer (NatTokenKeys *keys, const NatVoucher *voucher)
+{
+  for (guint i = 0; i < keys->entries->len; i++) {
+    if (nat_voucher_same_issuer (&g_array_index (keys->entries, Entry, i).voucher, voucher))
       return TRUE;
   }
   return FALSE;
@@ -128,9 +145,11 @@ void
 nat_token_keys_add_all (NatTokenKeys *keys, NatTokenKeys *more)
 {
   for (guint i = 0; i < more->entries->len; i++) {
-    const Entry *entry = &g_array_index (more->entries, Entry, i);
+    Entry entry = g_array_index (more->entries, Entry, i);
 
-    nat_token_keys_add (keys, entry->kid, entry->key);
+    entry.kid = g_strdup (entry.kid);
+    nat_sign_key_ref (entry.key);
+    g_array_append_val (keys->entries, entry);
   }
 }
 

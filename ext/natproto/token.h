@@ -48,6 +48,10 @@ void nat_token_keys_add_all (NatTokenKeys *keys, NatTokenKeys *more);
 guint nat_token_keys_n (NatTokenKeys *keys);
 /* Whether a key that verifies what this one did is among them. */
 gboolean nat_token_keys_vouch (NatTokenKeys *keys, const NatVoucher *voucher);
+/* All of them came in the set at that URL, which the vouchers of what they verify then say. */
+void nat_token_keys_set_issuer (NatTokenKeys *keys, const char *url);
+/* Whether there are keys of the set that this one came in; FALSE for what came in none. */
+gboolean nat_token_keys_has_issuer (NatTokenKeys *keys, const NatVoucher *voucher);
 /* Whether one of them has this id. */
 gboolean nat_token_keys_know (NatTokenKeys *keys, const char *kid);
 void nat_token_keys_free (NatTokenKeys *keys);

@@ -21,6 +21,8 @@ typedef enum {
   NAT_VOUCHER_STATIC = 2,   /* a static token */
   NAT_VOUCHER_SECRET = 3,   /* a secret of time-limited credentials */
   NAT_VOUCHER_CALLBACK = 4, /* the callback alone, who knows tokens that we do not */
+  NAT_VOUCHER_ISSUED =
+      5, /* such a key, of a set at a URL: 13 bytes of the key's hash, 2 of the URL's */
 } NatVoucherKind;
 
 typedef struct {
@@ -29,6 +31,13 @@ typedef struct {
 
 /* what: len bytes that only this voucher of its kind has. */
 void nat_voucher_make (NatVoucher *v, NatVoucherKind kind, gconstpointer what, gsize len);
+
+/* v is a key's: it came in the set at that URL. */
+void nat_voucher_set_issuer (NatVoucher *v, const char *url);
+/* The same key, wherever each has it from. */
+gboolean nat_voucher_same_key (const NatVoucher *a, const NatVoucher *b);
+/* Keys of a set at the same URL. */
+gboolean nat_voucher_same_issuer (const NatVoucher *a, const NatVoucher *b);
 
 static inline NatVoucherKind
 nat_voucher_kind (const NatVoucher *v)

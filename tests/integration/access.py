@@ -235,6 +235,26 @@ def test_who_came_by_a_key_set_outlives_a_restart_without_the_issuer():
                     ends(client, REVOKED)
 
 
+def test_an_issuer_withdraws_a_key_while_the_relay_is_down_and_another_issuer_too():
+    one, two, other = issuer("one"), issuer("two"), issuer("other")
+    answers = {"/here": (200, {}, key_set(one, two)), "/away": (200, {}, key_set(other))}
+    with Web(lambda path, body: answers[path]) as web:
+        keys = {"jwks": web.url + "/here;" + web.url + "/away", "jwks_refresh_min": 1}
+        with Relay(**keys) as r:
+            withdrawn, left, others = (live(r, r.publish(name, i.token(publish=[name])))
+                                       for name, i in (("a", one), ("b", two), ("c", other)))
+            port = r.port
+            assert r.stop() == 0
+            answers["/here"] = (200, {}, key_set(two))
+            answers["/away"] = (500, {}, "")
+            with Relay(state=r.state, listen=("127.0.0.1:%d" % port,), **keys):
+                for client in (withdrawn, left, others):
+                    client.nonce = None
+                ends(withdrawn, REVOKED)
+                goes_on(left)
+                goes_on(others)
+
+
 def test_key_set_that_comes_later_than_another():
     """Whoever waits for a new key waits for every set that is on its way, also when that way begins anew."""
     one, two, three, four = (issuer(kid) for kid in ("one", "two", "three", "four"))

@@ -153,14 +153,19 @@ with_leeway (gint64 expires_s)
   return expires_s > G_MAXINT64 - NAT_TOKEN_LEEWAY_S ? G_MAXINT64 : expires_s + NAT_TOKEN_LEEWAY_S;
 }
 
-/* A key that never was here may be among those that are still to come. */
+/* A key that never was here may be among those that are still to come, unless the set that it came in is here: no set without
+ * a key is taken. */
+static gboolean
+may_come (NatAuth *auth, const NatVoucher *voucher)
+{
+  return auth->incomplete && !nat_token_keys_vouch (auth->gone, voucher) &&
+         !nat_token_keys_has_issuer (auth->all, voucher);
+}
+
 static gint64
 key_vouches (NatAuth *auth, const NatVoucher *voucher)
 {
-  return nat_token_keys_vouch (auth->all, voucher) ||
-                 (auth->incomplete && !nat_token_keys_vouch (auth->gone, voucher))
-             ? G_MAXINT64
-             : 0;
+  return nat_token_keys_vouch (auth->all, voucher) || may_come (auth, voucher) ? G_MAXINT64 : 0;
 }
 
 static gint64
@@ -203,6 +208,7 @@ nat_auth_vouches (NatAuth *auth, const NatTicket *ticket)
   if (auth->open)
     return G_MAXINT64;
   switch (nat_voucher_kind (&ticket->voucher)) {
+  case NAT_VOUCHER_ISSUED:
   case NAT_VOUCHER_KEY: return key_vouches (auth, &ticket->voucher);
   case NAT_VOUCHER_STATIC: return static_vouches (auth, ticket);
   case NAT_VOUCHER_SECRET: return secret_vouches (auth, ticket);
@@ -215,6 +221,7 @@ const char *
 nat_voucher_word (const NatVoucher *voucher)
 {
   switch (nat_voucher_kind (voucher)) {
+  case NAT_VOUCHER_ISSUED:
   case NAT_VOUCHER_KEY: return "key";
   case NAT_VOUCHER_STATIC: return "static-token";
   case NAT_VOUCHER_SECRET: return "credentials";

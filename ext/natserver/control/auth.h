@@ -50,7 +50,7 @@ void nat_auth_take_static (NatAuth *auth, NatStaticTokens *tokens);
 /* secrets: NatSignKeys of HS256, ended by NULL. grants is copied. */
 void nat_auth_take_secrets (NatAuth *auth, GPtrArray *secrets, const NatRestGrants *grants);
 /* Keys that come from elsewhere. complete FALSE: some are still to come, and nobody is put out for a key that may
- * be among them, which none may that was here meanwhile. */
+ * be among them, which none may that was here meanwhile, or whose own set (nat_token_keys_set_issuer) is. */
 void nat_auth_take_fetched (NatAuth *auth, NatTokenKeys *keys, gboolean complete);
 /* Keys from elsewhere are still to come. */
 gboolean nat_auth_is_incomplete (NatAuth *auth);

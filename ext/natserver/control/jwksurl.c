@@ -109,6 +109,7 @@ take_keys (Source *s, NatTokenKeys *keys, guint passed_over, const NatFetched *a
   fresh = s->keys == NULL || memcmp (hash, s->hash, sizeof hash) != 0;
   memcpy (s->hash, hash, sizeof hash);
   nat_token_keys_free (s->keys);
+  nat_token_keys_set_issuer (keys, s->url);
   s->keys = keys;
   s->failures = 0;
   s->due_us = g_get_monotonic_time () + CLAMP (age_s, times->min_s, times->max_s) * G_USEC_PER_SEC;

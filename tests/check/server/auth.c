@@ -191,6 +191,52 @@ test_key_withdrawn (void)
   world_clear (&w);
 }
 
+/* After a restart, while another set is still missing. */
+static void
+test_key_withdrawn_by_its_issuer (void)
+{
+  NatToken token = {.subject = (char *)"a", .expires_s = G_MAXINT64, .not_before_s = G_MININT64};
+  g_autoptr (NatSignKey) next = nat_sign_key_generate (NAT_SIGN_ES256, NULL);
+  World w = world_new ();
+  g_autofree char *text = bearer (&w, "Bearer ", &token);
+  NatTokenKeys *set = one_key (&w), *other = nat_token_keys_new (),
+               *without = nat_token_keys_new ();
+  NatTicket ticket, of_before;
+  NatCaller c;
+
+  g_assert_cmpint (check (&w, text, &c), ==, NAT_PROBLEM_NONE);
+  of_before = ticket_of (&c, NAT_ROLE_PUBLISHER, "door"); /* when no ticket said whose set it was */
+  nat_caller_clear (&c);
+  nat_auth_take_keys (w.auth, nat_token_keys_new ());
+  nat_token_keys_set_issuer (set, "https://one.example/");
+  nat_auth_take_fetched (w.auth, set, TRUE);
+  g_assert_cmpint (check (&w, text, &c), ==, NAT_PROBLEM_NONE);
+  ticket = ticket_of (&c, NAT_ROLE_PUBLISHER, "door");
+  g_assert_cmpstr (nat_voucher_word (&ticket.voucher), ==, "key");
+  nat_caller_clear (&c);
+  g_assert_cmpint (nat_auth_vouches (w.auth, &ticket), ==, G_MAXINT64);
+  g_assert_cmpint (nat_auth_vouches (w.auth, &of_before), ==, G_MAXINT64);
+
+  nat_auth_free (w.auth);
+  w.auth = nat_auth_new (FALSE);
+  nat_auth_take_fetched (w.auth, nat_token_keys_new (), FALSE);
+  g_assert_cmpint (nat_auth_vouches (w.auth, &ticket), ==, G_MAXINT64);
+  nat_token_keys_add (other, NULL, next);
+  nat_token_keys_set_issuer (other, "https://two.example/");
+  nat_auth_take_fetched (w.auth, other, FALSE);
+  g_assert_cmpint (nat_auth_vouches (w.auth, &ticket), ==, G_MAXINT64);
+  nat_token_keys_add (without, NULL, next);
+  nat_token_keys_set_issuer (without, "https://one.example/");
+  nat_auth_take_fetched (w.auth, without, FALSE);
+  g_assert_cmpint (nat_auth_vouches (w.auth, &ticket), ==, 0);
+  g_assert_cmpint (nat_auth_vouches (w.auth, &of_before), ==, G_MAXINT64);
+  /* It is the key that counts, wherever it is now. */
+  nat_auth_take_keys (w.auth, one_key (&w));
+  g_assert_cmpint (nat_auth_vouches (w.auth, &ticket), ==, G_MAXINT64);
+  g_assert_cmpint (nat_auth_vouches (w.auth, &of_before), ==, G_MAXINT64);
+  world_clear (&w);
+}
+
 static void
 test_lacks_key (void)
 {
@@ -618,6 +664,7 @@ main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/auth/key_withdrawn", test_key_withdrawn);
+  g_test_add_func ("/auth/key_withdrawn_by_its_issuer", test_key_withdrawn_by_its_issuer);
   g_test_add_func ("/auth/lacks_key", test_lacks_key);
   g_test_add_func ("/auth/static_tokens", test_static_tokens);
   g_test_add_func ("/auth/credentials", test_credentials);
