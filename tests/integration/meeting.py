@@ -7,14 +7,16 @@ picture and sound of everybody else each time, nothing stalls, and whoever stays
 import os
 import time
 
-from people import Person, holds
+from people import Person, held_up_ms, holds
 from relay import Relay, run
 
 SECONDS = float(os.environ.get("NATRELAY_MEETING_SECONDS", "12"))
 NAMES = ["ann", "bob", "cid", "dot"]
-# Between two buffers of one track, or the last of them and its end: with 200 ms of latency, a tick of 15 pictures a second. A
-# machine that is busy may stall for longer: then they meet again.
+# Between two buffers of one track, or the last of them and its end: with 200 ms of latency, a tick of 15 pictures a second. For
+# as long as a busy machine has held up one of them, or the relay, it may be longer; beyond that, they meet again. Half of what it
+# takes until somebody who vanished is given up is no machine's fault.
 STALL_MS = 3000
+HELD_UP_MS = 15000
 TRIES = 3
 
 
@@ -23,18 +25,29 @@ def come(relay, name):
     return Person(name, room, relay.token(sub=name, publish=["room/" + name], subscribe=["room/*"]))
 
 
+class Patience:
+    """How long a stall may be: more on a machine that is busy."""
+
+    def __init__(self, relay):
+        self.relay, self.worst = relay, 0
+
+    def now_ms(self, people):
+        self.worst = max([self.worst, held_up_ms(self.relay.process.pid)] + [held_up_ms(p.pid) for p in people.values()])
+        return STALL_MS + min(self.worst, HELD_UP_MS)
+
+
 def meet(relay):
     """Gives who stalled."""
-    people, stalls = {}, []
+    people, stalls, patience = {}, [], Patience(relay)
     try:
-        hold_meeting(relay, people, stalls)
+        hold_meeting(relay, people, stalls, patience)
     finally:
         for p in people.values():
             p.kill()
     return stalls
 
 
-def hold_meeting(relay, people, stalls):
+def hold_meeting(relay, people, stalls, patience):
     for name in NAMES:
         people[name] = come(relay, name)
     end = time.monotonic() + SECONDS
@@ -43,7 +56,7 @@ def hold_meeting(relay, people, stalls):
     rounds, first = 0, None
     while time.monotonic() < end or rounds < 4:
         name = NAMES[1 + rounds % 3]  # ann stays
-        stalls += people[name].leave(STALL_MS)
+        stalls += people[name].leave(patience.now_ms(people))
         del people[name]
         everybody()
         people[name] = come(relay, name)
@@ -52,13 +65,14 @@ def hold_meeting(relay, people, stalls):
         if rounds == 3:
             first = holds(people["ann"].pid)
     last = holds(people["ann"].pid)
-    print("# %d times somebody left and came; descriptors, threads, kB after three and in the end: %s, %s" % (
-        rounds, first, last))
+    longest = patience.now_ms(people)
+    print("# %d times somebody left and came; descriptors, threads, kB after three and in the end: %s, %s; stalls from %d ms on" % (
+        rounds, first, last, longest))
     assert last[0] <= first[0] + 2 and last[1] <= first[1] + 4, "descriptors or threads are left: %s, %s" % (first, last)
     # It takes some rounds until the heap has found its size.
     assert rounds < 20 or last[2] <= first[2] + 16384, "memory grows: %s, %s" % (first, last)
     for p in people.values():
-        stalls += p.leave(STALL_MS)
+        stalls += p.leave(longest)
 
 
 def meet_without_stalls(*options):

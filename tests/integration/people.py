@@ -1,6 +1,7 @@
 # natrelay
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Who takes part in a meeting of the tests: a process of examples/meeting (NATRELAY_MEETING), and what it says."""
+import glob
 import os
 import re
 import signal
@@ -19,6 +20,18 @@ def holds(pid):
         status = f.read()
     return (len(os.listdir("/proc/%d/fd" % pid)),
             int(re.search(r"Threads:\s*(\d+)", status)[1]), int(re.search(r"VmRSS:\s*(\d+)", status)[1]))
+
+
+def held_up_ms(pid):
+    """How long the machine has let that thread of a process wait which waited longest for a processor, all in all."""
+    longest = 0
+    for path in glob.glob("/proc/%d/task/*/schedstat" % pid):
+        try:
+            with open(path) as f:
+                longest = max(longest, int(f.read().split()[1]) // 1000000)
+        except OSError:
+            pass  # it ended just now
+    return longest
 
 
 class Person:
