@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 #include <gio/gio.h>
@@ -23,6 +24,9 @@ struct _NatEndedFile {
   GArray *unwritten;          /* NatEnded */
   guint lines, compact_lines; /* in the file; when it is written anew */
   gboolean dirty;             /* the disk may not have it all yet */
+  GThreadPool *syncer;        /* one thread, which alone waits for the disk */
+  atomic_bool syncing;        /* it does */
+  atomic_int sync_errno;      /* why the last time was in vain; 0 = it was not */
 };
 
 static const struct {
@@ -148,6 +152,18 @@ write_anew (NatEndedFile *file, gint64 now_s, GArray *entries, GError **error)
   return TRUE;
 }
 
+/* fd: one of its own, since the file may be another when its turn comes. */
+static void
+sync_in_thread (gpointer fd, gpointer user)
+{
+  NatEndedFile *file = user;
+
+  if (fdatasync (GPOINTER_TO_INT (fd)) != 0)
+    atomic_store (&file->sync_errno, errno);
+  close (GPOINTER_TO_INT (fd));
+  atomic_store (&file->syncing, FALSE);
+}
+
 NatEndedFile *
 nat_ended_file_open (const char *path, gint64 now_s, GError **error)
 {
@@ -157,7 +173,8 @@ nat_ended_file_open (const char *path, gint64 now_s, GError **error)
   file->fd = -1;
   file->unwritten = g_array_new (FALSE, FALSE, sizeof (NatEnded));
   file->found = g_array_new (FALSE, FALSE, sizeof (NatEnded));
-  if (!write_anew (file, now_s, file->found, error))
+  file->syncer = g_thread_pool_new (sync_in_thread, file, 1, TRUE, error);
+  if (file->syncer == NULL || !write_anew (file, now_s, file->found, error))
     g_clear_pointer (&file, nat_ended_file_free);
   return file;
 }
@@ -165,6 +182,8 @@ nat_ended_file_open (const char *path, gint64 now_s, GError **error)
 void
 nat_ended_file_free (NatEndedFile *file)
 {
+  if (file->syncer != NULL)
+    g_thread_pool_free (file->syncer, FALSE, TRUE);
   if (file->fd >= 0)
     close (file->fd);
   g_array_unref (file->unwritten);
@@ -226,17 +245,31 @@ nat_ended_file_add (NatEndedFile *file, const NatEnded *ended, gint64 now_s, GEr
   return FALSE;
 }
 
+/* FALSE: there is no descriptor left. */
+static gboolean
+begin_sync (NatEndedFile *file)
+{
+  int fd = fcntl (file->fd, F_DUPFD_CLOEXEC, 1); /* 0 would be no task */
+
+  if (fd < 0)
+    return FALSE;
+  file->dirty = FALSE;
+  atomic_store (&file->syncing, TRUE);
+  return g_thread_pool_push (file->syncer, GINT_TO_POINTER (fd), NULL);
+}
+
 gboolean
 nat_ended_file_sync (NatEndedFile *file, gint64 now_s, GError **error)
 {
+  int failed = atomic_exchange (&file->sync_errno, 0);
+
   if (file->unwritten->len > 0)
     return compact (file, now_s, error);
-  if (!file->dirty)
+  if (file->dirty && !atomic_load (&file->syncing) && !begin_sync (file))
+    failed = errno;
+  if (failed == 0)
     return TRUE;
-  file->dirty = FALSE;
-  if (fdatasync (file->fd) == 0)
-    return TRUE;
-  g_set_error (error, G_IO_ERROR, g_io_error_from_errno (errno), "%s cannot be written: %s",
-      file->path, g_strerror (errno));
+  g_set_error (error, G_IO_ERROR, g_io_error_from_errno (failed), "%s cannot be written: %s",
+      file->path, g_strerror (failed));
   return FALSE;
 }

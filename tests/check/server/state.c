@@ -4,6 +4,8 @@
 
 /* What the relay keeps in files, and what it says in its log. */
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <signal.h>
 #include <unistd.h>
@@ -179,6 +181,130 @@ test_ended_while_the_disk_is_full (void)
   g_unlink (path);
 }
 
+/* ---- A disk that takes its time ---------------------------------------- */
+
+/* The linker puts this in the place of the system's. */
+int __wrap_fdatasync (int fd);
+
+static struct {
+  GMutex lock;
+  GCond changed;
+  gboolean stuck;
+  guint begun;
+  int error; /* 0 = none */
+} disk;
+
+int
+__wrap_fdatasync (int fd)
+{
+  int error;
+
+  g_assert_cmpint (fcntl (fd, F_GETFD), ==, FD_CLOEXEC);
+  g_mutex_lock (&disk.lock);
+  disk.begun++;
+  g_cond_broadcast (&disk.changed);
+  while (disk.stuck)
+    g_cond_wait (&disk.changed, &disk.lock);
+  error = disk.error;
+  g_mutex_unlock (&disk.lock);
+  errno = error;
+  return error == 0 ? 0 : -1;
+}
+
+static void
+set_disk (gboolean stuck, int error)
+{
+  g_mutex_lock (&disk.lock);
+  disk.stuck = stuck;
+  disk.error = error;
+  g_cond_broadcast (&disk.changed);
+  g_mutex_unlock (&disk.lock);
+}
+
+static void
+wait_until_begun (guint n)
+{
+  g_mutex_lock (&disk.lock);
+  while (disk.begun < n)
+    g_cond_wait (&disk.changed, &disk.lock);
+  g_mutex_unlock (&disk.lock);
+}
+
+static guint
+n_begun (void)
+{
+  guint n;
+
+  g_mutex_lock (&disk.lock);
+  n = disk.begun;
+  g_mutex_unlock (&disk.lock);
+  return n;
+}
+
+static guint
+n_lines (const char *path)
+{
+  g_autofree char *text = NULL;
+  guint n = 0;
+
+  g_assert_true (g_file_get_contents (path, &text, NULL, NULL));
+  for (const char *p = text; (p = strchr (p, '\n')) != NULL; p++)
+    n++;
+  return n;
+}
+
+/* Nobody waits for it: lines are in the file at once, also in one that was written anew meanwhile. One sync at a time. */
+static void
+test_ended_while_the_disk_is_slow (void)
+{
+  g_autofree char *path = temporary ();
+  NatEndedFile *file = nat_ended_file_open (path, NOW, NULL);
+  NatEnded e = ended (1, NAT_REASON_ENDED, NOW + 10);
+  guint before = n_begun ();
+
+  set_disk (TRUE, 0);
+  g_assert_true (nat_ended_file_add (file, &e, NOW, NULL));
+  g_assert_true (nat_ended_file_sync (file, NOW, NULL));
+  wait_until_begun (before + 1);
+  for (guint i = 0; i < 5000; i++) { /* more than a file has before it is written anew */
+    e = ended ((guint8)i, NAT_REASON_ENDED, NOW + 10);
+    g_assert_true (nat_ended_file_add (file, &e, NOW, NULL));
+    g_assert_true (nat_ended_file_sync (file, NOW, NULL));
+  }
+  g_assert_cmpuint (n_lines (path), ==, 5001);
+  g_assert_cmpuint (n_begun (), ==, before + 1);
+  set_disk (FALSE, 0);
+  while (n_begun () == before + 1) { /* what came meanwhile */
+    g_assert_true (nat_ended_file_sync (file, NOW, NULL));
+    g_thread_yield ();
+  }
+  nat_ended_file_free (file);
+  g_assert_cmpuint (n_begun (), ==, before + 2);
+  g_unlink (path);
+}
+
+/* Who asks next is told, once. */
+static void
+test_ended_when_the_disk_fails (void)
+{
+  g_autofree char *path = temporary ();
+  NatEndedFile *file = nat_ended_file_open (path, NOW, NULL);
+  NatEnded e = ended (1, NAT_REASON_ENDED, NOW + 10);
+  g_autoptr (GError) error = NULL;
+
+  set_disk (FALSE, EIO);
+  g_assert_true (nat_ended_file_add (file, &e, NOW, NULL));
+  while (nat_ended_file_sync (file, NOW, &error))
+    g_thread_yield ();
+  g_assert_nonnull (strstr (error->message, path));
+  g_assert_nonnull (strstr (error->message, g_strerror (EIO)));
+  set_disk (FALSE, 0);
+  g_assert_true (nat_ended_file_sync (file, NOW, NULL));
+  g_assert_true (nat_ended_file_add (file, &e, NOW, NULL));
+  nat_ended_file_free (file);
+  g_unlink (path);
+}
+
 static void
 test_ended_where_nothing_can_be_written (void)
 {
@@ -306,6 +432,8 @@ main (int argc, char **argv)
   g_test_add_func ("/ended/does-not-grow", test_ended_does_not_grow);
   g_test_add_func ("/ended/full-disk", test_ended_when_the_disk_is_full);
   g_test_add_func ("/ended/long-full-disk", test_ended_while_the_disk_is_full);
+  g_test_add_func ("/ended/slow-disk", test_ended_while_the_disk_is_slow);
+  g_test_add_func ("/ended/failing-disk", test_ended_when_the_disk_fails);
   g_test_add_func ("/ended/nowhere", test_ended_where_nothing_can_be_written);
   g_test_add_func ("/secrets/load", test_secrets);
   g_test_add_func ("/secrets/spoilt", test_spoilt_secrets);
