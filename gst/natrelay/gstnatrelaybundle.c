@@ -85,18 +85,28 @@ track_set_flushes (GstNatRelayBundle *self, GstPad *pad, gboolean flushes)
   GST_OBJECT_UNLOCK (self);
 }
 
+/* called with the object lock */
+static gboolean
+bundle_has_flush (GstNatRelayBundle *self)
+{
+  gboolean flushes = FALSE;
+
+  for (GList *l = GST_ELEMENT (self)->sinkpads; l != NULL; l = l->next)
+    flushes = flushes || ((Track *)gst_pad_get_element_private (l->data))->flushes;
+  return flushes;
+}
+
 /* called with the source pad's stream lock, so that no flush ended since. A flush of one track empties all that is behind: to the
  * others that is n packets lost, and no reason to stop. */
 static gboolean
 bundle_neighbour_flushes (GstNatRelayBundle *self, GstPad *pad, guint n)
 {
-  gboolean flushes = FALSE;
+  gboolean flushes;
 
   if (GST_PAD_IS_FLUSHING (pad))
     return FALSE;
   GST_OBJECT_LOCK (self);
-  for (GList *l = GST_ELEMENT (self)->sinkpads; l != NULL; l = l->next)
-    flushes = flushes || ((Track *)gst_pad_get_element_private (l->data))->flushes;
+  flushes = bundle_has_flush (self);
   self->dropped += flushes ? n : 0;
   GST_OBJECT_UNLOCK (self);
   return flushes;
@@ -199,7 +209,16 @@ bundle_flush (GstNatRelayBundle *self, GstPad *pad, GstEvent *event)
   return gst_pad_push_event (self->srcpad, event);
 }
 
-/* A flush takes segment and EOS from everything downstream. */
+/* called with the source pad's stream lock. A flush takes segment and EOS from everything downstream. */
+static gboolean
+bundle_end_flush (GstNatRelayBundle *self, GstEvent *event)
+{
+  gboolean ok = gst_pad_push_event (self->srcpad, event);
+
+  gst_segment_init (&self->segment, GST_FORMAT_UNDEFINED);
+  return ok;
+}
+
 static gboolean
 bundle_flushed (GstNatRelayBundle *self, GstPad *pad, GstEvent *event)
 {
@@ -208,8 +227,7 @@ bundle_flushed (GstNatRelayBundle *self, GstPad *pad, GstEvent *event)
   track_set_eos (self, pad, FALSE);
   GST_PAD_STREAM_LOCK (self->srcpad);
   track_set_flushes (self, pad, FALSE);
-  ok = gst_pad_push_event (self->srcpad, event);
-  gst_segment_init (&self->segment, GST_FORMAT_UNDEFINED);
+  ok = bundle_end_flush (self, event);
   GST_PAD_STREAM_UNLOCK (self->srcpad);
   return ok;
 }
@@ -301,6 +319,30 @@ end_if_all_ended (GstElement *element, gpointer unused)
   bundle_end (GST_NAT_RELAY_BUNDLE (element), NULL, gst_event_new_eos ());
 }
 
+static gboolean
+bundle_left_flushing (GstNatRelayBundle *self)
+{
+  gboolean left;
+
+  GST_OBJECT_LOCK (self);
+  left = GST_PAD_IS_FLUSHING (self->srcpad) && !bundle_has_flush (self);
+  GST_OBJECT_UNLOCK (self);
+  return left;
+}
+
+/* A track that is gone ends its flush no more: the others would flush for ever. What flushes holds nobody, so the lock is free soon.
+ * The others' time goes on. */
+static void
+end_flush_of_gone (GstNatRelayBundle *self)
+{
+  if (!bundle_left_flushing (self))
+    return;
+  GST_PAD_STREAM_LOCK (self->srcpad);
+  if (bundle_left_flushing (self))
+    bundle_end_flush (self, gst_event_new_flush_stop (FALSE));
+  GST_PAD_STREAM_UNLOCK (self->srcpad);
+}
+
 /* Whoever takes an idle pad away does not wait: another track may hold the source pad's stream lock until the relay is there, or
  * until PLAYING, and the end of the stream takes its time, too. For a thread that pushes into this very pad he does. */
 static void
@@ -308,6 +350,7 @@ gst_nat_relay_bundle_release_pad (GstElement *element, GstPad *pad)
 {
   gst_pad_set_active (pad, FALSE);
   gst_element_remove_pad (element, pad);
+  end_flush_of_gone (GST_NAT_RELAY_BUNDLE (element));
   if (bundle_all_ended (GST_NAT_RELAY_BUNDLE (element)))
     gst_element_call_async (element, end_if_all_ended, NULL, NULL);
 }

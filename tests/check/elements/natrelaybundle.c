@@ -201,6 +201,31 @@ GST_START_TEST (test_flush_beside)
 }
 GST_END_TEST;
 
+/* Taken away while it is flushed, it takes the flush along; another's flush goes on. */
+GST_START_TEST (test_release_in_flush)
+{
+  Fixture f;
+
+  fixture_init (&f);
+  push (&f, 1);
+  g_string_truncate (f.story, 0);
+  gst_harness_push_event (f.tracks[0], gst_event_new_flush_start ());
+  if (__i__)
+    gst_harness_push_event (f.tracks[1], gst_event_new_flush_start ());
+  gst_harness_teardown (f.tracks[0]);
+  f.tracks[0] = NULL;
+  if (__i__) {
+    assert_story (&f, "flush-start flush-start ");
+    assert_push (&f, 1, GST_FLOW_FLUSHING);
+  } else {
+    assert_story (&f, "flush-start flush-stop ");
+    push (&f, 1);
+    assert_story (&f, "segment buffer ");
+  }
+  fixture_clear (&f);
+}
+GST_END_TEST;
+
 /* Whoever comes during the flush is introduced after it, though another is before. */
 GST_START_TEST (test_caps_beside_flush)
 {
@@ -290,6 +315,7 @@ natrelaybundle_suite (void)
   tcase_add_test (tc, test_eos_by_release);
   tcase_add_test (tc, test_flush);
   tcase_add_test (tc, test_flush_beside);
+  tcase_add_loop_test (tc, test_release_in_flush, 0, 2);
   tcase_add_test (tc, test_caps_beside_flush);
   tcase_add_test (tc, test_used_twice);
   tcase_add_test (tc, test_events_find_their_track);
