@@ -5,6 +5,7 @@
 /* The connection as applications see it: refusals on the bus, tokens, relays that go and come. */
 
 #include <gst/check/gstcheck.h>
+#include <gst/video/video.h>
 #include <gio/gio.h>
 #include <string.h>
 
@@ -573,7 +574,16 @@ GST_END_TEST;
 
 #define SAME_SSRC VIDEO " ssrc=1"
 
-/* Two scripts were given one SSRC. The second waits for the connection, and draws another all the same. */
+static GstPadProbeReturn
+note_wish (GstPad *pad, GstPadProbeInfo *info, gpointer user)
+{
+  if (gst_video_event_is_force_key_unit (GST_PAD_PROBE_INFO_EVENT (info)))
+    g_atomic_int_set ((gint *)user, TRUE);
+  return GST_PAD_PROBE_OK;
+}
+
+/* Two scripts were given one SSRC. The second waits for the connection, and draws another all the same. The picture that was
+ * dropped meanwhile may be the one to begin with: another is asked for. */
 GST_START_TEST (test_ssrc_in_use_while_waiting)
 {
   g_autofree gchar *door = media_uri ("door", TRUE), *gate = media_uri ("gate", TRUE);
@@ -581,13 +591,18 @@ GST_START_TEST (test_ssrc_in_use_while_waiting)
   GstElement *second = media_launch (SAME_SSRC " ! natrelaysink name=r wait-for-connection=true "
                                                "retry-backoff-max=0.2 uri=\"%s\"",
       gate);
+  GstPad *pad = gst_element_get_static_pad (get (second, "r"), "sink_0");
+  gint wished = FALSE;
 
+  gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_EVENT_UPSTREAM, note_wish, &wished, NULL);
+  gst_object_unref (pad);
   media_play (first);
   wait_stat (get (first, "r"), "packets-sent", 10);
   media_play (second);
   media_wait_element (second, "natrelay-connected");
   wait_stat (get (second, "r"), "packets-sent", 50);
   fail_unless (media_stat (get (second, "r"), "attempts") > 1, "the relay took one SSRC twice");
+  fail_unless (g_atomic_int_get (&wished), "nobody asked for a picture to begin with");
   media_stop (second);
   media_stop (first);
 }
