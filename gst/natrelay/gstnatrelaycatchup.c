@@ -188,6 +188,27 @@ push_rest (Run *run, GstBuffer *packet, gboolean seen, GstFlowReturn ret)
   return ret;
 }
 
+/* All of the past is one picture that the live packet goes on with: the edge was in its middle, or is its last packet. Then it is
+ * as live as that. */
+static gboolean
+is_of_live (const Run *run, GQueue *picture)
+{
+  GstBuffer *last = g_queue_peek_tail (picture);
+
+  return run->complete && last != NULL && timestamp_of (last) == run->live_timestamp;
+}
+
+static GstFlowReturn
+push_as_live (Run *run, GQueue *picture)
+{
+  GstFlowReturn ret = GST_FLOW_OK;
+  GstBuffer *packet;
+
+  while (ret == GST_FLOW_OK && (packet = g_queue_pop_head (picture)) != NULL)
+    ret = push_packet (run, packet);
+  return ret;
+}
+
 /* FALSE: it lies where no past can be. */
 static gboolean
 place (Run *run, GstBuffer *first)
@@ -211,16 +232,18 @@ push_past (Run *run, GstFlowReturn *ret)
   GstBuffer *behind = NULL;
   GQueue picture = G_QUEUE_INIT;
   gboolean ok = take_picture (run, &picture, &behind) && place (run, g_queue_peek_head (&picture)),
-           seen;
+           as_live = !ok && is_of_live (run, &picture), seen;
 
   if (ok)
     *ret = push_picture (run, &picture);
+  else if (as_live)
+    *ret = push_as_live (run, &picture);
   seen = g_queue_is_empty (&picture) && *ret != GST_FLOW_FLUSHING && gst_pad_is_linked (run->pad);
   g_queue_clear_full (&picture, (GDestroyNotify)gst_buffer_unref);
   if (ok)
     *ret = push_rest (run, g_steal_pointer (&behind), seen, *ret);
   gst_clear_buffer (&behind);
-  return ok;
+  return ok || as_live;
 }
 
 /* ---- what is live -------------------------------------------------------- */

@@ -25,6 +25,9 @@
 #define TAIL_US     MS (60)
 #define ASK_MIN_US  MS (30)
 #define ASK_AT_ONCE 128
+/* So long nothing live comes: the source is quiet. The jitterbuffer takes for a new beginning what is more than a second off,
+ * so when the source goes on, its times are those of what is live. */
+#define QUIET_US MS (1010)
 /* So long after the last one came the relay has let go of them: it keeps them for two seconds after the end. */
 #define KEPT_US MS (3000)
 /* The burst comes in its order. What is so far ahead of it came another way, unless there are some in a row. */
@@ -54,6 +57,7 @@ typedef struct {
   guint next;          /* to be taken */
   guint top;           /* behind the last one that came in order */
   guint strays;        /* in a row that came far ahead of that */
+  gint64 told_us;      /* it was announced */
   gint64 progress_us;  /* the last one came */
   gint64 quiet_us;     /* none has come since that look; 0 = one has */
   Extent settling;     /* when it was last looked what is missing, */
@@ -217,7 +221,7 @@ take_edge (GstNatRelayHeadstart *self, const NatLiveEdge *edge, gint64 now_us)
   past->announced = past->n = edge->behind;
   past->next = past->top = past->strays = 0;
   past->settling = past->settled = (Extent){0};
-  past->progress_us = now_us;
+  past->told_us = past->progress_us = now_us;
   past->quiet_us = past->looked_us = past->asked_us = 0;
   past->state = past->begun ? OVER : COMING;
   past->over_us = now_us;
@@ -309,6 +313,39 @@ gst_nat_relay_headstart_take_packet (
     past->passed |= !taken;
   g_mutex_unlock (&self->lock);
   return taken;
+}
+
+/* ---- a quiet source ------------------------------------------------------ */
+
+/* called with lock; *look_us: when to look again, if that is sooner */
+static GstBuffer *
+release_last (GstNatRelayHeadstart *self, Past *past, gint64 now_us, gint64 *look_us)
+{
+  gint64 due_us = past->told_us + QUIET_US;
+
+  if (past->state != COMING || past->passed)
+    return NULL;
+  if (now_us >= due_us && past->packets[past->n - 1] != NULL) {
+    past->passed = TRUE;
+    return g_steal_pointer (&past->packets[--past->n]);
+  }
+  if (now_us >= due_us && now_us - past->progress_us >= KEPT_US)
+    return NULL;
+  *look_us = MIN (*look_us, now_us >= due_us ? ask_for_missing (self, past, now_us) : due_us);
+  return NULL;
+}
+
+GstBuffer *
+gst_nat_relay_headstart_release (GstNatRelayHeadstart *self, gint64 now_us, gint64 *look_us)
+{
+  GstBuffer *packet = NULL;
+
+  *look_us = G_MAXINT64;
+  g_mutex_lock (&self->lock);
+  for (guint i = 0; i < self->n_pasts && packet == NULL; i++)
+    packet = release_last (self, &self->pasts[i], now_us, look_us);
+  g_mutex_unlock (&self->lock);
+  return packet;
 }
 
 /* ---- what is taken ------------------------------------------------------- */

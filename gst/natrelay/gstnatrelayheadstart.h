@@ -39,6 +39,11 @@ void gst_nat_relay_headstart_take_rtcp (
 gboolean gst_nat_relay_headstart_take_packet (
     GstNatRelayHeadstart *headstart, guint32 ssrc, guint16 seq, GstBuffer *packet);
 
+/* The last packet before the edge of a source of which nothing live came for a second: it is to go on as if it were live. Given to
+ * the caller; NULL: there is none (now), and *look_us is when to ask again (G_MAXINT64: not before another packet comes). */
+GstBuffer *gst_nat_relay_headstart_release (
+    GstNatRelayHeadstart *headstart, gint64 now_us, gint64 *look_us);
+
 /* The first live packet of an SSRC is there: from now on it has no past but the one that is announced. FALSE: there is none. */
 gboolean gst_nat_relay_headstart_begin (GstNatRelayHeadstart *headstart, guint32 ssrc);
 /* The next packet of the past. Waits for it, but not long: NULL = that was all, or the rest does not come (*complete tells). */

@@ -98,6 +98,38 @@ packet_opened (gpointer user, guint32 ssrc, guint16 seq, GstBuffer *packet)
   return TRUE;
 }
 
+/* On the streaming thread: the last packet of a quiet source goes to the RTP session, as if it came now. Reports from before know
+ * better when that was sent: sound would be held back to fit, so the jitterbuffer that has them goes. */
+static void
+pass_last (GstNatRelayReceiver *self, GstBuffer *packet)
+{
+  guint8 header[12] = {0};
+  guint32 ssrc;
+
+  gst_buffer_extract (packet, 0, header, sizeof header);
+  ssrc = GST_READ_UINT32_BE (header + 8);
+  packet = gst_buffer_make_writable (packet);
+  GST_BUFFER_PTS (packet) = gst_nat_relay_transport_src_get_time (self->rtp.rtp_src);
+  GST_BUFFER_DTS (packet) = GST_BUFFER_PTS (packet);
+  gst_nat_relay_repair_receive (
+      self->repair, ssrc, GST_READ_UINT16_BE (header + 2), g_get_monotonic_time ());
+  gst_nat_relay_rtp_forget_ssrc (&self->rtp, ssrc);
+  gst_nat_relay_open_push (self->rtp.open, ssrc, packet);
+}
+
+static gint64
+nothing_comes (gpointer user)
+{
+  GstNatRelayReceiver *self = user;
+  GstBuffer *packet;
+  gint64 look_us;
+
+  while ((packet = gst_nat_relay_headstart_release (
+              self->headstart, g_get_monotonic_time (), &look_us)) != NULL)
+    pass_last (self, packet);
+  return look_us;
+}
+
 static gboolean
 layout_admit (gpointer user, gboolean live, NatDescription *description)
 {
@@ -217,6 +249,7 @@ gst_nat_relay_receiver_init (GstNatRelayReceiver *self, GstNatRelayConnection *c
     return;
   gst_nat_relay_rtp_hold_src (&self->rtp);
   gst_nat_relay_transport_src_set_repair (self->rtp.rtp_src, self->repair);
+  gst_nat_relay_transport_src_set_idle (self->rtp.rtp_src, nothing_comes, self);
   gst_nat_relay_open_set_tap (self->rtp.open, packet_opened, self);
   g_signal_connect (self->rtp.rtpbin, "request-pt-map", G_CALLBACK (request_pt_map), self);
   g_signal_connect (self->rtp.rtpbin, "pad-added", G_CALLBACK (rtpbin_pad_added), self);

@@ -443,6 +443,23 @@ open_chain_list (GstPad *pad, GstObject *parent, GstBufferList *list)
   return process_chain_list (GST_NAT_RELAY_OPEN (parent)->srcpad, parent, list, open_buffer);
 }
 
+/* With the stream lock, as for whatever else is let in: who shuts waits for it. */
+void
+gst_nat_relay_open_push (GstNatRelayOpen *self, guint32 ssrc, GstBuffer *packet)
+{
+  gboolean ok;
+
+  GST_PAD_STREAM_LOCK (self->sinkpad);
+  g_mutex_lock (&self->lock);
+  ok = open_is_announced (self, ssrc);
+  g_mutex_unlock (&self->lock);
+  if (ok)
+    gst_pad_push (self->srcpad, packet);
+  else
+    gst_buffer_unref (packet);
+  GST_PAD_STREAM_UNLOCK (self->sinkpad);
+}
+
 void
 gst_nat_relay_open_set_tap (GstNatRelayOpen *self, GstNatRelayOpenTap tap, gpointer user)
 {

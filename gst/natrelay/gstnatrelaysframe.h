@@ -62,6 +62,9 @@ typedef gboolean (*GstNatRelayOpenTap) (
 /* Before the first state change. */
 void gst_nat_relay_open_set_tap (GstNatRelayOpen *open, GstNatRelayOpenTap tap, gpointer user);
 
+/* On the streaming thread: a packet that the tap kept goes on, if its SSRC may (still). Takes it. */
+void gst_nat_relay_open_push (GstNatRelayOpen *open, guint32 ssrc, GstBuffer *packet);
+
 typedef struct {
   guint64 opened;      /* passed on, in clear or opened */
   guint64 unannounced; /* of an SSRC that the description does not have */

@@ -49,6 +49,12 @@ GstElement *gst_nat_relay_transport_src_new (const gchar *name, gboolean rtcp);
 /* Its streaming thread asks for what is missing. Before the first state change; repair outlives it. */
 void gst_nat_relay_transport_src_set_repair (
     GstNatRelayTransportSrc *src, GstNatRelayRepair *repair);
+/* On the streaming thread, while no packet waits. Returns when to be called again (monotonic us; G_MAXINT64: when packets came). */
+typedef gint64 (*GstNatRelayIdle) (gpointer user);
+void gst_nat_relay_transport_src_set_idle (
+    GstNatRelayTransportSrc *src, GstNatRelayIdle idle, gpointer user);
+/* The time that a packet is given that comes now. */
+GstClockTime gst_nat_relay_transport_src_get_time (GstNatRelayTransportSrc *src);
 /* Any thread. Copies; the oldest packets go when there is no room. */
 void gst_nat_relay_transport_src_push (
     GstNatRelayTransportSrc *src, const NatDatagram *packets, guint n);

@@ -24,6 +24,8 @@ struct _GstNatRelayTransportSrc {
   GstPushSrc parent;
   gboolean rtcp;
   GstNatRelayRepair *repair; /* not owned; NULL for RTCP */
+  GstNatRelayIdle idle;      /* set before anything streams, as is repair; may be NULL */
+  gpointer idle_user;
 
   GMutex lock; /* guards all below; before the repair's, which is asked under it */
   GCond cond;
@@ -128,13 +130,28 @@ ask_for_missing (GstNatRelayTransportSrc *self, gint64 deadline)
   g_mutex_lock (&self->lock);
 }
 
+/* called with lock, which is let go meanwhile. When to look again. */
+static gint64
+look_when_idle (GstNatRelayTransportSrc *self)
+{
+  gint64 look_us;
+
+  if (self->idle == NULL || self->n > 0 || self->held || self->flushing)
+    return G_MAXINT64;
+  g_mutex_unlock (&self->lock);
+  look_us = self->idle (self->idle_user);
+  g_mutex_lock (&self->lock);
+  return look_us;
+}
+
 /* called with lock, which is let go meanwhile. Returns with packets in the ring, or the reason why not. */
 static GstFlowReturn
 wait_for_packets (GstNatRelayTransportSrc *self)
 {
-  gint64 deadline = G_MAXINT64;
+  gint64 deadline = G_MAXINT64, look_us;
 
   while (TRUE) {
+    look_us = look_when_idle (self);
     if (self->repair != NULL)
       deadline = gst_nat_relay_repair_deadline (self->repair);
     if (deadline != G_MAXINT64)
@@ -145,10 +162,10 @@ wait_for_packets (GstNatRelayTransportSrc *self)
       return GST_FLOW_OK;
     if (self->ended)
       return GST_FLOW_EOS;
-    if (deadline == G_MAXINT64)
+    if (MIN (deadline, look_us) == G_MAXINT64)
       g_cond_wait (&self->cond, &self->lock);
     else
-      g_cond_wait_until (&self->cond, &self->lock, deadline);
+      g_cond_wait_until (&self->cond, &self->lock, MIN (deadline, look_us));
   }
 }
 
@@ -316,6 +333,20 @@ void
 gst_nat_relay_transport_src_set_repair (GstNatRelayTransportSrc *self, GstNatRelayRepair *repair)
 {
   self->repair = repair;
+}
+
+void
+gst_nat_relay_transport_src_set_idle (
+    GstNatRelayTransportSrc *self, GstNatRelayIdle idle, gpointer user)
+{
+  self->idle = idle;
+  self->idle_user = user;
+}
+
+GstClockTime
+gst_nat_relay_transport_src_get_time (GstNatRelayTransportSrc *self)
+{
+  return arrival_time (GST_ELEMENT (self));
 }
 
 GstElement *

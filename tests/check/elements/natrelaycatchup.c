@@ -110,23 +110,42 @@ track_clear (Track *t)
   g_string_free (t->out, TRUE);
 }
 
-/* n frames of two packets each, which end with packet 99 and at timestamp 0. Only the first so many packets come. */
 static void
-past_in_part (Track *t, guint n, guint packets)
+announce (Track *t, guint packets)
 {
-  NatLiveEdge edge = {.ssrc = SSRC, .seq = 99, .behind = (guint16)(2 * n)};
+  NatLiveEdge edge = {.ssrc = SSRC, .seq = 99, .behind = (guint16)packets};
   guint8 compound[100];
   gsize len = nat_rtcp_write_rr (compound, sizeof compound, 5, NULL, 0);
 
   len += nat_rtcp_write_edges (compound + len, sizeof compound - len, 5, &edge, 1);
   gst_nat_relay_headstart_take_rtcp (t->headstart, compound, len);
-  for (guint i = 0; i < packets; i++) {
-    guint16 seq = (guint16)(100 - 2 * n + i);
-    GstBuffer *packet = packet_new (seq, FRAME * (i / 2 - n + 1), i % 2 == 1);
+}
 
-    fail_unless (gst_nat_relay_headstart_take_packet (t->headstart, SSRC, seq, packet));
-    gst_buffer_unref (packet);
-  }
+static void
+past_packet (Track *t, guint16 seq, guint32 timestamp, gboolean marker)
+{
+  GstBuffer *packet = packet_new (seq, timestamp, marker);
+
+  fail_unless (gst_nat_relay_headstart_take_packet (t->headstart, SSRC, seq, packet));
+  gst_buffer_unref (packet);
+}
+
+/* Packets 98 and 99, which end no picture. */
+static void
+past_in_one_picture (Track *t)
+{
+  announce (t, 2);
+  past_packet (t, 98, FRAME, FALSE);
+  past_packet (t, 99, FRAME, FALSE);
+}
+
+/* n frames of two packets each, which end with packet 99 and at timestamp 0. Only the first so many packets come. */
+static void
+past_in_part (Track *t, guint n, guint packets)
+{
+  announce (t, 2 * n);
+  for (guint i = 0; i < packets; i++)
+    past_packet (t, (guint16)(100 - 2 * n + i), FRAME * (i / 2 - n + 1), i % 2 == 1);
 }
 
 static void
@@ -254,6 +273,20 @@ GST_START_TEST (test_half_a_picture)
 }
 GST_END_TEST;
 
+/* The past is the beginning of the picture that the live packet ends: all of it is as live as that. */
+GST_START_TEST (test_live_ends_the_picture)
+{
+  Track t;
+
+  track_init (&t);
+  past_in_one_picture (&t);
+  live (&t, 100, FRAME, 500 * GST_MSECOND);
+  live (&t, 101, 2 * FRAME, 534 * GST_MSECOND);
+  fail_unless_equals_string (t.out->str, "S 0 0\n98 500!\n99 500\n100 500\n101 534\n");
+  track_clear (&t);
+}
+GST_END_TEST;
+
 /* The picture is whole, the rest does not come: the still is shown, and what is live. */
 GST_START_TEST (test_picture_alone)
 {
@@ -297,6 +330,7 @@ natrelaycatchup_suite (void)
   tcase_add_test (tc, test_events);
   tcase_add_test (tc, test_old);
   tcase_add_test (tc, test_half_a_picture);
+  tcase_add_test (tc, test_live_ends_the_picture);
   tcase_add_test (tc, test_picture_alone);
   tcase_add_test (tc, test_stops);
   return s;

@@ -251,6 +251,62 @@ GST_START_TEST (test_first_live)
 }
 GST_END_TEST;
 
+/* Long after now, by the caller's clock. */
+static GstBuffer *
+release (Viewer *v, gint64 *look_us)
+{
+  return gst_nat_relay_headstart_release (
+      v->headstart, g_get_monotonic_time () + 2 * G_TIME_SPAN_SECOND, look_us);
+}
+
+/* Of a source that is quiet the last packet goes on, once, and the rest is the past of that. What is missing at the end is
+ * asked for. */
+GST_START_TEST (test_quiet)
+{
+  gint64 begun_us = g_get_monotonic_time (), look_us;
+  GstBuffer *packet;
+  Viewer v;
+
+  viewer_init (&v);
+  fail_unless (release (&v, &look_us) == NULL && look_us == G_MAXINT64);
+  announce (&v, VIDEO, 1, 3); /* 65535 to 1 */
+  take (&v, VIDEO, 65535);
+  take (&v, VIDEO, 0);
+  fail_unless (gst_nat_relay_headstart_release (v.headstart, begun_us, &look_us) == NULL);
+  fail_unless (look_us > begun_us + G_TIME_SPAN_SECOND, "it is not long quiet");
+  fail_unless (release (&v, &look_us) == NULL && look_us != G_MAXINT64, "it is not there");
+  fail_unless (gst_nat_relay_headstart_release (
+                   v.headstart, begun_us + 5 * G_TIME_SPAN_SECOND, &look_us) == NULL);
+  fail_unless (look_us == G_MAXINT64, "the relay keeps it no longer");
+  take (&v, VIDEO, 1);
+  packet = release (&v, &look_us);
+  fail_unless (packet != NULL && seq_of (packet) == 1);
+  gst_buffer_unref (packet);
+  fail_unless (release (&v, &look_us) == NULL && look_us == G_MAXINT64);
+  fail_if (take (&v, VIDEO, 4), "what is behind it is not of the past");
+  fail_unless (gst_nat_relay_headstart_begin (v.headstart, VIDEO));
+  expect_next (&v, 65535);
+  expect_next (&v, 0);
+  expect_end (&v, TRUE);
+  viewer_clear (&v);
+}
+GST_END_TEST;
+
+/* Where anything live came, nothing is made live. */
+GST_START_TEST (test_not_quiet)
+{
+  gint64 look_us;
+  Viewer v;
+
+  viewer_init (&v);
+  announce (&v, VIDEO, 1, 3);
+  take (&v, VIDEO, 1);
+  fail_if (take (&v, VIDEO, 2));
+  fail_unless (release (&v, &look_us) == NULL && look_us == G_MAXINT64);
+  viewer_clear (&v);
+}
+GST_END_TEST;
+
 /* What went to the RTP session does not come back. */
 GST_START_TEST (test_announced_late)
 {
@@ -517,6 +573,8 @@ natrelayheadstart_suite (void)
   tcase_add_loop_test (tc, test_order, 0, G_N_ELEMENTS (edges));
   tcase_add_test (tc, test_missing_is_asked_for);
   tcase_add_test (tc, test_first_live);
+  tcase_add_test (tc, test_quiet);
+  tcase_add_test (tc, test_not_quiet);
   tcase_add_test (tc, test_announced_late);
   tcase_add_test (tc, test_far_ahead);
   tcase_add_test (tc, test_asks_meanwhile);

@@ -471,6 +471,128 @@ GST_START_TEST (test_publisher_returns)
 }
 GST_END_TEST;
 
+/* ways in which a source becomes quiet: its pipeline pauses, and its time stands still; nothing new is to be seen, and time goes on */
+static void
+set_quiet (GstElement *sender, gboolean quiet)
+{
+  GstElement *valve = gst_bin_get_by_name (GST_BIN (sender), "valve");
+
+  if (valve != NULL)
+    g_object_set (valve, "drop", quiet, NULL);
+  else
+    gst_element_set_state (sender, quiet ? GST_STATE_PAUSED : GST_STATE_PLAYING);
+  g_clear_object (&valve);
+}
+
+static const struct {
+  const gchar *encode;
+  guint behind; /* pictures between the last that stands alone and the last */
+} quiet[] = {
+    {X264 " ! rtph264pay mtu=1200", 30},
+    {"valve name=valve ! " X264 " ! rtph264pay mtu=1200", 30},
+    {"valve name=valve ! x264enc name=enc tune=zerolatency speed-preset=ultrafast bitrate=1000 "
+     "key-int-max=1 ! rtph264pay mtu=1200",
+        0},
+};
+
+/* Of a source that is quiet, the last picture is shown though nothing comes; when it goes on, what comes is as live as ever. */
+GST_START_TEST (test_quiet)
+{
+  GstElement *sender, *joined;
+  gint64 connected, end, late_us;
+  Camera camera;
+  Viewer late;
+  guint at;
+
+  sender = camera_new (&camera, SMALL, quiet[__i__].encode);
+  media_play (sender);
+  camera_wait (&camera, 45);
+  set_quiet (sender, TRUE);
+  at = camera.n_sent;
+  joined = viewer_new (&late, &camera, SOURCE, H264_BY_HAND);
+  media_play (joined);
+  media_wait_element (joined, "natrelay-connected");
+  connected = g_get_monotonic_time ();
+  fail_unless (viewer_wait (&late, quiet[__i__].behind > 0 ? 2 : 1), "%u pictures", late.n);
+  fail_unless (late.last + FPS / 5 >= at, "%u is not the last of %u", late.last, at);
+  fail_unless (late.last >= late.first + quiet[__i__].behind, "%u, then %u", late.first, late.last);
+  g_print ("quiet %d: saw %u after %d ms, %u after %d ms\n", __i__, late.first,
+      (int)(late.first_us - connected) / 1000, late.last,
+      (int)(MAX (late.first_us, late.second_us) - connected) / 1000);
+  set_quiet (sender, FALSE);
+  fail_unless (viewer_wait (&late, late.n + 15), "it does not go on");
+  end = g_get_monotonic_time () + PATIENCE_S * G_TIME_SPAN_SECOND;
+  g_mutex_lock (&late.lock);
+  while (late.late_us > G_TIME_SPAN_SECOND && g_get_monotonic_time () < end)
+    g_cond_wait_until (&late.cond, &late.lock, end);
+  late_us = late.late_us;
+  g_mutex_unlock (&late.lock);
+  fail_unless (late_us <= G_TIME_SPAN_SECOND, "late by %d ms", (int)(late_us / 1000));
+  fail_unless_equals_int (late.backward, 0);
+  viewer_clear (&late, joined);
+  camera_clear (&camera, sender);
+}
+GST_END_TEST;
+
+/* By how much the jitterbuffers of a viewer hold one track back for another, at most. */
+static gint64
+held_back (GstElement *viewer)
+{
+  GstIterator *it =
+      gst_bin_iterate_all_by_element_factory_name (GST_BIN (viewer), "rtpjitterbuffer");
+  GValue item = G_VALUE_INIT;
+  gint64 most = 0, offset;
+
+  while (gst_iterator_next (it, &item) == GST_ITERATOR_OK) {
+    g_object_get (g_value_get_object (&item), "ts-offset", &offset, NULL);
+    most = MAX (most, ABS (offset));
+    g_value_reset (&item);
+  }
+  gst_iterator_free (it);
+  return most;
+}
+
+/* A quiet picture's last packet is older than it seems; sound that goes on does not wait for that. */
+GST_START_TEST (test_quiet_with_sound)
+{
+  g_autofree gchar *to = media_uri ("door", TRUE), *from = media_uri ("door", FALSE);
+  GstElement *sender, *joined;
+  Flow before, sound, picture;
+  gint64 offset;
+
+  flow_init (&before);
+  flow_init (&sound);
+  flow_init (&picture);
+  sender = media_launch (
+      "natrelaysink name=relay wait-for-connection=true uri=\"%s\" videotestsrc is-live=true " SMALL
+      " ! valve name=valve ! " X264 " ! rtph264pay mtu=1200 ! relay. "
+      "audiotestsrc is-live=true ! opusenc ! identity name=tap ! rtpopuspay ! "
+      "relay.",
+      to);
+  flow_watch (&before, sender, "tap");
+  media_play (sender);
+  fail_unless (flow_wait (&before, 150, PATIENCE_S));
+  set_quiet (sender, TRUE);
+  joined = media_launch ("natrelaysrc name=relay uri=\"%s\" relay.video_0 ! rtph264depay ! "
+                         "identity name=picture ! fakesink relay.audio_0 ! identity name=sound ! "
+                         "fakesink sync=false",
+      from);
+  flow_watch (&picture, joined, "picture");
+  flow_watch (&sound, joined, "sound");
+  media_play (joined);
+  fail_unless (flow_wait (&picture, 2, PATIENCE_S), "%u pictures", flow_count (&picture));
+  fail_unless (flow_wait (&sound, flow_count (&sound) + 100, PATIENCE_S), "the sound stops");
+  offset = held_back (joined);
+  g_print ("held back by %d ms\n", (int)(offset / 1000000));
+  fail_unless (offset < 500 * (gint64)GST_MSECOND, "held back by %d ms", (int)(offset / 1000000));
+  media_stop (joined);
+  media_stop (sender);
+  flow_clear (&before);
+  flow_clear (&sound);
+  flow_clear (&picture);
+}
+GST_END_TEST;
+
 static int
 compare (gconstpointer a, gconstpointer b)
 {
@@ -558,6 +680,8 @@ natrelayinstant_suite (void)
   tcase_add_test (tc, test_off);
   tcase_add_test (tc, test_leaves);
   tcase_add_loop_test (tc, test_publisher_returns, 0, 2);
+  tcase_add_loop_test (tc, test_quiet, 0, G_N_ELEMENTS (quiet));
+  tcase_add_test (tc, test_quiet_with_sound);
   tcase_add_loop_test (tc, test_many, 0, 1);
   /* To our elements they are all the same. */
   suite_add_tcase (s, codecs);
