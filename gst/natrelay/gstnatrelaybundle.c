@@ -319,38 +319,43 @@ end_if_all_ended (GstElement *element, gpointer unused)
   bundle_end (GST_NAT_RELAY_BUNDLE (element), NULL, gst_event_new_eos ());
 }
 
+/* Of several that flush and go, the last has to. */
 static gboolean
-bundle_left_flushing (GstNatRelayBundle *self)
+track_has_to_end_flush (GstNatRelayBundle *self, GstPad *pad)
 {
-  gboolean left;
+  Track *track = gst_pad_get_element_private (pad);
+  gboolean flushes;
 
   GST_OBJECT_LOCK (self);
-  left = GST_PAD_IS_FLUSHING (self->srcpad) && !bundle_has_flush (self);
+  flushes = track->flushes;
+  track->flushes = FALSE;
+  track->flushes = flushes && !bundle_has_flush (self);
+  flushes = track->flushes && GST_PAD_IS_FLUSHING (self->srcpad);
   GST_OBJECT_UNLOCK (self);
-  return left;
+  return flushes;
 }
 
-/* A track that is gone ends its flush no more: the others would flush for ever. What flushes holds nobody, so the lock is free soon.
- * The others' time goes on. */
+/* A track that is gone ends its flush no more: the others would flush for ever. It is a track until then, so that they take what
+ * they meet for a neighbour's flush. What flushes holds nobody, so the lock is free soon. The others' time goes on. */
 static void
-end_flush_of_gone (GstNatRelayBundle *self)
+end_flush_of_leaving (GstNatRelayBundle *self, GstPad *pad)
 {
-  if (!bundle_left_flushing (self))
+  if (!track_has_to_end_flush (self, pad))
     return;
   GST_PAD_STREAM_LOCK (self->srcpad);
-  if (bundle_left_flushing (self))
+  if (track_has_to_end_flush (self, pad))
     bundle_end_flush (self, gst_event_new_flush_stop (FALSE));
   GST_PAD_STREAM_UNLOCK (self->srcpad);
 }
 
 /* Whoever takes an idle pad away does not wait: another track may hold the source pad's stream lock until the relay is there, or
- * until PLAYING, and the end of the stream takes its time, too. For a thread that pushes into this very pad he does. */
+ * until PLAYING, and the end of the stream takes its time, too. A thread that pushes into this very pad was asked to leave. */
 static void
 gst_nat_relay_bundle_release_pad (GstElement *element, GstPad *pad)
 {
   gst_pad_set_active (pad, FALSE);
+  end_flush_of_leaving (GST_NAT_RELAY_BUNDLE (element), pad);
   gst_element_remove_pad (element, pad);
-  end_flush_of_gone (GST_NAT_RELAY_BUNDLE (element));
   if (bundle_all_ended (GST_NAT_RELAY_BUNDLE (element)))
     gst_element_call_async (element, end_if_all_ended, NULL, NULL);
 }

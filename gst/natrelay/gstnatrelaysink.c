@@ -339,7 +339,7 @@ gst_nat_relay_sink_release_pad (GstElement *element, GstPad *pad)
 
   gst_object_ref (pad);
   /* No packet is under way in it any more once it is inactive. */
-  gst_pad_set_active (pad, FALSE);
+  gst_nat_relay_sink_pad_stop (GST_NAT_RELAY_SINK_PAD (pad));
   g_mutex_lock (&self->lock);
   g_ptr_array_remove (self->pads, pad);
   g_mutex_unlock (&self->lock);

@@ -9,6 +9,10 @@
 #include "gstnatrelaymarker.h"
 #include "gstnatrelaypayloader.h"
 
+/* So long a thread that streams may be busy with its packets; the clock keeps it for a picture's duration. */
+#define BUSY_TRIES   100
+#define BUSY_STEP_US 1000
+
 struct _GstNatRelaySinkPad {
   GstGhostPad parent;
   guint index;
@@ -274,6 +278,32 @@ remove_child (GstBin *bin, GstElement *child)
   gst_element_set_locked_state (child, TRUE);
   gst_element_set_state (child, GST_STATE_NULL);
   gst_bin_remove (bin, child);
+}
+
+/* TRUE: has the stream lock; no thread but ours is in the pad. */
+static gboolean
+sink_pad_try_lock (GstNatRelaySinkPad *self)
+{
+  for (guint i = 0; i < BUSY_TRIES; i++) {
+    if (GST_PAD_STREAM_TRYLOCK (self))
+      return TRUE;
+    g_usleep (BUSY_STEP_US);
+  }
+  return FALSE;
+}
+
+/* To deactivate waits for the thread that streams, and that may wait for the relay, for PLAYING, or behind another track
+ * that does. A flush wakes it; the bundle ends that when the track goes. It takes packets of the other tracks, too, hence not at once. */
+void
+gst_nat_relay_sink_pad_stop (GstNatRelaySinkPad *self)
+{
+  gboolean locked = sink_pad_try_lock (self);
+
+  if (!locked)
+    gst_pad_send_event (GST_PAD (self), gst_event_new_flush_start ());
+  gst_pad_set_active (GST_PAD (self), FALSE);
+  if (locked)
+    GST_PAD_STREAM_UNLOCK (self);
 }
 
 void

@@ -33,6 +33,8 @@ void gst_nat_relay_sink_pad_update_mtu (gpointer pad, gpointer element);
 void gst_nat_relay_sink_pad_unplug (gpointer pad, gpointer element);
 /* PAUSED->READY: what is known of the input is forgotten. With the owner's lock. */
 void gst_nat_relay_sink_pad_reset (GstNatRelaySinkPad *pad);
+/* Makes the pad inactive for good, and waits for nothing but its thread's way out. */
+void gst_nat_relay_sink_pad_stop (GstNatRelaySinkPad *pad);
 /* Takes the elements and bundle's pad away again; the pad is inactive. */
 void gst_nat_relay_sink_pad_unwire (GstNatRelaySinkPad *pad, GstBin *bin, GstElement *bundle);
 

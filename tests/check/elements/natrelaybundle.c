@@ -226,6 +226,31 @@ GST_START_TEST (test_release_in_flush)
 }
 GST_END_TEST;
 
+static void
+push_beside (GstElement *bundle, GstPad *gone, gpointer user)
+{
+  if (GST_PAD_IS_SINK (gone))
+    push (user, 1);
+}
+
+/* At no moment of that is somebody told to stop who sends beside it. */
+GST_START_TEST (test_push_while_flush_goes)
+{
+  Fixture f;
+  gulong id;
+
+  fixture_init (&f);
+  push (&f, 1);
+  gst_harness_push_event (f.tracks[0], gst_event_new_flush_start ());
+  push (&f, 1);
+  id = g_signal_connect (f.bundle, "pad-removed", G_CALLBACK (push_beside), &f);
+  gst_harness_teardown (f.tracks[0]);
+  f.tracks[0] = NULL;
+  g_signal_handler_disconnect (f.bundle, id);
+  fixture_clear (&f);
+}
+GST_END_TEST;
+
 /* Whoever comes during the flush is introduced after it, though another is before. */
 GST_START_TEST (test_caps_beside_flush)
 {
@@ -316,6 +341,7 @@ natrelaybundle_suite (void)
   tcase_add_test (tc, test_flush);
   tcase_add_test (tc, test_flush_beside);
   tcase_add_loop_test (tc, test_release_in_flush, 0, 2);
+  tcase_add_test (tc, test_push_while_flush_goes);
   tcase_add_test (tc, test_caps_beside_flush);
   tcase_add_test (tc, test_used_twice);
   tcase_add_test (tc, test_events_find_their_track);
