@@ -64,6 +64,7 @@ struct _NatExchange {
   guint homes; /* up to that change of the mesh's homes, all that is here is where it must be, */
   GPtrArray *strays; /* but for those names: they were on their way at a change */
   gint64 homes_us;   /* not asked again before */
+  gsize to_pack;     /* bytes of histories that may still go along at this tick */
 };
 
 G_STATIC_ASSERT (NAT_WORKERS_MAX <= 64);
@@ -407,11 +408,26 @@ announce (NatWorker *w, NatDataStream *stream)
   }
 }
 
+/* What several owners send at once may be more than goes into one turn: then the rest of it is lost, as the old owners could
+ * have lost it. */
+static void
+unpack (NatDataStream *stream, gsize *left)
+{
+  gsize size = nat_heirloom_size (stream->heirloom);
+
+  if (size > 0 && size <= *left) {
+    nat_heirloom_unpack (stream->heirloom, &stream->history);
+    *left -= size;
+  }
+  g_clear_pointer (&stream->heirloom, nat_heirloom_free);
+}
+
 void
 nat_exchange_adopt (NatWorker *w)
 {
   NatExchange *x = w->exchange;
   NatDataStream *stream = nat_mesh_take (x->mesh, x->index), *next;
+  gsize left = NAT_HEIRLOOM_MAX;
 
   /* What we say of its addresses is later than all that was said before. */
   if (stream)
@@ -419,6 +435,7 @@ nat_exchange_adopt (NatWorker *w)
   for (; stream; stream = next) {
     next = stream->next_stale;
     nat_roster_attach (w->roster, stream);
+    unpack (stream, &left);
     if (stream->homes != nat_mesh_homes (x->mesh))
       g_ptr_array_add (x->strays, g_strdup (stream->name));
     w->repair_us = w->repair_from_us = 0; /* it may have gaps */
@@ -436,6 +453,22 @@ leave_routes (NatWorker *w, NatDataStream *stream, guint to)
   }
 }
 
+/* Before the lock, which a copy would hold for too long. What does not go into this turn stays behind: waiting for the next would
+ * keep many streams of one pattern from it for seconds. */
+static void
+pack (NatExchange *x, NatDataStream *stream)
+{
+  stream->heirloom = nat_heirloom_new (&stream->history, x->to_pack);
+  x->to_pack -= nat_heirloom_size (stream->heirloom);
+}
+
+/* As far as this worker knows by itself. */
+static gboolean
+may_leave (NatWorker *w)
+{
+  return !nat_ring_waiting (w->commands) && nat_ring_is_drained (w->events);
+}
+
 /* FALSE: not now. */
 static gboolean
 hand_over (NatWorker *w, NatDataStream *stream, guint to)
@@ -443,9 +476,13 @@ hand_over (NatWorker *w, NatDataStream *stream, guint to)
   NatExchange *x = w->exchange;
   gboolean ready;
 
+  if (!may_leave (w))
+    return FALSE;
+  pack (x, stream);
   nat_mesh_lock (x->mesh);
-  ready = !nat_mesh_is_closed (x->mesh) && !nat_ring_waiting (w->commands) &&
-          nat_ring_is_drained (w->events);
+  ready = !nat_mesh_is_closed (x->mesh) && may_leave (w);
+  if (!ready)
+    g_clear_pointer (&stream->heirloom, nat_heirloom_free);
   if (ready) {
     leave_routes (w, stream, to);
     nat_roster_detach (w->roster, stream);
@@ -629,6 +666,7 @@ nat_exchange_homes (const NatWorker *w)
 void
 nat_exchange_tick (NatWorker *w)
 {
+  w->exchange->to_pack = NAT_HEIRLOOM_MAX;
   go_home (w);
   for (GList *link = w->roster->active.head, *next; link; link = next) {
     next = link->next;

@@ -707,6 +707,21 @@ nat_history_read_picture (
   return TRUE;
 }
 
+gboolean
+nat_history_read_newest (const NatHistory *h, gsize bytes, NatHistoryReader *reader, gsize *size)
+{
+  guint most = (guint)(bytes / NAT_HISTORY_BLOCK), n = h->n_packet_blocks;
+  guint32 block = h->oldest;
+
+  for (; n > most; n--)
+    block = h->pool->blocks[block].next;
+  if (n == 0)
+    return FALSE;
+  *size = (gsize)n * NAT_HISTORY_BLOCK;
+  *reader = (NatHistoryReader){.place = {h->pool->blocks[block].serial, block, 0}};
+  return TRUE;
+}
+
 /* The record at the place, which moves behind it; NULL at the edge. */
 static const Record *
 step (const NatHistory *h, NatHistoryPlace *place)
@@ -732,7 +747,7 @@ nat_history_read (const NatHistory *h, NatHistoryReader *reader, NatHistoryPacke
   if (!b || b->owner != h || b->serial != reader->place.serial)
     return NAT_HISTORY_GONE;
   while ((r = step (h, &reader->place))) {
-    if (r->ssrc != reader->source->ssrc || r->seq < reader->from)
+    if (reader->source && (r->ssrc != reader->source->ssrc || r->seq < reader->from))
       continue;
     describe (h, r, reader->place.block, packet);
     return NAT_HISTORY_PACKET;

@@ -131,14 +131,17 @@ typedef enum {
 } NatHistoryStep;
 
 typedef struct {
-  const NatHistorySource *source;
-  guint64 from; /* packets before it came late and are of no use */
+  const NatHistorySource *source; /* NULL: all */
+  guint64 from;                   /* packets before it came late and are of no use */
   NatHistoryPlace place;
 } NatHistoryReader;
 
 /* FALSE: no picture starts in what is kept. source must outlive the reader. */
 gboolean nat_history_read_picture (
     const NatHistory *h, const NatHistorySource *source, NatHistoryReader *reader);
+/* All sources, in the newest blocks, which have no more than so many bytes together: *size. FALSE: there is none. */
+gboolean nat_history_read_newest (
+    const NatHistory *h, gsize bytes, NatHistoryReader *reader, gsize *size);
 /* The source's next packet; a reader may go on after packets were kept and let go. */
 NatHistoryStep nat_history_read (
     const NatHistory *h, NatHistoryReader *reader, NatHistoryPacket *packet);

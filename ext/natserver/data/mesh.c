@@ -196,7 +196,7 @@ nat_mesh_next_home (NatMesh *m, guint since, NatHome *out)
   return first != NULL;
 }
 
-/* Where most of the streams are that it matches: each that moves leaves its history behind. */
+/* Where most of the streams are that it matches: each that moves leaves a part of its history behind, or all. */
 static guint
 choose_home (NatMesh *m, const char *pattern, guint wanted)
 {

@@ -86,6 +86,7 @@ free_stream (gpointer data)
   NatDataStream *stream = data;
 
   nat_history_dispose (&stream->history);
+  nat_heirloom_free (stream->heirloom);
   g_free (stream->receivers);
   g_free (stream->audience);
   nat_room_free (stream);

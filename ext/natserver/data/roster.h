@@ -20,7 +20,7 @@
 #include "natserver/counters.h"
 #include "natserver/data/arrival.h"
 #include "natserver/data/audience.h"
-#include "natserver/data/history.h"
+#include "natserver/data/heirloom.h"
 #include "natserver/data/endedset.h"
 #include "natserver/data/limiter.h"
 #include "natserver/data/meter.h"
@@ -216,7 +216,9 @@ struct _NatDataStream {
   guint64 bytes;           /* of RTP since rate_us */
   gint64 rate_us, rate;    /* when the rate was measured; bytes per second */
 
-  NatDataEnded *forgotten; /* while it is between two rosters */
+  /* While it is between two rosters. */
+  NatDataEnded *forgotten;
+  NatHeirloom *heirloom; /* NULL: its history stayed behind */
 
   /* Jobs of the batch under way, as indices of forward.c; -1 = none. */
   gint jobs[NAT_RANKS];
@@ -297,7 +299,7 @@ void nat_roster_set_publisher (
 gboolean nat_roster_ssrc_announced (NatRoster *r, guint32 ssrc);
 gboolean nat_roster_has_stream (NatRoster *r, const char *name);
 /* Takes the stream out with all that belongs to it, as it is, for another roster; only its history stays
- * behind, as memory of this one's pool. Quiescent. */
+ * behind, as memory of this one's pool, but for what is in the heirloom. Quiescent. */
 void nat_roster_detach (NatRoster *r, NatDataStream *stream);
 /* Where two claim one address, the path that was valid last stays. */
 void nat_roster_attach (NatRoster *r, NatDataStream *stream);

@@ -428,6 +428,130 @@ test_forgotten_is_not_revived (void)
   nat_secrets_free (secrets);
 }
 
+/* ---- Histories --------------------------------------------------------- */
+
+#define KEPT 1000 /* bytes of a packet */
+
+static void
+give_pools (Relay *r, gsize bytes_0, gsize bytes_1)
+{
+  r->w[0]->roster->pool = r->w[0]->pool = nat_history_pool_new (bytes_0);
+  r->w[1]->roster->pool = r->w[1]->pool = bytes_1 > 0 ? nat_history_pool_new (bytes_1) : NULL;
+}
+
+static void
+keep (NatDataStream *stream, guint track, guint64 seq, gboolean starts)
+{
+  guint8 data[KEPT];
+
+  memset (data, (guint8)seq, sizeof data);
+  g_assert_true (nat_history_append (&stream->history, stream->tracks[track].kept, seq, data,
+      sizeof data, starts, g_get_monotonic_time ()));
+  nat_history_settle (stream->history.pool);
+}
+
+static gboolean
+is_kept (NatDataStream *stream, guint track, guint64 seq)
+{
+  NatHistoryPacket p;
+
+  if (!nat_history_find (&stream->history, stream->tracks[track].kept, seq, &p))
+    return FALSE;
+  g_assert_cmpuint (p.len, ==, KEPT);
+  g_assert_cmpuint (p.data[KEPT - 1], ==, (guint8)seq);
+  return TRUE;
+}
+
+/* Its publisher, whom worker 1 hears, sent n packets, and of the sound one after each. */
+static NatDataStream *
+filmed (Relay *r, const char *name, guint16 port, guint first, guint n)
+{
+  NatDataStream *stream = join (r, 0, name, NAT_ROLE_PUBLISHER, port, 1)->stream;
+
+  for (guint i = first; i < first + n; i++) {
+    keep (stream, 0, i, i == first);
+    keep (stream, 1, i, FALSE);
+  }
+  return stream;
+}
+
+/* In order, pictures by what was known of them: one from before the numbers jumped stays useless. Then on, and back. */
+static void
+test_history_goes_along (void)
+{
+  NatHistoryReader reader;
+  NatHistoryPacket p;
+  NatDataStream *a, *b;
+  Relay r;
+
+  relay_init (&r);
+  give_pools (&r, 64 << 20, 64 << 20);
+  a = filmed (&r, "a", 1000, 100, 50);
+  b = filmed (&r, "b", 1001, 100, 50);
+  nat_history_restart (b->tracks[0].kept);
+  r.w[0]->now_us = g_get_monotonic_time ();
+  nat_exchange_tick (r.w[0]);
+  g_assert_false (is_kept (a, 0, 100));
+  nat_exchange_drain (r.w[1]);
+  g_assert_cmpuint (nat_history_pool_used (r.w[0]->pool), ==, 0);
+  keep (a, 0, 150, FALSE);
+  g_assert_true (nat_history_read_picture (&a->history, a->tracks[0].kept, &reader));
+  for (guint64 seq = 100; seq <= 150; seq++) {
+    g_assert_cmpint (nat_history_read (&a->history, &reader, &p), ==, NAT_HISTORY_PACKET);
+    g_assert_cmpuint (p.seq, ==, seq);
+    g_assert_true (is_kept (a, 0, seq));
+    g_assert_true (seq == 150 || is_kept (a, 1, seq));
+  }
+  g_assert_cmpint (nat_history_read (&a->history, &reader, &p), ==, NAT_HISTORY_EDGE);
+  g_assert_false (nat_history_read_picture (&b->history, b->tracks[0].kept, &reader));
+  g_assert_true (is_kept (b, 0, 100));
+  relay_clear (&r);
+}
+
+/* The newest of what is more than goes into a turn; of who comes after it in that turn, nothing. */
+static void
+test_history_too_long (void)
+{
+  guint n = NAT_HEIRLOOM_MAX / KEPT;
+  NatDataStream *a, *b;
+  Relay r;
+
+  relay_init (&r);
+  give_pools (&r, 64 << 20, 64 << 20);
+  a = filmed (&r, "a", 1000, 1, n);
+  b = filmed (&r, "b", 1001, 1, n);
+  r.w[0]->now_us = g_get_monotonic_time ();
+  nat_exchange_tick (r.w[0]);
+  nat_exchange_drain (r.w[1]);
+  g_assert_cmpuint (is_kept (a, 0, n) + is_kept (b, 0, n), ==, 1);
+  g_assert_false (is_kept (a, 0, 1));
+  g_assert_cmpuint (nat_history_pool_used (r.w[1]->pool), <=, NAT_HEIRLOOM_MAX + (64 << 10));
+  g_assert_cmpuint (nat_history_pool_used (r.w[1]->pool), >, NAT_HEIRLOOM_MAX / 2);
+  relay_clear (&r);
+}
+
+/* A new owner that keeps nothing, or has room for little. */
+static void
+test_history_no_room (void)
+{
+  static const gsize pools[] = {0, 5 * NAT_HISTORY_BLOCK};
+
+  for (guint i = 0; i < G_N_ELEMENTS (pools); i++) {
+    NatDataStream *a;
+    Relay r;
+
+    relay_init (&r);
+    give_pools (&r, 64 << 20, pools[i]);
+    a = filmed (&r, "a", 1000, 1, 100);
+    hand_over (&r, 0);
+    nat_exchange_drain (r.w[1]);
+    g_assert_null (a->heirloom);
+    g_assert_cmpint (pools[i] > 0 && is_kept (a, 0, 100), ==, i == 1);
+    g_assert_false (pools[i] > 0 && is_kept (a, 0, 1));
+    relay_clear (&r);
+  }
+}
+
 int
 main (int argc, char **argv)
 {
@@ -441,5 +565,8 @@ main (int argc, char **argv)
   g_test_add_func ("/exchange/homes-join", test_homes_join);
   g_test_add_func ("/exchange/one-of-many-patterns", test_one_of_many_patterns);
   g_test_add_func ("/exchange/forgotten-is-not-revived", test_forgotten_is_not_revived);
+  g_test_add_func ("/exchange/history-goes-along", test_history_goes_along);
+  g_test_add_func ("/exchange/history-too-long", test_history_too_long);
+  g_test_add_func ("/exchange/history-no-room", test_history_no_room);
   return g_test_run ();
 }

@@ -38,7 +38,15 @@ describe (Fixture *f, guint32 version)
       nat_probe_indication (f->publisher, NAT_PROBE_WAIT_MS), ==, NAT_REASON_DESCRIPTION);
 }
 
-/* The stream stays where it is, so that its history does. */
+static void
+set_up_with (Fixture *f, const NatDataTimes *times)
+{
+  f->r = data_relay_new ("127.0.0.1", FALSE, times);
+  f->publisher = data_relay_publish (f->r, &f->ticket, NULL);
+  describe (f, 2);
+}
+
+/* The stream stays where it is. */
 static void
 set_up (Fixture *f)
 {
@@ -46,9 +54,7 @@ set_up (Fixture *f)
 
   data_relay_default_times (&times);
   times.move_us = (gint64)3600 * G_USEC_PER_SEC;
-  f->r = data_relay_new ("127.0.0.1", FALSE, &times);
-  f->publisher = data_relay_publish (f->r, &f->ticket, NULL);
-  describe (f, 2);
+  set_up_with (f, &times);
 }
 
 static void
@@ -347,6 +353,77 @@ test_ends (gconstpointer data)
   tear_down (&f);
 }
 
+/* ---- From worker to worker --------------------------------------------- */
+
+/* Until the owner hears the publisher itself: nothing more is passed on for its media. */
+static void
+wait_for_owner (Fixture *f, NatProbe *watcher, guint16 *seq)
+{
+  gint64 end = g_get_monotonic_time () + NAT_PROBE_WAIT_MS * 1000;
+  guint64 before;
+
+  do {
+    data_relay_drain_events (f->r);
+    g_usleep (5000); /* no more of them than go along */
+    before = DATA_RELAY_COUNT (f->r, passed_on);
+    send_video (f, ++*seq, 0x80);
+    assert_video (watcher, *seq, 0x80);
+    g_assert_cmpint (g_get_monotonic_time (), <, end);
+  } while (DATA_RELAY_COUNT (f->r, passed_on) > before);
+}
+
+static void
+assert_repaired (NatProbe *p, guint16 seq)
+{
+  guint8 buf[200];
+  gsize len = nat_rtcp_write_rr (buf, sizeof buf, RECEIVER, NULL, 0);
+  guint n = 1;
+
+  len += nat_rtcp_write_nack (buf + len, sizeof buf - len, RECEIVER, VIDEO_SSRC, &seq, &n);
+  nat_probe_send_rtcp (p, buf, len);
+  assert_video (p, seq, 0x80);
+}
+
+/* Another worker hears the publisher, and another: whoever joins gets the picture from before, and who lost a packet of then
+ * gets that. */
+static void
+test_moves (void)
+{
+  NatLiveEdge edges[NAT_TRACKS_MAX];
+  NatProbe *watcher;
+  guint16 seq = 40;
+  NatDataTimes times;
+  guint reports;
+  Fixture f;
+
+  data_relay_default_times (&times);
+  times.move_us = 0;
+  set_up_with (&f, &times);
+  watcher = data_relay_subscribe (f.r, NULL, NULL);
+  send_picture (&f, 1, seq);
+  assert_video (watcher, 1, START);
+  for (guint16 i = 2; i <= seq; i++)
+    assert_video (watcher, i, 0x80);
+  for (guint round = 0; round < 2 * data_relay_workers (); round++) {
+    NatTicket ticket;
+    NatProbe *p;
+
+    data_relay_move (f.r, f.publisher, round % data_relay_workers ());
+    g_assert_cmpint (nat_probe_bind (f.publisher, NAT_PROBE_SELECT), ==, 0);
+    wait_for_owner (&f, watcher, &seq);
+    assert_repaired (watcher, (guint16)(round + 2));
+    p = join (&f, &ticket);
+    g_assert_cmpuint (hear_edges (p, edges, &reports, NAT_PROBE_WAIT_MS), ==, 1);
+    g_assert_cmpuint (edges[0].behind, ==, seq);
+    for (guint16 i = 1; i <= seq; i++)
+      assert_video (p, i, i == 1 ? START : 0x80);
+    nat_probe_free (p);
+  }
+  g_assert_cmpuint (DATA_RELAY_COUNT (f.r, streams_moved), >=, 2 * data_relay_workers () - 1);
+  nat_probe_free (watcher);
+  tear_down (&f);
+}
+
 /* ---- With a clock of ours ---------------------------------------------- */
 
 #define FILM_MS 2 /* between two packets */
@@ -589,6 +666,8 @@ main (int argc, char **argv)
   g_test_add_data_func ("/headstart/session-ends", "session", test_ends);
   g_test_add_data_func ("/headstart/other-tracks", "tracks", test_ends);
   g_test_add_data_func ("/headstart/relay-stops", "relay", test_ends);
+  if (data_relay_workers () > 1)
+    g_test_add_func ("/headstart/moves", test_moves);
   g_test_add_func ("/headstart/left-streams", test_left_streams);
   g_test_add_func ("/headstart/pace", test_pace);
   g_test_add_func ("/headstart/lost", test_lost);

@@ -390,7 +390,7 @@ test_moved (void)
   atomic_store_explicit (&c->rtt_us, 1, memory_order_relaxed);
   nat_probe_send_rtcp (in, report, len);
   data_relay_sync (r);
-  /* With several workers a stream may still be on its way home, which leaves its history behind. */
+  /* With several workers a stream may still be on its way home, which may leave its history behind. */
   for (guint tries = 0; !both; tries++) {
     g_assert_cmpuint (tries, <, 5);
     nat_probe_rebind (in, "127.0.0.1");
