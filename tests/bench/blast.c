@@ -13,6 +13,8 @@
 #include "phase.h"
 #include "registration.h"
 
+#define GENTLE_S 0.3
+
 static struct {
   int publishers, subscribers, size, burst, cpu, relay_cpu;
   double rate, seconds, warm, probe_seconds, latency_limit_ms;
@@ -41,7 +43,7 @@ static const GOptionEntry entries[] = {
     {"rate", 'r', 0, G_OPTION_ARG_DOUBLE, &opt.rate, "packets in per second, all publishers",
         "RATE"},
     {"seconds", 't', 0, G_OPTION_ARG_DOUBLE, &opt.seconds, "of measurement", "S"},
-    {"warm", 0, 0, G_OPTION_ARG_DOUBLE, &opt.warm, "seconds before it", "S"},
+    {"warm", 0, 0, G_OPTION_ARG_DOUBLE, &opt.warm, "seconds of the load before it", "S"},
     {"no-segment", 0, 0, G_OPTION_ARG_NONE, &opt.no_segment,
         "send bursts as single datagrams, without UDP_SEGMENT", NULL},
     {"sink-gro", 0, 0, G_OPTION_ARG_NONE, &opt.sink_gro, "receive with UDP_GRO", NULL},
@@ -267,7 +269,7 @@ load_of (double rate, double seconds)
 static void
 warm_up (double rate)
 {
-  BenchLoad gentle = load_of (MAX (rate / 10, opt.burst * 20), opt.warm);
+  BenchLoad gentle = load_of (MAX (rate / 10, opt.burst * 20), MIN (opt.warm, GENTLE_S));
   BenchLoad load = load_of (rate, opt.warm);
   BenchResult r;
 
