@@ -13,12 +13,13 @@
 #include "phase.h"
 #include "registration.h"
 
-#define GENTLE_S 0.3
+#define GENTLE_S   0.3
+#define APPROACH_S 0.1 /* of load before each slice: whoever slept has a warm cache again */
 
 static struct {
   int publishers, subscribers, size, burst, cpu, relay_cpu;
   double rate, seconds, warm, probe_seconds, latency_limit_ms;
-  gboolean no_segment, sink_gro, verify, turn, negotiate, beside;
+  gboolean no_segment, sink_gro, verify, turn, negotiate, beside, slices;
   char *from, *sink, *label, *stream, *search, *pids, *kernel_pids;
   char **to;
 } opt = {
@@ -44,6 +45,8 @@ static const GOptionEntry entries[] = {
         "RATE"},
     {"seconds", 't', 0, G_OPTION_ARG_DOUBLE, &opt.seconds, "of measurement", "S"},
     {"warm", 0, 0, G_OPTION_ARG_DOUBLE, &opt.warm, "seconds of the load before it", "S"},
+    {"slices", 0, 0, G_OPTION_ARG_NONE, &opt.slices,
+        "say ready, then measure once for each line on the standard input", NULL},
     {"no-segment", 0, 0, G_OPTION_ARG_NONE, &opt.no_segment,
         "send bursts as single datagrams, without UDP_SEGMENT", NULL},
     {"sink-gro", 0, 0, G_OPTION_ARG_NONE, &opt.sink_gro, "receive with UDP_GRO", NULL},
@@ -284,14 +287,39 @@ warm_up (double rate)
 }
 
 static void
+measure_once (double latency_limit_us)
+{
+  BenchLoad load = load_of (opt.rate, opt.seconds);
+  BenchResult r = bench_phase_run (&field, &load);
+
+  print_result ("fixed", bench_verdict_name (bench_result_verdict (&r, latency_limit_us)), &r);
+}
+
+/* Between two slices nothing flows: another relay has its turn on the same cores. */
+static void
+measure_slices (double latency_limit_us)
+{
+  BenchLoad approach = load_of (opt.rate, APPROACH_S);
+  char line[16];
+
+  puts ("ready");
+  fflush (stdout);
+  while (fgets (line, sizeof line, stdin)) {
+    refresh (NULL);
+    bench_phase_run (&field, &approach);
+    measure_once (latency_limit_us);
+  }
+}
+
+static void
 measure (void)
 {
   BenchSearch search = {.latency_limit_us = opt.latency_limit_ms * 1000, .refinements = 5};
-  BenchVerdict limit = BENCH_FITS;
-  BenchResult r;
 
   if (opt.search) {
     BenchLoad load = load_of (0, opt.probe_seconds);
+    BenchVerdict limit = BENCH_FITS;
+    BenchResult r;
 
     if (sscanf (opt.search, "%lf:%lf", &search.from, &search.to) != 2 || search.from <= 0) {
       g_printerr ("natblast: --search wants MIN:MAX\n");
@@ -300,14 +328,13 @@ measure (void)
     warm_up (MIN (search.from, opt.rate));
     r = bench_search (&field, &load, &search, refresh, NULL, &limit);
     print_result ("search", bench_verdict_name (limit), &r);
-  } else {
-    BenchLoad load = load_of (opt.rate, opt.seconds);
-
-    warm_up (opt.rate);
-    r = bench_phase_run (&field, &load);
-    limit = bench_result_verdict (&r, search.latency_limit_us);
-    print_result ("fixed", bench_verdict_name (limit), &r);
+    return;
   }
+  warm_up (opt.rate);
+  if (opt.slices)
+    measure_slices (search.latency_limit_us);
+  else
+    measure_once (search.latency_limit_us);
 }
 
 static void

@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Runs the generator against a relay and reads what it says."""
 
+import contextlib
 import json
 import pathlib
+import signal
+import statistics
 import subprocess
 
 import lab
@@ -12,6 +15,10 @@ import relays
 PROBE = 0.6                     # seconds of one probe of a search
 QUIET = 0.05                    # share of the relay's core that others may use
 WARM = 1                        # second of the load itself before it is measured
+SLICES = 6                      # of one relay's time beside another's
+TRIES = 3                       # with a relay that stops forwarding
+SUMS = ("sent", "expected", "received", "lost", "duplicates", "reordered", "damaged", "misrouted", "other", "stale")
+OTHER_PORTS = 2000              # from those of one relay's load to those of the one beside it
 
 
 class Bench:
@@ -22,12 +29,12 @@ class Bench:
     def program(self, name):
         return self.build / "tests/bench" / name
 
-    def blast(self, net, case, running, *options):
-        """The generator's command line."""
+    def blast(self, net, case, running, *options, ports=0):
+        """The generator's command line. ports: what its own are moved by."""
         generator_cpu, relay_cpu = lab.cores()
         command = [self.program("natblast"), *case.arguments(),
-                   "--from", f"{net.our_ip}:{relays.PUBLISHER_PORT}",
-                   "--sink", f"{net.our_ip}:{relays.SINK_PORT}",
+                   "--from", f"{net.our_ip}:{relays.PUBLISHER_PORT + ports}",
+                   "--sink", f"{net.our_ip}:{relays.SINK_PORT + ports}",
                    "--cpu", generator_cpu, "--relay-cpu", relay_cpu, *running.arguments,
                    *self.options, *options]
         if running.process:
@@ -57,7 +64,7 @@ class Bench:
         """{"result", "failures"} or {"error", "failures"}. A relay that stopped forwarding (rtpengine
         does, for good, after its queue ran over five times) is started again, up to twice, and that
         is told."""
-        for failures in range(3):
+        for failures in range(TRIES):
             try:
                 result = self.measure(net, case, relay, "--rate", rate, "--seconds", seconds,
                                       "--warm", min(WARM, seconds))
@@ -67,6 +74,35 @@ class Bench:
             except lab.BenchError as e:
                 error = str(e)
         return {"error": error, "failures": failures + 1}
+
+    def beside(self, net, case, ours, theirs, rate, seconds, theirs_first=False):
+        """Both relays run, and have the load in turns, each SLICES times: what fixed() tells, of both. Of each figure it
+        is the median of the slices, so that what befalls the machine for a moment counts for neither. ours sends to
+        whatever ports its load has, as natrelay does: the usual ones are the other's."""
+        failures = [0, 0]
+        for _ in range(TRIES):
+            sides = self._beside(net, case, (ours, theirs), rate, seconds / SLICES, theirs_first)
+            guilty = [i for i in range(2) if "error" in sides[i]]
+            for i in guilty:
+                failures[i] += 1
+            if not guilty:
+                break
+        return [{**(side or {"error": "the other failed"}), "failures": n} for side, n in zip(sides, failures)]
+
+    def _beside(self, net, case, pair, rate, seconds, theirs_first):
+        """Both sides; an empty one is of a relay that had to end since the other failed."""
+        flows, slices, now = [], ([], []), 0
+        try:
+            for now, relay in enumerate(pair):
+                flows.append(Flow(self, net, case, relay, rate, seconds, 0 if now else OTHER_PORTS))
+            for now in _turns(theirs_first):
+                slices[now].append(flows[now].slice())
+        except lab.BenchError as e:
+            return [{"error": str(e)} if i == now else {} for i in range(2)]
+        finally:
+            for flow in flows:
+                flow.close()
+        return [whole(side) for side in slices]
 
     def search(self, net, case, relay, near=None):
         """The highest rate without loss, as fixed() tells it. near: a rate that it will not be far from,
@@ -147,6 +183,76 @@ class Bench:
         for line in done.stdout.splitlines():
             numbers = json.loads(line)
             found[numbers.pop("name")] = numbers
+
+
+class Flow:
+    """A relay, and a load through it that flows for a slice at a time. In between both stand still."""
+
+    def __init__(self, bench, net, case, relay, rate, seconds, ports):
+        self.relay = relay
+        self.running = relay.start(net, case, bench.directory)
+        self.generator = None
+        try:
+            command = bench.blast(net, case, self.running, "--slices", "--rate", rate, "--seconds", seconds, "--warm",
+                                  min(WARM, SLICES * seconds), ports=ports)
+            self.generator = lab.start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            if self._line() != "ready\n":       # what it says of a relay that lets nothing through
+                self._fail()
+            self._signal(signal.SIGSTOP)
+        except BaseException:
+            self.close()
+            raise
+
+    def _line(self):
+        """Of the generator, which ends by itself in the end, whatever happens."""
+        return self.generator.stdout.readline() or self._fail()
+
+    def _fail(self):
+        said = self.generator.stderr.read().strip()
+        raise lab.BenchError(f"{self.relay.name}: {said or 'natblast ended'}")
+
+    def _signal(self, number):
+        if self.running.process:
+            self.running.process.send_signal(number)
+
+    def slice(self):
+        self._signal(signal.SIGCONT)
+        try:
+            self.generator.stdin.write("\n")
+            self.generator.stdin.flush()
+            return json.loads(self._line())
+        except BrokenPipeError:
+            return self._fail()
+        finally:
+            self._signal(signal.SIGSTOP)
+
+    def close(self):
+        if self.generator:
+            with contextlib.suppress(BrokenPipeError):
+                self.generator.stdin.close()
+            lab.stop(self.generator)
+        self._signal(signal.SIGCONT)
+        self.relay.stop(self.running)
+
+
+def _turns(theirs_first):
+    """A B, B A, A B and so on: 0 is ours."""
+    for i in range(SLICES):
+        first = (i + theirs_first) % 2
+        yield from (first, 1 - first)
+
+
+def whole(slices):
+    """{"result"} or {"error"} of one relay's."""
+    found = dict(slices[0])
+    for key, value in slices[0].items():
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            continue
+        values = [s[key] for s in slices]
+        found[key] = max(values) if key == "max_us" else sum(values) if key in SUMS else statistics.median(values)
+    if 2 * found["received"] <= found["expected"]:
+        return {"error": f"{found['received']} of {found['expected']} packets arrived"}
+    return {"result": found}
 
 
 def disturbed(result):

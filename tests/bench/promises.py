@@ -41,33 +41,23 @@ class Pairs:
             try:
                 for n, promise in enumerate(group):
                     # A B, then B A: what drifts over a pair favours either as often.
-                    for other_first in self._orders(promise, (turn + n) % 2 == 1):
-                        yield from self._pair(net, promise, turn, other_first)
+                    yield self._pair(net, promise, turn, (turn + n) % 2 == 1)
             finally:
                 net.close()
-
-    @staticmethod
-    def _orders(promise, other_first):
-        """Of the pairs in one round, who is first. A fixed load takes seconds where a search takes half a minute, so
-        there are two of it: the bound is narrower by a third for little time."""
-        return [other_first] if promise.measure == "rate" else [other_first, not other_first]
 
     def _pair(self, net, promise, turn, other_first):
         case = named(promise.case)
         if self.search:
             case = dataclasses.replace(case, search=self.search)
         rate = self._rate(net, case, promise)
-        names = ["natrelay", promise.other]
         for again in range(AGAIN + 1):
-            results = {}
-            for name in reversed(names) if other_first else names:
-                results[name] = self._one(net, case, self.relays[name], promise, rate)
-            whole = all("result" in r for r in results.values())
-            if whole and not any(measure.disturbed(r["result"]) for r in results.values()):
+            sides = self._sides(net, case, promise, rate, other_first)
+            whole = all("result" in side for side in sides)
+            if whole and not any(measure.disturbed(side["result"]) for side in sides):
                 break
-        yield {"part": "promises", **dataclasses.asdict(promise), "round": turn, "rate": rate,
-               "again": again, "notes": list(net.notes), "ours": results["natrelay"],
-               "theirs": results[promise.other]}
+        return {"part": "promises", **dataclasses.asdict(promise), "round": turn, "rate": rate,
+               "again": again, "notes": list(net.notes), "ours": sides[0],
+               "theirs": sides[1]}
 
     def _rate(self, net, case, promise):
         """Packets in per second; 0 when they are what is looked for."""
@@ -81,9 +71,16 @@ class Pairs:
             self.best[key] = found["result"]["rate_in"] if "result" in found else 2 * case.rate
         return self.half.setdefault(key, round(self.best[key] / 2))
 
-    def _one(self, net, case, relay, promise, rate):
+    def _sides(self, net, case, promise, rate, other_first):
+        ours, theirs = (self.relays[name] for name in ("natrelay", promise.other))
         if promise.measure != "rate":
-            return self.bench.fixed(net, case, relay, rate, self.seconds)
+            return self.bench.beside(net, case, ours, theirs, rate, self.seconds, other_first)
+        if other_first:
+            found = self._highest(net, case, theirs)
+            return [self._highest(net, case, ours), found]
+        return [self._highest(net, case, ours), self._highest(net, case, theirs)]
+
+    def _highest(self, net, case, relay):
         key = case.name, relay.name
         found = self.bench.search(net, case, relay, self.best.get(key))
         if "result" in found:

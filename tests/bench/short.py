@@ -113,6 +113,36 @@ def _dead(bench, net):
     return "meter: a dead relay gives no figures", check
 
 
+class _Nobody(relays.Loop):
+    """Its address, and nobody behind it."""
+
+    def start(self, net, case, directory):
+        return relays.Running(None, ["--to", f"{net.relay_ip}:{relays.LISTEN_PORT}"])
+
+
+def _dead_beside(bench, net):
+    def check():
+        pair = relays.NatrelayServer(bench.build), _Nobody(bench.build, "batch", "")
+        ours, theirs = bench.beside(net, ONE, *pair, 1000, 0.3)
+        expect("nothing of" in theirs.get("error", "") and theirs["failures"] == measure.TRIES, f"it said: {theirs}")
+        expect("result" not in ours and ours["failures"] == 0, f"the other one said: {ours}")
+    return "slices: a dead relay gives no figures, and is not the other one's fault", check
+
+
+def _moment():
+    """One slice of six that was bad, by figures that are worked out by hand."""
+    def slices(received):
+        good = {"expected": 10, "received": received, "lost": 10 - received, "cpu_us": 2.0, "max_us": 5.0, "label": "x"}
+        return [good] * 3 + [{**good, "cpu_us": 90.0, "max_us": 900.0}] + [{**good, "cpu_us": 4.0}] * 2
+
+    def check():
+        whole = measure.whole(slices(9))["result"]
+        expect(whole == {"expected": 60, "received": 54, "lost": 6, "cpu_us": 3.0, "max_us": 900.0, "label": "x"},
+               f"the whole is {whole}")
+        expect("error" in measure.whole(slices(5)), "half of the packets are enough")
+    return "slices: a bad moment does not count", check
+
+
 def _micro(bench):
     def check():
         found = bench.micro(0.1)
@@ -156,7 +186,7 @@ def _pairs(bench):
         contenders = [r for r in relays.all_relays(bench.build) if not r.missing()]
         pairs = promises.Pairs(bench, contenders, 0.2, SOME_PROMISES, 0.02, "100:200")
         records = list(pairs.round(0, {"loopback": lab.Loopback}))
-        wanted = sum(1 if p.measure == "rate" else 2 for p in SOME_PROMISES if p.other in pairs.relays)
+        wanted = sum(p.other in pairs.relays for p in SOME_PROMISES)
         expect(len(records) == wanted, "a pair is missing")
         for r in records:
             expect("result" in r["ours"], f"natrelay, {r['measure']}: {r['ours']}")
@@ -276,12 +306,14 @@ def prove(build, directory):
                 if r and net.name == "loopback":
                     results.append((relay, r))
             if net.name == "loopback":
-                for name, check in [*_faults(bench, net), _search(bench, net), _dead(bench, net)]:
+                for name, check in [*_faults(bench, net), _search(bench, net), _dead(bench, net),
+                                    _dead_beside(bench, net)]:
                     tally.run(name, check)
         finally:
             net.close()
     tally.run(*_bounds())
     tally.run(*_verdicts())
+    tally.run(*_moment())
     pairs = tally.run(*_pairs(bench)) or []
     others = pairs + [{**r, "round": 1} for r in pairs]         # a bound wants two
     others.append({"part": "micro", "found": tally.run(*_micro(bench))})
