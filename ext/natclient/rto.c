@@ -9,6 +9,7 @@
 #define FIRST_US    MS (100)
 #define LONGEST_US  MS (1000)
 #define CREDIBLE_US MS (10000) /* more was no answer to this request */
+#define DOUBTFUL_US MS (1500)  /* more of what was repeated is rather loss than distance */
 
 void
 nat_rto_reset (NatRto *r)
@@ -34,8 +35,9 @@ nat_rto_answered (NatRto *r, gint64 rtt_us, gboolean repeated)
   r->rto_us = CLAMP ((gint64)r->srtt_us * 3 / 2, FIRST_US, LONGEST_US);
 }
 
+/* What tells no more than a burst of loss lasted must not put off for long that silence is noticed. */
 guint
 nat_rto_reckon (const NatRto *r)
 {
-  return r->srtt_us != 0 ? r->srtt_us : r->most_us;
+  return r->srtt_us != 0 ? r->srtt_us : MIN (r->most_us, (guint)DOUBTFUL_US);
 }

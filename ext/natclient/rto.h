@@ -19,7 +19,8 @@ typedef struct {
 void nat_rto_reset (NatRto *r);
 /* The answer came so long after the request was first sent; repeated: it was sent again meanwhile. */
 void nat_rto_answered (NatRto *r, gint64 rtt_us, gboolean repeated);
-/* What to reckon with: the round trip, or while it is not known, what it is no longer than. 0 = nothing is known. */
+/* What to reckon with: the round trip, or while it is not known, what it is no longer than, but 1.5 s at most: that may have been
+ * loss. 0 = nothing is known. */
 guint nat_rto_reckon (const NatRto *r);
 
 G_END_DECLS

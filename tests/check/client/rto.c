@@ -50,6 +50,8 @@ test_reckoned (void)
 
   nat_rto_reset (&r);
   g_assert_cmpuint (nat_rto_reckon (&r), ==, 0);
+  nat_rto_answered (&r, 9900 * MS, TRUE); /* what was lost, rather */
+  g_assert_cmpuint (nat_rto_reckon (&r), ==, 1500 * MS);
   nat_rto_answered (&r, 1450 * MS, TRUE);
   nat_rto_answered (&r, 1350 * MS, TRUE);
   nat_rto_answered (&r, 1400 * MS, TRUE);
@@ -59,6 +61,8 @@ test_reckoned (void)
   g_assert_cmpuint (nat_rto_reckon (&r), ==, 60 * MS);
   nat_rto_reset (&r);
   g_assert_cmpuint (nat_rto_reckon (&r), ==, 0);
+  nat_rto_answered (&r, 4000 * MS, FALSE); /* that one is so far away */
+  g_assert_cmpuint (nat_rto_reckon (&r), ==, 4000 * MS);
 }
 
 /* What is not credible changes nothing; and no wait is shorter or longer than it may be. */
