@@ -607,6 +607,14 @@ look (NatRegistry *r, NatTime now)
   return FALSE;
 }
 
+static gboolean
+is_looking (NatRegistry *r)
+{
+  const GList *first = r->in_turn.head;
+
+  return first != NULL && ((NatRegistered *)first->data)->looked_at != r->round;
+}
+
 /* The data plane tells all sessions of a stream what became of it, between two looks at its sockets. After a start,
  * the graces of whatever did not come back end at one time: media would wait for thousands of datagrams. */
 static gboolean
@@ -661,7 +669,8 @@ nat_registry_tick (NatRegistry *r, NatTime now)
 {
   nat_registry_poll (r, now);
   sync_ended (r, now);
-  nat_registry_look_anew (r);
+  if (!is_looking (r)) /* else no round of very many would ever end */
+    nat_registry_look_anew (r);
   nat_registry_measure (r, now);
   return work_off (r, now);
 }

@@ -322,6 +322,37 @@ test_long_row (void)
   g_assert_cmpuint (nat_registry_n_sessions (w->registry), ==, NAT_REGISTRY_LOOKS_AT_ONCE);
 }
 
+static guint reports;
+
+static GLogWriterOutput
+count_reports (GLogLevelFlags level, const GLogField *fields, gsize n, gpointer user)
+{
+  (void)user;
+  for (gsize i = 0; i < n; i++) {
+    if (strcmp (fields[i].key, "MESSAGE") == 0 &&
+        strcmp (fields[i].value, "1 sessions ended: what let them in was withdrawn") == 0)
+      reports++;
+  }
+  return g_log_writer_default (level, fields, n, NULL);
+}
+
+/* So many that a second is too short for a look at all: the next tick does not begin anew, and the operator is told. */
+static void
+test_longer_than_a_second (void)
+{
+  g_autoptr (World) w = world_up_alone ();
+
+  let_in_many (w, 'a', 1, NULL);
+  let_in_many (w, 'b', 2 * NAT_REGISTRY_LOOKS_AT_ONCE, NULL);
+  take_key (w, 'b');
+  g_log_set_writer_func (count_reports, NULL, NULL);
+  g_assert_true (nat_registry_revoke (w->registry, w->now));
+  g_assert_true (nat_registry_tick (w->registry, w->now));
+  g_assert_cmpuint (reports, ==, 0);
+  g_assert_false (nat_registry_tick (w->registry, w->now));
+  g_assert_cmpuint (reports, ==, 1);
+}
+
 /* What ran out ends in the same turns. */
 static void
 test_thousands_ran_out (void)
@@ -349,5 +380,6 @@ main (int argc, char **argv)
   g_test_add_func ("/revocation/thousands", test_thousands);
   g_test_add_func ("/revocation/thousands_ran_out", test_thousands_ran_out);
   g_test_add_func ("/revocation/long_row", test_long_row);
+  g_test_add_func ("/revocation/longer_than_a_second", test_longer_than_a_second);
   return g_test_run ();
 }
