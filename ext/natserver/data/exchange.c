@@ -64,7 +64,8 @@ struct _NatExchange {
   guint homes; /* up to that change of the mesh's homes, all that is here is where it must be, */
   GPtrArray *strays; /* but for those names: they were on their way at a change */
   gint64 homes_us;   /* not asked again before */
-  gsize to_pack;     /* bytes of histories that may still go along at this tick */
+  gsize to_pack;     /* bytes of histories that may still go along at this tick, */
+  gsize to_unpack;   /* and that may still be taken in in this turn */
 };
 
 G_STATIC_ASSERT (NAT_WORKERS_MAX <= 64);
@@ -84,6 +85,7 @@ nat_exchange_new (NatMesh *mesh, guint index)
   x->mesh = mesh;
   x->index = index;
   x->n = nat_mesh_n_workers (mesh);
+  x->to_unpack = NAT_HEIRLOOM_MAX;
   nat_crypto_random (hash_key, sizeof hash_key);
   x->routes = nat_table_new (hash_key);
   nat_crypto_wipe (hash_key, sizeof hash_key);
@@ -408,17 +410,13 @@ announce (NatWorker *w, NatDataStream *stream)
   }
 }
 
-/* What several owners send at once may be more than goes into one turn: then the rest of it is lost, as the old owners could
+/* What several owners send at once may be more than goes into one turn: then what is older is lost, as the old owners could
  * have lost it. */
 static void
-unpack (NatDataStream *stream, gsize *left)
+unpack (NatExchange *x, NatDataStream *stream)
 {
-  gsize size = nat_heirloom_size (stream->heirloom);
-
-  if (size > 0 && size <= *left) {
-    nat_heirloom_unpack (stream->heirloom, &stream->history);
-    *left -= size;
-  }
+  if (stream->heirloom)
+    x->to_unpack -= nat_heirloom_unpack (stream->heirloom, &stream->history, x->to_unpack);
   g_clear_pointer (&stream->heirloom, nat_heirloom_free);
 }
 
@@ -427,7 +425,6 @@ nat_exchange_adopt (NatWorker *w)
 {
   NatExchange *x = w->exchange;
   NatDataStream *stream = nat_mesh_take (x->mesh, x->index), *next;
-  gsize left = NAT_HEIRLOOM_MAX;
 
   /* What we say of its addresses is later than all that was said before. */
   if (stream)
@@ -435,7 +432,7 @@ nat_exchange_adopt (NatWorker *w)
   for (; stream; stream = next) {
     next = stream->next_stale;
     nat_roster_attach (w->roster, stream);
-    unpack (stream, &left);
+    unpack (x, stream);
     if (stream->homes != nat_mesh_homes (x->mesh))
       g_ptr_array_add (x->strays, g_strdup (stream->name));
     w->repair_us = w->repair_from_us = 0; /* it may have gaps */
@@ -661,6 +658,12 @@ guint
 nat_exchange_homes (const NatWorker *w)
 {
   return w->exchange->homes;
+}
+
+void
+nat_exchange_end_turn (NatWorker *w)
+{
+  w->exchange->to_unpack = NAT_HEIRLOOM_MAX;
 }
 
 void

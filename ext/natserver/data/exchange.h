@@ -37,7 +37,7 @@ gint nat_exchange_owner (NatWorker *w, const char *stream);
 /* A session of the stream is about to be made here. FALSE: it is another's, or just became ours with
  * sessions that were not looked at; the client will ask again. */
 gboolean nat_exchange_claim (NatWorker *w, const char *stream);
-/* Takes in the streams that were handed over to us. */
+/* Takes in the streams that were handed over to us; in one turn, so much of their histories as one heirloom may have. */
 void nat_exchange_adopt (NatWorker *w);
 
 /* ---- Turns ---- */
@@ -48,6 +48,7 @@ guint nat_exchange_drain (NatWorker *w);
 void nat_exchange_clear (NatWorker *w); /* the descriptor */
 /* Wakes those that got letters since. */
 void nat_exchange_flush (NatWorker *w);
+void nat_exchange_end_turn (NatWorker *w);
 /* Hands over streams whose publishers another worker hears. Quiescent. */
 void nat_exchange_tick (NatWorker *w);
 void nat_exchange_prune (NatWorker *w);

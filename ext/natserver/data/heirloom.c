@@ -10,8 +10,8 @@
 #include <string.h>
 
 struct _NatHeirloom {
-  GArray *packets; /* NatHistoryPacket, in the order of arrival */
-  gsize size, used;
+  GArray *packets;  /* NatHistoryPacket, in the order of arrival */
+  gsize size, used; /* what is spent on it, which is no less than its bytes */
   guint8 bytes[];
 };
 
@@ -85,12 +85,34 @@ nat_heirloom_size (const NatHeirloom *heirloom)
   return heirloom ? heirloom->size : 0;
 }
 
-void
-nat_heirloom_unpack (const NatHeirloom *heirloom, NatHistory *h)
+/* The first of the packets that no more than so many bytes are spent on: *cost. */
+static guint
+first_of_newest (const NatHeirloom *heirloom, gsize bytes, gsize *cost)
 {
+  guint i = heirloom->packets->len;
+  gsize one;
+
+  *cost = 0;
+  for (; i > 0; i--) {
+    one = MAX (g_array_index (heirloom->packets, NatHistoryPacket, i - 1).len, NAT_HISTORY_COST);
+    if (*cost + one > bytes)
+      break;
+    *cost += one;
+  }
+  return i;
+}
+
+gsize
+nat_heirloom_unpack (const NatHeirloom *heirloom, NatHistory *h, gsize bytes)
+{
+  gsize cost = heirloom->size;
+  guint i = 0;
+
   if (!h->pool)
-    return;
-  for (guint i = 0; i < heirloom->packets->len; i++) {
+    return 0;
+  if (cost > bytes)
+    i = first_of_newest (heirloom, bytes, &cost);
+  for (; i < heirloom->packets->len; i++) {
     const NatHistoryPacket *p = &g_array_index (heirloom->packets, NatHistoryPacket, i);
     NatHistorySource *s = find_source (h, p->ssrc);
 
@@ -98,4 +120,5 @@ nat_heirloom_unpack (const NatHeirloom *heirloom, NatHistory *h)
       nat_history_append (h, s, p->seq, p->data, p->len, p->starts_picture, p->arrived_us);
   }
   nat_history_settle (h->pool);
+  return cost;
 }

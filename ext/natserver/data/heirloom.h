@@ -18,8 +18,10 @@ typedef struct _NatHeirloom NatHeirloom;
 /* Of what can be found in h, the newest of no more than so many bytes. NULL: there is none. */
 NatHeirloom *nat_heirloom_new (const NatHistory *h, gsize bytes);
 void nat_heirloom_free (NatHeirloom *heirloom);
-gsize nat_heirloom_size (const NatHeirloom *heirloom); /* 0 for NULL */
-/* Into h, which has the same sources and no packet yet, as far as its pool has room for a stream. */
-void nat_heirloom_unpack (const NatHeirloom *heirloom, NatHistory *h);
+gsize nat_heirloom_size (
+    const NatHeirloom *heirloom); /* as nat_history_read_newest counts; 0 for NULL */
+/* Into h, which has the same sources and no packet yet, as far as its pool has room for a stream: the newest that so many bytes may
+ * be spent on. Returns how many were. */
+gsize nat_heirloom_unpack (const NatHeirloom *heirloom, NatHistory *h, gsize bytes);
 
 G_END_DECLS

@@ -707,17 +707,24 @@ nat_history_read_picture (
   return TRUE;
 }
 
+static gsize
+cost_of (const Block *b)
+{
+  return MAX (NAT_HISTORY_BLOCK, (gsize)b->n * NAT_HISTORY_COST);
+}
+
 gboolean
 nat_history_read_newest (const NatHistory *h, gsize bytes, NatHistoryReader *reader, gsize *size)
 {
-  guint most = (guint)(bytes / NAT_HISTORY_BLOCK), n = h->n_packet_blocks;
-  guint32 block = h->oldest;
+  guint32 block;
 
-  for (; n > most; n--)
-    block = h->pool->blocks[block].next;
-  if (n == 0)
+  *size = 0;
+  for (block = h->oldest; block; block = h->pool->blocks[block].next)
+    *size += cost_of (&h->pool->blocks[block]);
+  for (block = h->oldest; block && *size > bytes; block = h->pool->blocks[block].next)
+    *size -= cost_of (&h->pool->blocks[block]);
+  if (!block)
     return FALSE;
-  *size = (gsize)n * NAT_HISTORY_BLOCK;
   *reader = (NatHistoryReader){.place = {h->pool->blocks[block].serial, block, 0}};
   return TRUE;
 }

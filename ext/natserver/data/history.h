@@ -24,6 +24,7 @@ G_BEGIN_DECLS
 #define NAT_HISTORY_KEEP_US    (2 * G_USEC_PER_SEC)  /* as long, if they are no more than that */
 #define NAT_HISTORY_PICTURE_US (30 * G_USEC_PER_SEC) /* since the start of a picture at most */
 #define NAT_HISTORY_STREAM_MAX (32 * 1024 * 1024)    /* bytes of one stream */
+#define NAT_HISTORY_COST       256 /* copying a packet takes as long as so many bytes at least */
 
 typedef struct _NatHistoryPool NatHistoryPool;
 typedef struct _NatHistory NatHistory;
@@ -139,7 +140,8 @@ typedef struct {
 /* FALSE: no picture starts in what is kept. source must outlive the reader. */
 gboolean nat_history_read_picture (
     const NatHistory *h, const NatHistorySource *source, NatHistoryReader *reader);
-/* All sources, in the newest blocks, which have no more than so many bytes together: *size. FALSE: there is none. */
+/* All sources, in the newest blocks on which no more than so many bytes are spent together: *size. A block is 16 KiB, or more if
+ * its packets are so small that NAT_HISTORY_COST for each is more. FALSE: there is none. */
 gboolean nat_history_read_newest (
     const NatHistory *h, gsize bytes, NatHistoryReader *reader, gsize *size);
 /* The source's next packet; a reader may go on after packets were kept and let go. */

@@ -619,6 +619,13 @@ receive_from_sockets (NatWorker *w, guint32 which)
   return w->now_us != before_us;
 }
 
+static void
+end_turn (NatWorker *w)
+{
+  nat_exchange_flush (w);
+  nat_exchange_end_turn (w);
+}
+
 /* The clock is read by whoever acts: commands, mail, the tunnel and each batch on their own, and when a batch was sent that is the
  * time of what follows. What it waits until may so be over already; then it does not wait. */
 static void
@@ -641,7 +648,7 @@ turn (NatWorker *w)
     w->now_us = g_get_monotonic_time ();
   tick (w);
   if (w->exchange)
-    nat_exchange_flush (w);
+    end_turn (w);
   maybe_nap (w);
 }
 
@@ -661,7 +668,7 @@ nat_worker_spin (NatWorker *w)
   w->now_us = g_get_monotonic_time ();
   tick (w);
   if (w->exchange)
-    nat_exchange_flush (w);
+    end_turn (w);
 }
 
 static void *

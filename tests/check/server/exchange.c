@@ -530,6 +530,65 @@ test_history_too_long (void)
   relay_clear (&r);
 }
 
+/* Two ticks without a look: the second heirloom is taken in first, and of the other what still goes into the turn, which is the newest.
+ * How often it looks in the turn makes no difference. */
+static void
+test_history_in_turn (void)
+{
+  guint n = NAT_HEIRLOOM_MAX / KEPT, sent = 100;
+  NatDataStream *a, *b, *c;
+  Relay r;
+
+  relay_init (&r);
+  give_pools (&r, 64 << 20, 64 << 20);
+  a = filmed (&r, "a", 1000, 1, n);
+  hand_over (&r, 0);
+  b = filmed (&r, "b", 1001, 1, sent);
+  hand_over (&r, 0);
+  nat_exchange_drain (r.w[1]);
+  g_assert_true (is_kept (b, 0, 1) && is_kept (b, 0, sent));
+  g_assert_true (is_kept (a, 0, n) && is_kept (a, 1, n));
+  c = filmed (&r, "c", 1002, 1, sent);
+  hand_over (&r, 0);
+  nat_exchange_drain (r.w[1]);
+  g_assert_false (is_kept (c, 0, 1));
+  g_assert_cmpuint (nat_history_pool_used (r.w[1]->pool), <=, NAT_HEIRLOOM_MAX + (128 << 10));
+  nat_exchange_end_turn (r.w[1]);
+  filmed (&r, "d", 1003, 1, sent);
+  hand_over (&r, 0);
+  nat_exchange_drain (r.w[1]);
+  g_assert_cmpuint (nat_history_pool_used (r.w[1]->pool), >, NAT_HEIRLOOM_MAX + (128 << 10));
+  relay_clear (&r);
+}
+
+/* They take longer than their bytes. */
+static void
+test_history_small_packets (void)
+{
+  guint most = NAT_HEIRLOOM_MAX / NAT_HISTORY_COST;
+  guint64 before;
+  NatDataStream *a;
+  Relay r;
+
+  relay_init (&r);
+  give_pools (&r, 64 << 20, 64 << 20);
+  a = join (&r, 0, "a", NAT_ROLE_PUBLISHER, 1000, 1)->stream;
+  for (guint i = 1; i <= 2 * most; i++) {
+    for (guint track = 0; track < 2; track++)
+      nat_history_append (&a->history, a->tracks[track].kept, i, (const guint8 *)"", 1,
+          track == 0 && i == 1, g_get_monotonic_time ());
+    if (i % 1000 == 0)
+      nat_history_grow (&a->history, g_get_monotonic_time ());
+  }
+  nat_history_settle (a->history.pool);
+  hand_over (&r, 0);
+  before = a->history.n_packets;
+  nat_exchange_drain (r.w[1]);
+  g_assert_cmpuint (a->history.n_packets - before, <=, most);
+  g_assert_cmpuint (a->history.n_packets - before, >, most / 4);
+  relay_clear (&r);
+}
+
 /* A new owner that keeps nothing, or has room for little. */
 static void
 test_history_no_room (void)
@@ -567,6 +626,8 @@ main (int argc, char **argv)
   g_test_add_func ("/exchange/forgotten-is-not-revived", test_forgotten_is_not_revived);
   g_test_add_func ("/exchange/history-goes-along", test_history_goes_along);
   g_test_add_func ("/exchange/history-too-long", test_history_too_long);
+  g_test_add_func ("/exchange/history-in-turn", test_history_in_turn);
+  g_test_add_func ("/exchange/history-small-packets", test_history_small_packets);
   g_test_add_func ("/exchange/history-no-room", test_history_no_room);
   return g_test_run ();
 }
