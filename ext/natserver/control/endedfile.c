@@ -24,9 +24,11 @@ struct _NatEndedFile {
   GArray *unwritten;          /* NatEnded */
   guint lines, compact_lines; /* in the file; when it is written anew */
   gboolean dirty;             /* the disk may not have it all yet */
-  GThreadPool *syncer;        /* one thread, which alone waits for the disk */
-  atomic_bool syncing;        /* it does */
-  atomic_int sync_errno;      /* why the last time was in vain; 0 = it was not */
+  gboolean
+      doubtful; /* it may never have it: what a sync failed for may not be tried again by the next */
+  GThreadPool *syncer;   /* one thread, which alone waits for the disk */
+  atomic_bool syncing;   /* it does */
+  atomic_int sync_errno; /* why the last time was in vain; 0 = it was not */
 };
 
 static const struct {
@@ -149,6 +151,7 @@ write_anew (NatEndedFile *file, gint64 now_s, GArray *entries, GError **error)
   if (!replace_file (file, entries, error))
     return FALSE;
   g_array_set_size (file->unwritten, 0);
+  file->doubtful = FALSE;
   return TRUE;
 }
 
@@ -168,13 +171,16 @@ NatEndedFile *
 nat_ended_file_open (const char *path, gint64 now_s, GError **error)
 {
   NatEndedFile *file = g_new0 (NatEndedFile, 1);
+  GError *no_thread = NULL; /* of which there is a pool all the same */
 
   file->path = g_strdup (path);
   file->fd = -1;
   file->unwritten = g_array_new (FALSE, FALSE, sizeof (NatEnded));
   file->found = g_array_new (FALSE, FALSE, sizeof (NatEnded));
-  file->syncer = g_thread_pool_new (sync_in_thread, file, 1, TRUE, error);
-  if (file->syncer == NULL || !write_anew (file, now_s, file->found, error))
+  file->syncer = g_thread_pool_new (sync_in_thread, file, 1, TRUE, &no_thread);
+  if (no_thread != NULL)
+    g_propagate_error (error, no_thread);
+  if (no_thread != NULL || !write_anew (file, now_s, file->found, error))
     g_clear_pointer (&file, nat_ended_file_free);
   return file;
 }
@@ -182,8 +188,7 @@ nat_ended_file_open (const char *path, gint64 now_s, GError **error)
 void
 nat_ended_file_free (NatEndedFile *file)
 {
-  if (file->syncer != NULL)
-    g_thread_pool_free (file->syncer, FALSE, TRUE);
+  g_thread_pool_free (file->syncer, FALSE, TRUE);
   if (file->fd >= 0)
     close (file->fd);
   g_array_unref (file->unwritten);
@@ -263,12 +268,13 @@ nat_ended_file_sync (NatEndedFile *file, gint64 now_s, GError **error)
 {
   int failed = atomic_exchange (&file->sync_errno, 0);
 
-  if (file->unwritten->len > 0)
+  if (file->unwritten->len > 0 || file->doubtful)
     return compact (file, now_s, error);
   if (file->dirty && !atomic_load (&file->syncing) && !begin_sync (file))
     failed = errno;
   if (failed == 0)
     return TRUE;
+  file->doubtful = TRUE;
   g_set_error (error, G_IO_ERROR, g_io_error_from_errno (failed), "%s cannot be written: %s",
       file->path, g_strerror (failed));
   return FALSE;

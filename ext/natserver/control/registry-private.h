@@ -72,17 +72,18 @@ struct _NatRegistered {
 struct _NatRegistry {
   NatRegistryConfig config;
   char boot_id[2 * NAT_BOOT_ID_SIZE + 1];
-  GHashTable *streams;  /* name -> NatStream */
-  GPtrArray *patterns;  /* those of them that are */
-  GHashTable *ssrcs;    /* announced SSRC -> NatStream */
-  guint64 publishers;   /* that there were */
-  GHashTable *sessions; /* id -> NatRegistered */
-  GQueue in_turn;       /* of NatRegistered, from who was looked at longest ago on */
-  guint64 round;        /* of looks at all of them; 0 before the first */
-  guint64 judging;      /* the round since which what vouches for sessions is as it is now */
-  guint revoked;        /* since then */
-  GArray *unsaid;       /* NatEnded that found the ring full */
-  guint said;           /* of these, from the first on */
+  GHashTable *streams;   /* name -> NatStream */
+  GPtrArray *patterns;   /* those of them that are */
+  GHashTable *ssrcs;     /* announced SSRC -> NatStream */
+  guint64 publishers;    /* that there were */
+  GHashTable *sessions;  /* id -> NatRegistered */
+  GQueue in_turn;        /* of NatRegistered, from who was looked at longest ago on */
+  guint64 round;         /* of looks at all of them; 0 before the first */
+  guint64 judging;       /* the round since which what vouches for sessions is as it is now */
+  guint revoked;         /* since then */
+  gboolean streams_wait; /* for a look at all of them */
+  GArray *unsaid;        /* NatEnded that found the ring full */
+  guint said;            /* of these, from the first on */
   guint32
       version_floor; /* versions of streams that are forgotten: never used again in this start */
   NatSessionCounters *past;

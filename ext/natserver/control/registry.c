@@ -654,7 +654,12 @@ work_off (NatRegistry *r, NatTime now)
   gboolean waits = look (r, now);
 
   waits |= !nat_registry_flush (r);
-  return check_streams (r, now) || waits;
+  /* A walk over all streams is dear: once a second, and in the turns between only while one was not told. */
+  if (r->streams_wait) {
+    r->streams_wait = FALSE;
+    r->streams_wait |= check_streams (r, now);
+  }
+  return r->streams_wait || waits;
 }
 
 gboolean
@@ -671,6 +676,7 @@ nat_registry_tick (NatRegistry *r, NatTime now)
   sync_ended (r, now);
   if (!is_looking (r)) /* else no round of very many would ever end */
     nat_registry_look_anew (r);
+  r->streams_wait = TRUE;
   nat_registry_measure (r, now);
   return work_off (r, now);
 }

@@ -70,6 +70,7 @@ nat_registry_stream_tell (NatRegistry *r, NatStream *stream)
       !nat_dataplane_set_description (r->config.dataplane, stream->name,
           stream->described ? &stream->tracks : NULL, stream->unknown ? 0 : stream->version,
           stream->publisher ? stream->publisher->ticket.session_id : NULL);
+  r->streams_wait |= stream->untold;
 }
 
 void

@@ -283,11 +283,12 @@ test_ended_while_the_disk_is_slow (void)
   g_unlink (path);
 }
 
-/* Who asks next is told, once. */
+/* Who asks next is told, once. The file is another then: the disk would not be asked again for what it failed to take. */
 static void
 test_ended_when_the_disk_fails (void)
 {
   g_autofree char *path = temporary ();
+  GStatBuf before, after;
   NatEndedFile *file = nat_ended_file_open (path, NOW, NULL);
   NatEnded e = ended (1, NAT_REASON_ENDED, NOW + 10);
   g_autoptr (GError) error = NULL;
@@ -299,7 +300,11 @@ test_ended_when_the_disk_fails (void)
   g_assert_nonnull (strstr (error->message, path));
   g_assert_nonnull (strstr (error->message, g_strerror (EIO)));
   set_disk (FALSE, 0);
+  g_assert_cmpint (g_stat (path, &before), ==, 0);
   g_assert_true (nat_ended_file_sync (file, NOW, NULL));
+  g_assert_cmpint (g_stat (path, &after), ==, 0);
+  g_assert_cmpuint (before.st_ino, !=, after.st_ino);
+  g_assert_cmpuint (n_lines (path), ==, 1);
   g_assert_true (nat_ended_file_add (file, &e, NOW, NULL));
   nat_ended_file_free (file);
   g_unlink (path);
