@@ -9,7 +9,7 @@
 #include "gstnatrelaymarker.h"
 #include "gstnatrelaypayloader.h"
 
-/* So long a thread that streams may be busy with its packets; the clock keeps it for a picture's duration. */
+/* So long a thread that streams may be busy with its packets. */
 #define BUSY_TRIES   100
 #define BUSY_STEP_US 1000
 
@@ -292,18 +292,50 @@ sink_pad_try_lock (GstNatRelaySinkPad *self)
   return FALSE;
 }
 
-/* To deactivate waits for the thread that streams, and that may wait for the relay, for PLAYING, or behind another track
- * that does. A flush wakes it; the bundle ends that when the track goes. It takes packets of the other tracks, too, hence not at once. */
+static void
+set_flushing (GstPad *pad)
+{
+  GST_OBJECT_LOCK (pad);
+  GST_PAD_SET_FLUSHING (pad);
+  GST_PAD_BLOCK_BROADCAST (pad);
+  GST_OBJECT_UNLOCK (pad);
+}
+
+/* Wakes who waits for the clock. The bundle's pad flushes already, and refuses it: the other tracks hear nothing. */
+static void
+sink_pad_flush_own (GstNatRelaySinkPad *self)
+{
+  GstProxyPad *internal = gst_proxy_pad_get_internal (GST_PROXY_PAD (self));
+
+  set_flushing (self->bundle_pad);
+  gst_pad_push_event (GST_PAD (internal), gst_event_new_flush_start ());
+  gst_object_unref (internal);
+}
+
+/* Wakes who waits behind the bundle. */
+static void
+sink_pad_flush_all (GstNatRelaySinkPad *self)
+{
+  GST_OBJECT_LOCK (self->bundle_pad);
+  GST_PAD_UNSET_FLUSHING (self->bundle_pad);
+  GST_OBJECT_UNLOCK (self->bundle_pad);
+  gst_pad_send_event (self->bundle_pad, gst_event_new_flush_start ());
+}
+
+/* To deactivate waits for the thread that streams, and that may wait for the clock, for the relay, for PLAYING, or behind another
+ * track that does. Nothing new comes in from now on, and the clock lets go of it; a flush of all wakes it from the rest, and again if
+ * another track's flush ended that. It takes packets of the other tracks, too, hence not at once. The bundle ends it when the track goes. */
 void
 gst_nat_relay_sink_pad_stop (GstNatRelaySinkPad *self)
 {
-  gboolean locked = sink_pad_try_lock (self);
-
-  if (!locked)
-    gst_pad_send_event (GST_PAD (self), gst_event_new_flush_start ());
+  set_flushing (GST_PAD (self));
+  if (!GST_PAD_STREAM_TRYLOCK (self)) {
+    sink_pad_flush_own (self);
+    while (!sink_pad_try_lock (self))
+      sink_pad_flush_all (self);
+  }
   gst_pad_set_active (GST_PAD (self), FALSE);
-  if (locked)
-    GST_PAD_STREAM_UNLOCK (self);
+  GST_PAD_STREAM_UNLOCK (self);
 }
 
 void

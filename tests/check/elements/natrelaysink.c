@@ -540,6 +540,61 @@ GST_START_TEST (test_release_of_who_waits)
 GST_END_TEST;
 
 static GstPadProbeReturn
+count_flush (GstPad *pad, GstPadProbeInfo *info, gpointer user)
+{
+  if (GST_EVENT_TYPE (GST_PAD_PROBE_INFO_EVENT (info)) == GST_EVENT_FLUSH_START)
+    g_atomic_int_inc ((gint *)user);
+  return GST_PAD_PROBE_OK;
+}
+
+static void
+watch_flushes (GstElement *sink, gint *flushes)
+{
+  GstIterator *elements = gst_bin_iterate_all_by_element_factory_name (GST_BIN (sink), "rtpbin");
+  GValue value = G_VALUE_INIT;
+  GstPad *pad;
+
+  fail_unless_equals_int (gst_iterator_next (elements, &value), GST_ITERATOR_OK);
+  pad = gst_element_get_static_pad (g_value_get_object (&value), "send_rtp_sink_0");
+  fail_unless (pad != NULL);
+  gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_EVENT_FLUSH, count_flush, flushes, NULL);
+  gst_object_unref (pad);
+  g_value_unset (&value);
+  gst_iterator_free (elements);
+}
+
+/* A film waits for the clock nearly always, and long here; its neighbours are not flushed with it. */
+GST_START_TEST (test_release_of_film)
+{
+  GstElement *pipeline = media_launch (
+      "videotestsrc ! video/x-raw,width=64,height=48,framerate=1/2 ! "
+      "vp8enc deadline=1 ! rtpvp8pay mtu=1200 ! queue ! identity name=tap ! natrelaysink name=s "
+      "uri=natrelay://127.0.0.1:%u/door " LIVE_VIDEO " ! s.",
+      unused_port ());
+  GstElement *sink = gst_bin_get_by_name (GST_BIN (pipeline), "s");
+  GstElement *tap = gst_bin_get_by_name (GST_BIN (pipeline), "tap");
+  GstPad *src = gst_element_get_static_pad (tap, "src"), *peer = gst_pad_get_peer (src);
+  gint flushes = 0;
+  Flow flow;
+
+  flow_init (&flow);
+  flow_watch (&flow, pipeline, "tap");
+  watch_flushes (sink, &flushes);
+  media_play (pipeline);
+  /* The second waits. */
+  fail_unless (flow_wait (&flow, 2, PATIENCE_S));
+  assert_released (pipeline, sink, GST_PAD_NAME (peer));
+  fail_unless_equals_int (g_atomic_int_get (&flushes), 0);
+  gst_object_unref (peer);
+  gst_object_unref (src);
+  gst_object_unref (tap);
+  gst_object_unref (sink);
+  media_stop (pipeline);
+  flow_clear (&flow);
+}
+GST_END_TEST;
+
+static GstPadProbeReturn
 release_at_eos (GstPad *pad, GstPadProbeInfo *info, gpointer user)
 {
   gint *released = user;
@@ -697,6 +752,7 @@ natrelaysink_suite (void)
   tcase_add_test (absent, test_wait_for_connection);
   tcase_add_test (absent, test_release_while_waiting);
   tcase_add_loop_test (absent, test_release_of_who_waits, 0, G_N_ELEMENTS (waits));
+  tcase_add_test (absent, test_release_of_film);
   tcase_add_test (absent, test_release_at_end);
   return s;
 }
