@@ -89,9 +89,10 @@ struct _GstNatRelaySeal {
   GstNatRelaySealHook hook; /* set before anything streams; may be NULL */
   gpointer hook_user;
 
-  GMutex lock;   /* a leaf: guards all below */
-  GCond cond;    /* held is over */
-  gboolean held; /* without a key, packets wait */
+  GMutex lock;       /* a leaf: guards all below */
+  GCond cond;        /* held is over */
+  gboolean held;     /* without a key, packets wait */
+  gboolean flushing; /* then they do not */
   gboolean clear;
   NatSframeSealer *sealer; /* NULL and not clear: nothing passes */
   NatSframeSealer *next;
@@ -206,7 +207,7 @@ seal_buffer (GstObject *element, GstBuffer *in)
   GstBuffer *out;
 
   g_mutex_lock (&self->lock);
-  while (self->held && self->sealer == NULL && !self->clear)
+  while (self->held && !self->flushing && self->sealer == NULL && !self->clear)
     g_cond_wait (&self->cond, &self->lock);
   took_key = seal_take_next_key (self);
   is_old = seal_old_key_is_old (self);
@@ -231,6 +232,22 @@ seal_chain_list (GstPad *pad, GstObject *parent, GstBufferList *list)
   return process_chain_list (GST_NAT_RELAY_SEAL (parent)->srcpad, parent, list, seal_buffer);
 }
 
+/* Whoever flushes must not wait for a key to be there. */
+static gboolean
+seal_event (GstPad *pad, GstObject *parent, GstEvent *event)
+{
+  GstNatRelaySeal *self = GST_NAT_RELAY_SEAL (parent);
+
+  if (GST_EVENT_TYPE (event) == GST_EVENT_FLUSH_START ||
+      GST_EVENT_TYPE (event) == GST_EVENT_FLUSH_STOP) {
+    g_mutex_lock (&self->lock);
+    self->flushing = GST_EVENT_TYPE (event) == GST_EVENT_FLUSH_START;
+    g_cond_broadcast (&self->cond);
+    g_mutex_unlock (&self->lock);
+  }
+  return gst_pad_event_default (pad, parent, event);
+}
+
 void
 gst_nat_relay_seal_set_hook (GstNatRelaySeal *self, GstNatRelaySealHook hook, gpointer user)
 {
@@ -244,7 +261,7 @@ seal_forget (GstNatRelaySeal *self)
 {
   g_clear_pointer (&self->sealer, nat_sframe_sealer_free);
   g_clear_pointer (&self->next, nat_sframe_sealer_free);
-  self->clear = self->held = self->worn_out = FALSE;
+  self->clear = self->held = self->flushing = self->worn_out = FALSE;
   self->sealed = 0;
   self->old_at = 0;
   g_cond_broadcast (&self->cond);
@@ -339,6 +356,7 @@ gst_nat_relay_seal_init (GstNatRelaySeal *self)
   self->sinkpad = add_pad (GST_ELEMENT (self), &sink_template);
   gst_pad_set_chain_function (self->sinkpad, GST_DEBUG_FUNCPTR (seal_chain));
   gst_pad_set_chain_list_function (self->sinkpad, GST_DEBUG_FUNCPTR (seal_chain_list));
+  gst_pad_set_event_function (self->sinkpad, GST_DEBUG_FUNCPTR (seal_event));
   self->srcpad = add_pad (GST_ELEMENT (self), &src_template);
 }
 

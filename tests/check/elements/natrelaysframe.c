@@ -365,6 +365,45 @@ GST_START_TEST (test_held)
 }
 GST_END_TEST;
 
+static GstPadProbeReturn
+note_packet (GstPad *pad, GstPadProbeInfo *info, gpointer entered)
+{
+  g_atomic_int_inc ((gint *)entered);
+  return GST_PAD_PROBE_OK;
+}
+
+/* Who flushes waits for no key; who comes after the flush does again. */
+GST_START_TEST (test_held_and_flushed)
+{
+  GstHarness *seal = harness_new (GST_TYPE_NAT_RELAY_SEAL);
+  GstPad *sink = gst_element_get_static_pad (seal->element, "sink");
+  GstSegment segment;
+  NatMediaKey key;
+  GThread *thread;
+  gint entered = 0;
+
+  gst_pad_add_probe (sink, GST_PAD_PROBE_TYPE_BUFFER, note_packet, &entered, NULL);
+  gst_segment_init (&segment, GST_FORMAT_TIME);
+  nat_media_key_generate (&key, NAT_SFRAME_AES_128_GCM_SHA256_128);
+  gst_nat_relay_seal_set_held (seal_of (seal), TRUE);
+  for (guint i = 0; i < 2; i++) {
+    thread = g_thread_new ("push", push_only, seal);
+    while (g_atomic_int_get (&entered) == (gint)i)
+      g_thread_yield ();
+    fail_unless (gst_harness_push_event (seal, gst_event_new_flush_start ()));
+    g_thread_join (thread);
+    fail_unless (gst_harness_push_event (seal, gst_event_new_flush_stop (FALSE)));
+    fail_unless (gst_harness_push_event (seal, gst_event_new_segment (&segment)));
+  }
+  fail_unless_equals_int (gst_harness_buffers_received (seal), 0);
+  thread = g_thread_new ("push", push_and_pull, seal);
+  gst_nat_relay_seal_set_key (seal_of (seal), &key);
+  gst_buffer_unref (g_thread_join (thread));
+  gst_object_unref (sink);
+  gst_harness_teardown (seal);
+}
+GST_END_TEST;
+
 /* A way behind the opener on which a packet stays until it is let go. */
 typedef struct {
   GMutex lock;
@@ -456,6 +495,7 @@ natrelaysframe_suite (void)
   tcase_add_test (tc, test_open_refuses);
   tcase_add_test (tc, test_roll);
   tcase_add_test (tc, test_held);
+  tcase_add_test (tc, test_held_and_flushed);
   tcase_add_loop_test (tc, test_shut, 0, 2);
   return s;
 }
