@@ -159,6 +159,8 @@ gst_nat_relay_receiver_push_rtcp (GstNatRelayReceiver *self, const NatDatagram *
   gst_nat_relay_headstart_take_rtcp (self->headstart, packet->data, packet->len);
   gst_nat_relay_repair_take_rtcp (self->repair, packet->data, packet->len);
   gst_nat_relay_transport_src_push (self->rtp.rtcp_src, packet, 1);
+  /* It may have told of packets that did not come. */
+  gst_nat_relay_transport_src_push (self->rtp.rtp_src, NULL, 0);
 }
 
 /* ---- life ---------------------------------------------------------------- */

@@ -55,7 +55,7 @@ void gst_nat_relay_transport_src_set_idle (
     GstNatRelayTransportSrc *src, GstNatRelayIdle idle, gpointer user);
 /* The time that a packet is given that comes now. */
 GstClockTime gst_nat_relay_transport_src_get_time (GstNatRelayTransportSrc *src);
-/* Any thread. Copies; the oldest packets go when there is no room. */
+/* Any thread. Copies; the oldest packets go when there is no room. None: the streaming thread looks what is missing now. */
 void gst_nat_relay_transport_src_push (
     GstNatRelayTransportSrc *src, const NatDatagram *packets, guint n);
 /* Held: packets wait in the queue. Any thread. */

@@ -32,6 +32,7 @@ struct _GstNatRelayTransportSrc {
   GstBuffer **ring;
   guint first, n;
   gboolean open; /* packets are taken */
+  guint pushes;  /* also of none */
   gboolean held; /* and wait there */
   gboolean pausing;
   gboolean flushing;
@@ -113,6 +114,7 @@ gst_nat_relay_transport_src_push (
     GST_BUFFER_DTS (buffer) = now;
     ring_put (self, buffer);
   }
+  self->pushes++;
   g_cond_signal (&self->cond);
   g_mutex_unlock (&self->lock);
 }
@@ -149,8 +151,10 @@ static GstFlowReturn
 wait_for_packets (GstNatRelayTransportSrc *self)
 {
   gint64 deadline = G_MAXINT64, look_us;
+  guint pushes;
 
   while (TRUE) {
+    pushes = self->pushes;
     look_us = look_when_idle (self);
     if (self->repair != NULL)
       deadline = gst_nat_relay_repair_deadline (self->repair);
@@ -162,6 +166,8 @@ wait_for_packets (GstNatRelayTransportSrc *self)
       return GST_FLOW_OK;
     if (self->ended)
       return GST_FLOW_EOS;
+    if (self->pushes != pushes)
+      continue;
     if (MIN (deadline, look_us) == G_MAXINT64)
       g_cond_wait (&self->cond, &self->lock);
     else

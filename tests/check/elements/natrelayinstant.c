@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lossy.h"
 #include "media.h"
 
 #define FPS    30
@@ -484,15 +485,17 @@ set_quiet (GstElement *sender, gboolean quiet)
   g_clear_object (&valve);
 }
 
+#define KEYS_ONLY                                                                                  \
+  "valve name=valve ! x264enc name=enc tune=zerolatency speed-preset=ultrafast bitrate=1000 "      \
+  "key-int-max=1 ! rtph264pay mtu=1200"
+
 static const struct {
   const gchar *encode;
   guint behind; /* pictures between the last that stands alone and the last */
 } quiet[] = {
     {X264 " ! rtph264pay mtu=1200", 30},
     {"valve name=valve ! " X264 " ! rtph264pay mtu=1200", 30},
-    {"valve name=valve ! x264enc name=enc tune=zerolatency speed-preset=ultrafast bitrate=1000 "
-     "key-int-max=1 ! rtph264pay mtu=1200",
-        0},
+    {KEYS_ONLY, 0},
 };
 
 /* Of a source that is quiet, the last picture is shown though nothing comes; when it goes on, what comes is as live as ever. */
@@ -530,6 +533,47 @@ GST_START_TEST (test_quiet)
   fail_unless (late_us <= G_TIME_SPAN_SECOND, "late by %d ms", (int)(late_us / 1000));
   fail_unless_equals_int (late.backward, 0);
   viewer_clear (&late, joined);
+  camera_clear (&camera, sender);
+}
+GST_END_TEST;
+
+/* More than the past of the test below has, and fewer than that and what is sent of it when it is asked for again and again. */
+static gboolean
+lose_first (const LossyDatagram *datagram, gpointer user)
+{
+  guint *n = user;
+
+  return !datagram->up && datagram->rtp && (*n)++ < 12;
+}
+
+/* All that came of the past was lost: nothing but what the relay says of it can tell that there is something to ask for. */
+GST_START_TEST (test_quiet_and_lost)
+{
+  GstElement *sender, *joined, *src;
+  g_autofree gchar *uri = NULL;
+  guint n_lost = 0, at;
+  Camera camera;
+  Viewer late;
+  Lossy *way;
+
+  way = lossy_new ("127.0.0.2", relay.port, lose_first, &n_lost);
+  uri = g_strdup_printf (
+      "natrelay://127.0.0.2:%u/door?tls-fingerprint=%s&auth-token=%s&transport=udp", relay.port,
+      relay.fingerprint, relay.subscribe_token);
+  sender = camera_new (&camera, SMALL, KEYS_ONLY);
+  media_play (sender);
+  camera_wait (&camera, 45);
+  set_quiet (sender, TRUE);
+  at = camera.n_sent;
+  joined = viewer_new (&late, &camera, SOURCE, H264_BY_HAND);
+  src = gst_bin_get_by_name (GST_BIN (joined), "relay");
+  g_object_set (src, "uri", uri, NULL);
+  gst_object_unref (src);
+  media_play (joined);
+  fail_unless (viewer_wait (&late, 1), "no picture; %u packets came", n_lost);
+  fail_unless (late.last + FPS / 5 >= at, "%u is not the last of %u", late.last, at);
+  viewer_clear (&late, joined);
+  lossy_free (way);
   camera_clear (&camera, sender);
 }
 GST_END_TEST;
@@ -681,6 +725,7 @@ natrelayinstant_suite (void)
   tcase_add_test (tc, test_leaves);
   tcase_add_loop_test (tc, test_publisher_returns, 0, 2);
   tcase_add_loop_test (tc, test_quiet, 0, G_N_ELEMENTS (quiet));
+  tcase_add_test (tc, test_quiet_and_lost);
   tcase_add_test (tc, test_quiet_with_sound);
   tcase_add_loop_test (tc, test_many, 0, 1);
   /* To our elements they are all the same. */
