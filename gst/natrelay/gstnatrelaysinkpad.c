@@ -9,9 +9,10 @@
 #include "gstnatrelaymarker.h"
 #include "gstnatrelaypayloader.h"
 
-/* So long a thread that streams may be busy with its packets. */
-#define BUSY_TRIES   100
-#define BUSY_STEP_US 1000
+/* So long a packet may be under way that waits for nothing, and a thread busy with what it has. */
+#define PASSING_TRIES 20
+#define BUSY_TRIES    100
+#define BUSY_STEP_US  1000
 
 struct _GstNatRelaySinkPad {
   GstGhostPad parent;
@@ -282,9 +283,9 @@ remove_child (GstBin *bin, GstElement *child)
 
 /* TRUE: has the stream lock; no thread but ours is in the pad. */
 static gboolean
-sink_pad_try_lock (GstNatRelaySinkPad *self)
+sink_pad_try_lock (GstNatRelaySinkPad *self, guint tries)
 {
-  for (guint i = 0; i < BUSY_TRIES; i++) {
+  for (guint i = 0; i < tries; i++) {
     if (GST_PAD_STREAM_TRYLOCK (self))
       return TRUE;
     g_usleep (BUSY_STEP_US);
@@ -323,16 +324,20 @@ sink_pad_flush_all (GstNatRelaySinkPad *self)
 }
 
 /* To deactivate waits for the thread that streams, and that may wait for the clock, for the relay, for PLAYING, or behind another
- * track that does. Nothing new comes in from now on, and the clock lets go of it; a flush of all wakes it from the rest, and again if
- * another track's flush ended that. It takes packets of the other tracks, too, hence not at once. The bundle ends it when the track goes. */
+ * track that does. A packet that waits for nothing is through soon, and its thread has no FLUSHING to pass on to what it shares
+ * with others. Else nothing new comes in, and the clock lets go of it; a flush of all wakes it from the rest. Both again if another
+ * flush ended them. The second takes packets of the other tracks, too, hence not at once; the bundle ends it when the track goes. */
 void
 gst_nat_relay_sink_pad_stop (GstNatRelaySinkPad *self)
 {
-  set_flushing (GST_PAD (self));
-  if (!GST_PAD_STREAM_TRYLOCK (self)) {
+  gboolean locked = sink_pad_try_lock (self, PASSING_TRIES);
+
+  for (guint i = 0; !locked; i++) {
+    set_flushing (GST_PAD (self));
     sink_pad_flush_own (self);
-    while (!sink_pad_try_lock (self))
+    if (i > 0)
       sink_pad_flush_all (self);
+    locked = sink_pad_try_lock (self, BUSY_TRIES);
   }
   gst_pad_set_active (GST_PAD (self), FALSE);
   GST_PAD_STREAM_UNLOCK (self);
