@@ -13,6 +13,7 @@
 
 #include "natproto/ticket.h"
 
+#define AGAIN_MAX_S   60   /* while a disk fails: this is the main loop */
 #define COMPACT_LINES 4096 /* at least, and twice what was left last time: written anew */
 
 /* Memory holds only what the file does not have yet: whoever asks often for sessions and ends them fills
@@ -26,9 +27,10 @@ struct _NatEndedFile {
   gboolean dirty;             /* the disk may not have it all yet */
   gboolean
       doubtful; /* it may never have it: what a sync failed for may not be tried again by the next */
-  GThreadPool *syncer;   /* one thread, which alone waits for the disk */
-  atomic_bool syncing;   /* it does */
-  atomic_int sync_errno; /* why the last time was in vain; 0 = it was not */
+  gint64 again_s, wait_s; /* then it is written anew: not before, and how long after that */
+  GThreadPool *syncer;    /* one thread, which alone waits for the disk */
+  atomic_bool syncing;    /* it does */
+  atomic_int sync_errno;  /* why the last time was in vain; 0 = it was not */
 };
 
 static const struct {
@@ -152,6 +154,7 @@ write_anew (NatEndedFile *file, gint64 now_s, GArray *entries, GError **error)
     return FALSE;
   g_array_set_size (file->unwritten, 0);
   file->doubtful = FALSE;
+  file->wait_s = 1;
   return TRUE;
 }
 
@@ -268,12 +271,19 @@ nat_ended_file_sync (NatEndedFile *file, gint64 now_s, GError **error)
 {
   int failed = atomic_exchange (&file->sync_errno, 0);
 
-  if (file->unwritten->len > 0 || file->doubtful)
+  if (file->unwritten->len > 0)
     return compact (file, now_s, error);
+  if (file->doubtful && now_s >= file->again_s) {
+    file->again_s = now_s + file->wait_s;
+    file->wait_s = MIN (2 * file->wait_s, AGAIN_MAX_S);
+    return compact (file, now_s, error);
+  }
   if (file->dirty && !atomic_load (&file->syncing) && !begin_sync (file))
     failed = errno;
   if (failed == 0)
     return TRUE;
+  if (!file->doubtful)
+    file->again_s = now_s;
   file->doubtful = TRUE;
   g_set_error (error, G_IO_ERROR, g_io_error_from_errno (failed), "%s cannot be written: %s",
       file->path, g_strerror (failed));

@@ -657,7 +657,8 @@ work_off (NatRegistry *r, NatTime now)
   /* A walk over all streams is dear: once a second, and in the turns between only while one was not told. */
   if (r->streams_wait) {
     r->streams_wait = FALSE;
-    r->streams_wait |= check_streams (r, now);
+    if (check_streams (r, now))
+      r->streams_wait = TRUE;
   }
   return r->streams_wait || waits;
 }

@@ -305,6 +305,10 @@ test_ended_when_the_disk_fails (void)
   g_assert_cmpint (g_stat (path, &after), ==, 0);
   g_assert_cmpuint (before.st_ino, !=, after.st_ino);
   g_assert_cmpuint (n_lines (path), ==, 1);
+  before = after;
+  g_assert_true (nat_ended_file_sync (file, NOW + 100, NULL));
+  g_assert_cmpint (g_stat (path, &after), ==, 0);
+  g_assert_cmpuint (before.st_ino, ==, after.st_ino);
   g_assert_true (nat_ended_file_add (file, &e, NOW, NULL));
   nat_ended_file_free (file);
   g_unlink (path);
