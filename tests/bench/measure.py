@@ -77,7 +77,7 @@ class Bench:
 
     def beside(self, net, case, ours, theirs, rate, seconds, theirs_first=False):
         """Both relays run, and have the load in turns, each SLICES times: what fixed() tells, of both. Of each figure it
-        is the median of the slices, so that what befalls the machine for a moment counts for neither. ours sends to
+        is the mean of the slices without the least and the most, so that what befalls the machine for a moment counts for neither. ours sends to
         whatever ports its load has, as natrelay does: the usual ones are the other's."""
         failures = [0, 0]
         for _ in range(TRIES):
@@ -92,16 +92,15 @@ class Bench:
     def _beside(self, net, case, pair, rate, seconds, theirs_first):
         """Both sides; an empty one is of a relay that had to end since the other failed."""
         flows, slices, now = [], ([], []), 0
-        try:
-            for now, relay in enumerate(pair):
-                flows.append(Flow(self, net, case, relay, rate, seconds, 0 if now else OTHER_PORTS))
-            for now in _turns(theirs_first):
-                slices[now].append(flows[now].slice())
-        except lab.BenchError as e:
-            return [{"error": str(e)} if i == now else {} for i in range(2)]
-        finally:
-            for flow in flows:
-                flow.close()
+        with contextlib.ExitStack() as stack:
+            try:
+                for now, relay in enumerate(pair):
+                    flows.append(Flow(self, net, case, relay, rate, seconds, 0 if now else OTHER_PORTS))
+                    stack.callback(flows[now].close)
+                for now in _turns(theirs_first):
+                    slices[now].append(flows[now].slice())
+            except lab.BenchError as e:
+                return [{"error": str(e)} if i == now else {} for i in range(2)]
         return [whole(side) for side in slices]
 
     def search(self, net, case, relay, near=None):
@@ -242,6 +241,11 @@ def _turns(theirs_first):
         yield from (first, 1 - first)
 
 
+def middle(values):
+    """The mean of all but the least and the most: what comes once a second counts, what befalls one slice does not."""
+    return statistics.fmean(sorted(values)[1:-1])
+
+
 def whole(slices):
     """{"result"} or {"error"} of one relay's."""
     found = dict(slices[0])
@@ -249,7 +253,7 @@ def whole(slices):
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             continue
         values = [s[key] for s in slices]
-        found[key] = max(values) if key == "max_us" else sum(values) if key in SUMS else statistics.median(values)
+        found[key] = max(values) if key == "max_us" else sum(values) if key in SUMS else middle(values)
     if 2 * found["received"] <= found["expected"]:
         return {"error": f"{found['received']} of {found['expected']} packets arrived"}
     return {"result": found}

@@ -119,8 +119,8 @@ def _promises(records):
     yield "## What natrelay promises"
     yield ""
     yield (f"{met} of {len(found)} ratios are met. Each is natrelay's figure divided by the other's. Both ran, and had the load "
-           f"in turns of a fraction of a second, {SLICES} times each, of which the median is taken (highest rates: one after the "
-           f"other); that {counts[0]}{f' to {counts[-1]}' if len(counts) > 1 else ''} times. The bound is one-sided, at 95 %, of "
+           f"in turns of a fraction of a second, {SLICES} times each; of these the least and the most are left out, and the mean of the "
+           f"others is taken (highest rates: one after the other); that {counts[0]}{f' to {counts[-1]}' if len(counts) > 1 else ''} times. The bound is one-sided, at 95 %, of "
            "the mean ratio (Student's t on the logarithms of the paired ratios), and it is what must "
            "stay below the bar, or above it where the bar says ≥. Fewer than "
            f"{promises.PAIRS} pairs meet nothing, nor does a rate beside another's that the generator limited.")
