@@ -35,14 +35,19 @@ is_issued (const NatVoucher *v)
   return nat_voucher_kind (v) == NAT_VOUCHER_ISSUED;
 }
 
+static gboolean
+is_key (const NatVoucher *v)
+{
+  return is_issued (v) || nat_voucher_kind (v) == NAT_VOUCHER_KEY;
+}
+
+/* As far as both name it. */
 gboolean
 nat_voucher_same_key (const NatVoucher *a, const NatVoucher *b)
 {
-  if (!is_issued (a) && !is_issued (b))
-    return nat_voucher_kind (a) == NAT_VOUCHER_KEY && nat_voucher_equal (a, b);
-  return (is_issued (a) || nat_voucher_kind (a) == NAT_VOUCHER_KEY) &&
-         (is_issued (b) || nat_voucher_kind (b) == NAT_VOUCHER_KEY) &&
-         memcmp (&a->bytes[1], &b->bytes[1], ISSUED_KEY) == 0;
+  gsize len = is_issued (a) || is_issued (b) ? ISSUED_KEY : sizeof a->bytes - 1;
+
+  return is_key (a) && is_key (b) && memcmp (&a->bytes[1], &b->bytes[1], len) == 0;
 }
 
 gboolean

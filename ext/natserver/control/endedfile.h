@@ -31,7 +31,8 @@ GArray *nat_ended_file_take_found (NatEndedFile *file);
 gboolean nat_ended_file_add (
     NatEndedFile *file, const NatEnded *ended, gint64 now_s, GError **error);
 /* Has a thread wait until the disk has it, for the machine that loses its power; about once a second, not for every line.
- * While it waits no other begins. FALSE: the one before was in vain, and the next writes all of it anew; if that is in vain, too, then later and later. */
+ * While it waits no other begins. FALSE: the one before was in vain, and the next writes all of it anew; if that
+ * is in vain, too, it is tried later and later. */
 gboolean nat_ended_file_sync (NatEndedFile *file, gint64 now_s, GError **error);
 
 G_END_DECLS

@@ -582,37 +582,34 @@ nat_registry_look_anew (NatRegistry *r)
   r->round++;
 }
 
-/* Whoever comes, and whoever was looked at, goes to the tail with the number of the present round. So the head waits longest,
- * whoever comes or goes meanwhile, or begins another round. TRUE: some wait. */
-static gboolean
-look (NatRegistry *r, NatTime now)
-{
-  guint looks = 0, ends = 0;
-  GList *first;
-
-  while ((first = r->in_turn.head) != NULL) {
-    NatRegistered *session = first->data;
-
-    if (session->looked_at == r->round)
-      break;
-    if (looks == NAT_REGISTRY_LOOKS_AT_ONCE || ends == NAT_REGISTRY_ENDS_AT_ONCE)
-      return TRUE;
-    looks++;
-    g_queue_unlink (&r->in_turn, first);
-    g_queue_push_tail_link (&r->in_turn, first);
-    if (check_session (r, now, session)) /* never removes another */
-      ends++;
-  }
-  nat_registry_judged (r);
-  return FALSE;
-}
-
 static gboolean
 is_looking (NatRegistry *r)
 {
   const GList *first = r->in_turn.head;
 
   return first != NULL && ((NatRegistered *)first->data)->looked_at != r->round;
+}
+
+/* Whoever comes, and whoever was looked at, goes to the tail with the number of the present round. So the head waits longest,
+ * whoever comes or goes meanwhile, or begins another round. TRUE: some wait. */
+static gboolean
+look (NatRegistry *r, NatTime now)
+{
+  guint looks = 0, ends = 0;
+
+  while (is_looking (r)) {
+    GList *first = r->in_turn.head;
+
+    if (looks == NAT_REGISTRY_LOOKS_AT_ONCE || ends == NAT_REGISTRY_ENDS_AT_ONCE)
+      return TRUE;
+    looks++;
+    g_queue_unlink (&r->in_turn, first);
+    g_queue_push_tail_link (&r->in_turn, first);
+    if (check_session (r, now, first->data)) /* never removes another */
+      ends++;
+  }
+  nat_registry_judged (r);
+  return FALSE;
 }
 
 /* The data plane tells all sessions of a stream what became of it, between two looks at its sockets. After a start,

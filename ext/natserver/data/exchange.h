@@ -48,6 +48,7 @@ guint nat_exchange_drain (NatWorker *w);
 void nat_exchange_clear (NatWorker *w); /* the descriptor */
 /* Wakes those that got letters since. */
 void nat_exchange_flush (NatWorker *w);
+/* What may be taken in in one turn counts from nothing again. */
 void nat_exchange_end_turn (NatWorker *w);
 /* Hands over streams whose publishers another worker hears. Quiescent. */
 void nat_exchange_tick (NatWorker *w);

@@ -15,16 +15,6 @@ struct _NatHeirloom {
   guint8 bytes[];
 };
 
-static NatHistorySource *
-find_source (const NatHistory *h, guint32 ssrc)
-{
-  NatHistorySource *s = h->sources;
-
-  while (s && s->ssrc != ssrc)
-    s = s->next;
-  return s;
-}
-
 /* Not what its source forgot, or what came of another of that SSRC. */
 static gboolean
 is_found (const NatHistory *h, const NatHistorySource *s, const NatHistoryPacket *packet)
@@ -62,7 +52,7 @@ nat_heirloom_new (const NatHistory *h, gsize bytes)
   heirloom->size = size;
   heirloom->used = 0;
   while (nat_history_read (h, &reader, &packet) == NAT_HISTORY_PACKET) {
-    const NatHistorySource *s = find_source (h, packet.ssrc);
+    const NatHistorySource *s = nat_history_find_source (h, packet.ssrc);
 
     if (is_found (h, s, &packet))
       pack (heirloom, s, packet);
@@ -114,7 +104,7 @@ nat_heirloom_unpack (const NatHeirloom *heirloom, NatHistory *h, gsize bytes)
     i = first_of_newest (heirloom, bytes, &cost);
   for (; i < heirloom->packets->len; i++) {
     const NatHistoryPacket *p = &g_array_index (heirloom->packets, NatHistoryPacket, i);
-    NatHistorySource *s = find_source (h, p->ssrc);
+    NatHistorySource *s = nat_history_find_source (h, p->ssrc);
 
     if (s)
       nat_history_append (h, s, p->seq, p->data, p->len, p->starts_picture, p->arrived_us);

@@ -321,12 +321,20 @@ nat_history_bytes (const NatHistory *h)
 }
 
 NatHistorySource *
-nat_history_add_source (NatHistory *h, guint32 ssrc)
+nat_history_find_source (const NatHistory *h, guint32 ssrc)
 {
   NatHistorySource *s = h->sources;
 
   while (s && s->ssrc != ssrc)
     s = s->next;
+  return s;
+}
+
+NatHistorySource *
+nat_history_add_source (NatHistory *h, guint32 ssrc)
+{
+  NatHistorySource *s = nat_history_find_source (h, ssrc);
+
   if (s)
     return s;
   s = g_new0 (NatHistorySource, 1);

@@ -103,6 +103,7 @@ gsize nat_history_bytes (const NatHistory *h);
 
 /* The source of that SSRC, made if there is none. Owned by h. */
 NatHistorySource *nat_history_add_source (NatHistory *h, guint32 ssrc);
+NatHistorySource *nat_history_find_source (const NatHistory *h, guint32 ssrc); /* or NULL */
 /* Its packets stay until their time, but cannot be found any more. */
 void nat_history_remove_source (NatHistory *h, guint32 ssrc);
 
