@@ -233,6 +233,19 @@ viewer_wait (Viewer *v, guint pictures)
 }
 
 static void
+viewer_wait_until_live (Viewer *v)
+{
+  gint64 end = g_get_monotonic_time () + PATIENCE_S * G_TIME_SPAN_SECOND, late_us;
+
+  g_mutex_lock (&v->lock);
+  while (v->late_us > G_TIME_SPAN_SECOND && g_get_monotonic_time () < end)
+    g_cond_wait_until (&v->cond, &v->lock, end);
+  late_us = v->late_us;
+  g_mutex_unlock (&v->lock);
+  fail_unless (late_us <= G_TIME_SPAN_SECOND, "late by %d ms", (int)(late_us / 1000));
+}
+
+static void
 viewer_clear (Viewer *v, GstElement *pipeline)
 {
   media_stop (pipeline);
@@ -440,7 +453,6 @@ GST_START_TEST (test_publisher_returns)
 {
   GstElement *sender, *joined;
   Camera camera, next;
-  gint64 end, late_us;
   Viewer late;
   guint seen;
 
@@ -458,13 +470,7 @@ GST_START_TEST (test_publisher_returns)
   g_mutex_unlock (&late.lock);
   media_play (sender);
   fail_unless (viewer_wait (&late, seen + 45), "%u pictures more", late.n - seen);
-  end = g_get_monotonic_time () + PATIENCE_S * G_TIME_SPAN_SECOND;
-  g_mutex_lock (&late.lock);
-  while (late.late_us > G_TIME_SPAN_SECOND && g_get_monotonic_time () < end)
-    g_cond_wait_until (&late.cond, &late.lock, end);
-  late_us = late.late_us;
-  g_mutex_unlock (&late.lock);
-  fail_unless (late_us < G_TIME_SPAN_SECOND, "late by %d ms", (int)(late_us / 1000));
+  viewer_wait_until_live (&late);
   viewer_clear (&late, joined);
   g_mutex_clear (&camera.lock);
   g_cond_clear (&camera.cond);
@@ -502,7 +508,7 @@ static const struct {
 GST_START_TEST (test_quiet)
 {
   GstElement *sender, *joined;
-  gint64 connected, end, late_us;
+  gint64 connected;
   Camera camera;
   Viewer late;
   guint at;
@@ -524,13 +530,7 @@ GST_START_TEST (test_quiet)
       (int)(MAX (late.first_us, late.second_us) - connected) / 1000);
   set_quiet (sender, FALSE);
   fail_unless (viewer_wait (&late, late.n + 15), "it does not go on");
-  end = g_get_monotonic_time () + PATIENCE_S * G_TIME_SPAN_SECOND;
-  g_mutex_lock (&late.lock);
-  while (late.late_us > G_TIME_SPAN_SECOND && g_get_monotonic_time () < end)
-    g_cond_wait_until (&late.cond, &late.lock, end);
-  late_us = late.late_us;
-  g_mutex_unlock (&late.lock);
-  fail_unless (late_us <= G_TIME_SPAN_SECOND, "late by %d ms", (int)(late_us / 1000));
+  viewer_wait_until_live (&late);
   fail_unless_equals_int (late.backward, 0);
   viewer_clear (&late, joined);
   camera_clear (&camera, sender);
