@@ -12,19 +12,26 @@ static GstStaticPadTemplate sink_template = GST_STATIC_PAD_TEMPLATE (
 static GstStaticPadTemplate src_template = GST_STATIC_PAD_TEMPLATE (
     "src", GST_PAD_SRC, GST_PAD_ALWAYS, GST_STATIC_CAPS ("application/x-rtp"));
 
-/* A sink pad and what came on it. */
+/* A sink pad and what came on it. It is there as long as the pad: whoever is told of what is pushed may take the pad away. */
 typedef struct {
   guint32 ssrc;      /* of its caps */
   gboolean new_caps; /* to be told; the pad's streaming thread */
   gboolean eos;
-  gboolean flushes; /* set back with the source pad's stream lock */
+  gboolean flushes; /* set back in a turn */
 } Track;
 
 struct _GstNatRelayBundle {
   GstElement parent;
   GstPad *srcpad;
 
-  /* The source pad's stream lock: what is pushed, and whether it must be told anew. */
+  /* One thread pushes at a time. What is behind posts messages meanwhile, and who hears one may take away the pad of a thread that
+   * waits for its turn: a lock would hold that thread, so it waits for a condition, which a pad that flushes ends. */
+  GMutex lock; /* a leaf */
+  GCond cond;
+  GThread *pusher; /* lock; whose turn it is, or NULL */
+  guint turns;     /* lock; how often pusher took it */
+
+  /* In a turn: what is pushed, and whether it must be told anew. */
   gboolean begun;
   GstSegment segment; /* as pushed; GST_FORMAT_UNDEFINED if none */
 
@@ -34,9 +41,59 @@ struct _GstNatRelayBundle {
 
 G_DEFINE_TYPE (GstNatRelayBundle, gst_nat_relay_bundle, GST_TYPE_ELEMENT)
 
+/* ---- turns --------------------------------------------------------------- */
+
+/* FALSE: pad, which may be NULL, flushes, and it is another's turn. */
+static gboolean
+bundle_take_turn (GstNatRelayBundle *self, GstPad *pad)
+{
+  GThread *me = g_thread_self ();
+  gboolean taken;
+
+  g_mutex_lock (&self->lock);
+  while (self->turns > 0 && self->pusher != me && (pad == NULL || !GST_PAD_IS_FLUSHING (pad)))
+    g_cond_wait (&self->cond, &self->lock);
+  taken = self->turns == 0 || self->pusher == me;
+  if (taken) {
+    self->pusher = me;
+    self->turns++;
+  }
+  g_mutex_unlock (&self->lock);
+  return taken;
+}
+
+static void
+bundle_end_turn (GstNatRelayBundle *self)
+{
+  g_mutex_lock (&self->lock);
+  if (--self->turns == 0) {
+    self->pusher = NULL;
+    g_cond_broadcast (&self->cond);
+  }
+  g_mutex_unlock (&self->lock);
+}
+
+static void
+bundle_wake (GstNatRelayBundle *self)
+{
+  g_mutex_lock (&self->lock);
+  g_cond_broadcast (&self->cond);
+  g_mutex_unlock (&self->lock);
+}
+
+void
+gst_nat_relay_bundle_let_go (GstNatRelayBundle *self, GstPad *pad)
+{
+  GST_OBJECT_LOCK (pad);
+  GST_PAD_SET_FLUSHING (pad);
+  GST_PAD_BLOCK_BROADCAST (pad);
+  GST_OBJECT_UNLOCK (pad);
+  bundle_wake (self);
+}
+
 /* ---- downstream ---------------------------------------------------------- */
 
-/* called with the source pad's stream lock. Caps are told once for each track: the RTP session takes SSRC and
+/* called in a turn. Caps are told once for each track: the RTP session takes SSRC and
  * clock rate from them. Left without, it asks for the clock rate while it goes through its table of
  * sources, and lets go of the lock on it (GStreamer 1.22). */
 static void
@@ -59,7 +116,7 @@ bundle_tell_caps (GstNatRelayBundle *self, GstPad *pad)
   gst_clear_event (&caps);
 }
 
-/* called with the source pad's stream lock */
+/* called in a turn */
 static void
 bundle_tell_segment (GstNatRelayBundle *self, GstPad *pad)
 {
@@ -96,7 +153,7 @@ bundle_has_flush (GstNatRelayBundle *self)
   return flushes;
 }
 
-/* called with the source pad's stream lock, so that no flush ended since. A flush of one track empties all that is behind: to the
+/* called in a turn, so that no flush ended since. A flush of one track empties all that is behind: to the
  * others that is n packets lost, and no reason to stop. */
 static gboolean
 bundle_neighbour_flushes (GstNatRelayBundle *self, GstPad *pad, guint n)
@@ -112,38 +169,62 @@ bundle_neighbour_flushes (GstNatRelayBundle *self, GstPad *pad, guint n)
   return flushes;
 }
 
-static GstFlowReturn
-bundle_push (GstPad *pad, GstObject *parent, GstBuffer *buffer, GstBufferList *list)
+/* called in a turn; FALSE: whoever was told of it took the pad away */
+static gboolean
+bundle_introduce (GstNatRelayBundle *self, GstPad *pad)
 {
-  GstNatRelayBundle *self = GST_NAT_RELAY_BUNDLE (parent);
-  guint n = list != NULL ? gst_buffer_list_length (list) : 1;
   Track *track = gst_pad_get_element_private (pad);
-  GstFlowReturn ret;
 
-  GST_PAD_STREAM_LOCK (self->srcpad);
   if (G_UNLIKELY (!self->begun || track->new_caps))
     bundle_tell_caps (self, pad);
   bundle_tell_segment (self, pad);
-  if (buffer != NULL)
-    ret = gst_pad_push (self->srcpad, buffer);
+  return !GST_PAD_IS_FLUSHING (pad);
+}
+
+/* called in a turn; takes what */
+static GstFlowReturn
+bundle_push_on (GstNatRelayBundle *self, GstPad *pad, GstMiniObject *what)
+{
+  guint n = GST_IS_BUFFER_LIST (what) ? gst_buffer_list_length (GST_BUFFER_LIST (what)) : 1;
+  GstFlowReturn ret;
+
+  if (GST_IS_BUFFER_LIST (what))
+    ret = gst_pad_push_list (self->srcpad, GST_BUFFER_LIST (what));
   else
-    ret = gst_pad_push_list (self->srcpad, list);
+    ret = gst_pad_push (self->srcpad, GST_BUFFER (what));
   if (G_UNLIKELY (ret == GST_FLOW_FLUSHING) && bundle_neighbour_flushes (self, pad, n))
     ret = GST_FLOW_OK;
-  GST_PAD_STREAM_UNLOCK (self->srcpad);
+  return ret;
+}
+
+static GstFlowReturn
+bundle_push (GstPad *pad, GstObject *parent, GstMiniObject *what)
+{
+  GstNatRelayBundle *self = GST_NAT_RELAY_BUNDLE (parent);
+  GstFlowReturn ret = GST_FLOW_FLUSHING;
+
+  if (!bundle_take_turn (self, pad)) {
+    gst_mini_object_unref (what);
+    return ret;
+  }
+  if (bundle_introduce (self, pad))
+    ret = bundle_push_on (self, pad, what);
+  else
+    gst_mini_object_unref (what);
+  bundle_end_turn (self);
   return ret;
 }
 
 static GstFlowReturn
 bundle_chain (GstPad *pad, GstObject *parent, GstBuffer *buffer)
 {
-  return bundle_push (pad, parent, buffer, NULL);
+  return bundle_push (pad, parent, GST_MINI_OBJECT_CAST (buffer));
 }
 
 static GstFlowReturn
 bundle_chain_list (GstPad *pad, GstObject *parent, GstBufferList *list)
 {
-  return bundle_push (pad, parent, NULL, list);
+  return bundle_push (pad, parent, GST_MINI_OBJECT_CAST (list));
 }
 
 static void
@@ -188,7 +269,10 @@ bundle_end (GstNatRelayBundle *self, GstPad *pad, GstEvent *event)
 {
   gboolean ok = TRUE;
 
-  GST_PAD_STREAM_LOCK (self->srcpad);
+  if (!bundle_take_turn (self, pad)) {
+    gst_event_unref (event);
+    return FALSE;
+  }
   if (bundle_all_ended (self)) {
     if (pad != NULL && !self->begun)
       bundle_tell_caps (self, pad);
@@ -198,7 +282,7 @@ bundle_end (GstNatRelayBundle *self, GstPad *pad, GstEvent *event)
   } else {
     gst_event_unref (event);
   }
-  GST_PAD_STREAM_UNLOCK (self->srcpad);
+  bundle_end_turn (self);
   return ok;
 }
 
@@ -206,10 +290,11 @@ static gboolean
 bundle_flush (GstNatRelayBundle *self, GstPad *pad, GstEvent *event)
 {
   track_set_flushes (self, pad, TRUE);
+  bundle_wake (self);
   return gst_pad_push_event (self->srcpad, event);
 }
 
-/* called with the source pad's stream lock. A flush takes segment and EOS from everything downstream. */
+/* called in a turn. A flush takes segment and EOS from everything downstream. */
 static gboolean
 bundle_end_flush (GstNatRelayBundle *self, GstEvent *event)
 {
@@ -225,10 +310,10 @@ bundle_flushed (GstNatRelayBundle *self, GstPad *pad, GstEvent *event)
   gboolean ok;
 
   track_set_eos (self, pad, FALSE);
-  GST_PAD_STREAM_LOCK (self->srcpad);
+  bundle_take_turn (self, NULL);
   track_set_flushes (self, pad, FALSE);
   ok = bundle_end_flush (self, event);
-  GST_PAD_STREAM_UNLOCK (self->srcpad);
+  bundle_end_turn (self);
   return ok;
 }
 
@@ -296,21 +381,16 @@ gst_nat_relay_bundle_request_new_pad (
     GstElement *element, GstPadTemplate *template, const gchar *name, const GstCaps *caps)
 {
   GstPad *pad = gst_pad_new_from_template (template, name);
+  Track *track = g_new0 (Track, 1);
 
-  gst_pad_set_element_private (pad, g_new0 (Track, 1));
+  g_object_set_data_full (G_OBJECT (pad), "track", track, g_free);
+  gst_pad_set_element_private (pad, track);
   gst_pad_set_chain_function (pad, GST_DEBUG_FUNCPTR (bundle_chain));
   gst_pad_set_chain_list_function (pad, GST_DEBUG_FUNCPTR (bundle_chain_list));
   gst_pad_set_event_function (pad, GST_DEBUG_FUNCPTR (bundle_sink_event));
   gst_pad_set_active (pad, TRUE);
   gst_element_add_pad (element, pad);
   return pad;
-}
-
-static void
-gst_nat_relay_bundle_pad_removed (GstElement *element, GstPad *pad)
-{
-  if (GST_PAD_IS_SINK (pad))
-    g_free (gst_pad_get_element_private (pad));
 }
 
 static void
@@ -336,28 +416,43 @@ track_has_to_end_flush (GstNatRelayBundle *self, GstPad *pad)
 }
 
 /* A track that is gone ends its flush no more: the others would flush for ever. It is a track until then, so that they take what
- * they meet for a neighbour's flush. What flushes holds nobody, so the lock is free soon. The others' time goes on. */
+ * they meet for a neighbour's flush. What flushes holds nobody, so our turn comes soon. The others' time goes on. */
 static void
 end_flush_of_leaving (GstNatRelayBundle *self, GstPad *pad)
 {
   if (!track_has_to_end_flush (self, pad))
     return;
-  GST_PAD_STREAM_LOCK (self->srcpad);
+  bundle_take_turn (self, NULL);
   if (track_has_to_end_flush (self, pad))
     bundle_end_flush (self, gst_event_new_flush_stop (FALSE));
-  GST_PAD_STREAM_UNLOCK (self->srcpad);
+  bundle_end_turn (self);
 }
 
-/* Whoever takes an idle pad away does not wait: another track may hold the source pad's stream lock until the relay is there, or
- * until PLAYING, and the end of the stream takes its time, too. A thread that pushes into this very pad was asked to leave. */
+/* Whoever takes an idle pad away does not wait: it may be another track's turn until the relay is there, or until
+ * PLAYING, and the end of the stream takes its time, too. A thread that pushes into this very pad was asked to leave. */
 static void
 gst_nat_relay_bundle_release_pad (GstElement *element, GstPad *pad)
 {
+  gst_nat_relay_bundle_let_go (GST_NAT_RELAY_BUNDLE (element), pad);
   gst_pad_set_active (pad, FALSE);
   end_flush_of_leaving (GST_NAT_RELAY_BUNDLE (element), pad);
   gst_element_remove_pad (element, pad);
   if (bundle_all_ended (GST_NAT_RELAY_BUNDLE (element)))
     gst_element_call_async (element, end_if_all_ended, NULL, NULL);
+}
+
+static void
+bundle_reset (GstNatRelayBundle *self)
+{
+  bundle_take_turn (self, NULL);
+  self->begun = FALSE;
+  gst_segment_init (&self->segment, GST_FORMAT_UNDEFINED);
+  bundle_end_turn (self);
+  GST_OBJECT_LOCK (self);
+  for (GList *l = GST_ELEMENT (self)->sinkpads; l != NULL; l = l->next)
+    *(Track *)gst_pad_get_element_private (l->data) = (Track){0};
+  self->dropped = 0;
+  GST_OBJECT_UNLOCK (self);
 }
 
 static GstStateChangeReturn
@@ -367,15 +462,8 @@ gst_nat_relay_bundle_change_state (GstElement *element, GstStateChange transitio
   GstStateChangeReturn ret =
       GST_ELEMENT_CLASS (gst_nat_relay_bundle_parent_class)->change_state (element, transition);
 
-  if (transition == GST_STATE_CHANGE_PAUSED_TO_READY) {
-    self->begun = FALSE;
-    gst_segment_init (&self->segment, GST_FORMAT_UNDEFINED);
-    GST_OBJECT_LOCK (self);
-    for (GList *l = element->sinkpads; l != NULL; l = l->next)
-      *(Track *)gst_pad_get_element_private (l->data) = (Track){0};
-    self->dropped = 0;
-    GST_OBJECT_UNLOCK (self);
-  }
+  if (transition == GST_STATE_CHANGE_PAUSED_TO_READY)
+    bundle_reset (self);
   return ret;
 }
 
@@ -391,10 +479,21 @@ gst_nat_relay_bundle_get_dropped (GstNatRelayBundle *self)
 }
 
 static void
+gst_nat_relay_bundle_finalize (GObject *object)
+{
+  GstNatRelayBundle *self = GST_NAT_RELAY_BUNDLE (object);
+
+  g_mutex_clear (&self->lock);
+  g_cond_clear (&self->cond);
+  G_OBJECT_CLASS (gst_nat_relay_bundle_parent_class)->finalize (object);
+}
+
+static void
 gst_nat_relay_bundle_class_init (GstNatRelayBundleClass *klass)
 {
   GstElementClass *element_class = GST_ELEMENT_CLASS (klass);
 
+  G_OBJECT_CLASS (klass)->finalize = gst_nat_relay_bundle_finalize;
   gst_element_class_add_static_pad_template (element_class, &sink_template);
   gst_element_class_add_static_pad_template (element_class, &src_template);
   gst_element_class_set_static_metadata (element_class, "natrelay bundle", "Generic",
@@ -402,13 +501,14 @@ gst_nat_relay_bundle_class_init (GstNatRelayBundleClass *klass)
       "The natrelay developers <natrelay@example.org>");
   element_class->request_new_pad = GST_DEBUG_FUNCPTR (gst_nat_relay_bundle_request_new_pad);
   element_class->release_pad = GST_DEBUG_FUNCPTR (gst_nat_relay_bundle_release_pad);
-  element_class->pad_removed = gst_nat_relay_bundle_pad_removed;
   element_class->change_state = GST_DEBUG_FUNCPTR (gst_nat_relay_bundle_change_state);
 }
 
 static void
 gst_nat_relay_bundle_init (GstNatRelayBundle *self)
 {
+  g_mutex_init (&self->lock);
+  g_cond_init (&self->cond);
   self->srcpad = gst_pad_new_from_static_template (&src_template, "src");
   gst_pad_use_fixed_caps (self->srcpad);
   gst_pad_set_event_function (self->srcpad, GST_DEBUG_FUNCPTR (bundle_src_event));

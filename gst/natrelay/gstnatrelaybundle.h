@@ -16,4 +16,7 @@ G_DECLARE_FINAL_TYPE (GstNatRelayBundle, gst_nat_relay_bundle, GST, NAT_RELAY_BU
 /* Any thread. Packets of this run that got lost while another track was flushed. */
 guint64 gst_nat_relay_bundle_get_dropped (GstNatRelayBundle *bundle);
 
+/* Any thread. pad, which is about to go, takes nothing more, and a thread that is in it does not wait for its turn. */
+void gst_nat_relay_bundle_let_go (GstNatRelayBundle *bundle, GstPad *pad);
+
 G_END_DECLS

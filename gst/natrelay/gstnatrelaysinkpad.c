@@ -6,6 +6,7 @@
 #endif
 
 #include "gstnatrelaysinkpad.h"
+#include "gstnatrelaybundle.h"
 #include "gstnatrelaymarker.h"
 #include "gstnatrelaypayloader.h"
 
@@ -19,6 +20,7 @@ struct _GstNatRelaySinkPad {
   guint index;
   const GstNatRelayIntakeOwner *owner;
   GstElement *intake, *marker, *clocksync;
+  GstNatRelayBundle *bundle; /* not owned */
   GstPad *bundle_pad;
 
   GMutex lock; /* a leaf */
@@ -257,6 +259,7 @@ sink_pad_wire (GstNatRelaySinkPad *self, GstBin *bin, GstElement *bundle)
 
   g_object_set (self->clocksync, "sync", FALSE, NULL);
   gst_bin_add_many (bin, self->intake, self->marker, self->clocksync, NULL);
+  self->bundle = GST_NAT_RELAY_BUNDLE (bundle);
   self->bundle_pad = gst_element_request_pad_simple (bundle, "sink_%u");
   gst_pad_link_full (src, self->bundle_pad, GST_PAD_LINK_CHECK_NOTHING);
   gst_object_unref (src);
@@ -294,21 +297,21 @@ sink_pad_try_lock (GstNatRelaySinkPad *self, guint tries)
 }
 
 static void
-set_flushing (GstPad *pad)
+sink_pad_refuse (GstNatRelaySinkPad *self)
 {
-  GST_OBJECT_LOCK (pad);
-  GST_PAD_SET_FLUSHING (pad);
-  GST_PAD_BLOCK_BROADCAST (pad);
-  GST_OBJECT_UNLOCK (pad);
+  GST_OBJECT_LOCK (self);
+  GST_PAD_SET_FLUSHING (self);
+  GST_PAD_BLOCK_BROADCAST (self);
+  GST_OBJECT_UNLOCK (self);
 }
 
-/* Wakes who waits for the clock. The bundle's pad flushes already, and refuses it: the other tracks hear nothing. */
+/* Wakes who waits for the clock, or for his turn behind another track. The bundle's pad flushes already, and refuses it: the other tracks hear nothing. */
 static void
 sink_pad_flush_own (GstNatRelaySinkPad *self)
 {
   GstProxyPad *internal = gst_proxy_pad_get_internal (GST_PROXY_PAD (self));
 
-  set_flushing (self->bundle_pad);
+  gst_nat_relay_bundle_let_go (self->bundle, self->bundle_pad);
   gst_pad_push_event (GST_PAD (internal), gst_event_new_flush_start ());
   gst_object_unref (internal);
 }
@@ -324,16 +327,17 @@ sink_pad_flush_all (GstNatRelaySinkPad *self)
 }
 
 /* To deactivate waits for the thread that streams, and that may wait for the clock, for the relay, for PLAYING, or behind another
- * track that does. A packet that waits for nothing is through soon, and its thread has no FLUSHING to pass on to what it shares
- * with others. Else nothing new comes in, and the clock lets go of it; a flush of all wakes it from the rest. Both again if another
- * flush ended them. The second takes packets of the other tracks, too, hence not at once; the bundle ends it when the track goes. */
+ * track that does, or that calls us. A packet that waits for nothing is through soon, and its thread has no FLUSHING to pass on to
+ * what it shares with others. Else nothing new comes in, and the clock or the bundle lets go of it; a flush of all wakes it from the
+ * rest. Both again if another flush ended them. The second takes packets of the other tracks, too, hence not at once; the bundle
+ * ends it when the track goes. */
 void
 gst_nat_relay_sink_pad_stop (GstNatRelaySinkPad *self)
 {
   gboolean locked = sink_pad_try_lock (self, PASSING_TRIES);
 
   for (guint i = 0; !locked; i++) {
-    set_flushing (GST_PAD (self));
+    sink_pad_refuse (self);
     sink_pad_flush_own (self);
     if (i > 0)
       sink_pad_flush_all (self);

@@ -3,6 +3,7 @@
  */
 #include "media.h"
 
+#include <gio/gio.h>
 #include <string.h>
 
 #define PATIENCE   (PATIENCE_S * GST_SECOND)
@@ -33,6 +34,16 @@ media_uri (const gchar *stream, gboolean publish)
   return g_strdup_printf (
       "natrelay://127.0.0.1:%u/%s?tls-fingerprint=%s&auth-token=%s&transport=udp", relay.port,
       stream, relay.fingerprint, publish ? relay.publish_token : relay.subscribe_token);
+}
+
+guint16
+media_unused_port (void)
+{
+  GSocketListener *listener = g_socket_listener_new ();
+  guint16 port = g_socket_listener_add_any_inet_port (listener, NULL, NULL);
+
+  g_object_unref (listener);
+  return port;
 }
 
 /* ---- flows --------------------------------------------------------------- */

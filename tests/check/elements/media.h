@@ -31,6 +31,17 @@ void relay_end (void);
  * than UDP's head start, the same test would be of the WebSocket. */
 gchar *media_uri (const gchar *stream, gboolean publish);
 
+/* Or none: a port of this machine where nobody listens. */
+guint16 media_unused_port (void);
+
+/* What waits for the network waits for a timeout of many seconds, or for ever. */
+#define AT_ONCE (5 * G_TIME_SPAN_SECOND)
+
+#define LIVE_VIDEO                                                                                 \
+  "videotestsrc is-live=true ! video/x-raw,width=64,height=48,framerate=100/1 ! vp8enc "           \
+  "deadline=1 ! "                                                                                  \
+  "rtpvp8pay mtu=1200"
+
 /* ---- flows --------------------------------------------------------------- */
 
 /* Checksums of what passed an identity, in order. */

@@ -36,17 +36,6 @@ black_hole (guint16 *port)
   return listener;
 }
 
-/* A port of this machine where nobody listens. */
-static guint16
-unused_port (void)
-{
-  GSocketListener *listener = g_socket_listener_new ();
-  guint16 port = g_socket_listener_add_any_inet_port (listener, NULL, NULL);
-
-  g_object_unref (listener);
-  return port;
-}
-
 GST_START_TEST (test_metadata)
 {
   GstElementFactory *factory = gst_element_factory_find ("natrelaysink");
@@ -292,20 +281,12 @@ GST_END_TEST;
 
 /* ---- a relay that is not there ------------------------------------------- */
 
-/* What waits for the network waits for a timeout of many seconds, or for ever. */
-#define AT_ONCE (5 * G_TIME_SPAN_SECOND)
-
-#define LIVE_VIDEO                                                                                 \
-  "videotestsrc is-live=true ! video/x-raw,width=64,height=48,framerate=100/1 ! vp8enc "           \
-  "deadline=1 ! "                                                                                  \
-  "rtpvp8pay mtu=1200"
-
 GST_START_TEST (test_absent_relay)
 {
   GstElement *pipeline =
       media_launch (LIVE_VIDEO " ! identity name=tap ! natrelaysink name=s "
                                "retry-backoff-max=0.1 uri=natrelay://127.0.0.1:%u/door",
-          unused_port ());
+          media_unused_port ());
   GstElement *sink = gst_bin_get_by_name (GST_BIN (pipeline), "s");
   gint64 begin = g_get_monotonic_time ();
   GstMessage *message;
@@ -368,7 +349,7 @@ GST_START_TEST (test_gives_up)
 {
   GstElement *pipeline =
       media_launch (LIVE_VIDEO " ! natrelaysink name=s %s uri=natrelay://127.0.0.1:%u/door",
-          givers_up[__i__], unused_port ());
+          givers_up[__i__], media_unused_port ());
 
   media_play (pipeline);
   media_assert_error (pipeline, "s", GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_OPEN_READ_WRITE, "");
@@ -381,7 +362,7 @@ GST_START_TEST (test_wait_for_connection)
   GstElement *pipeline = media_launch (LIVE_VIDEO
       " ! identity name=tap ! natrelaysink name=s wait-for-connection=true retry-backoff-max=0.05 "
       "uri=natrelay://127.0.0.1:%u/door",
-      unused_port ());
+      media_unused_port ());
   gint64 begin;
   Flow flow;
 
@@ -397,243 +378,6 @@ GST_START_TEST (test_wait_for_connection)
   fail_unless (g_get_monotonic_time () - begin < AT_ONCE, "stopping took long");
   media_stop (pipeline);
   flow_clear (&flow);
-}
-GST_END_TEST;
-
-/* Whoever takes an idle pad away does not wait, though another track does. */
-GST_START_TEST (test_release_while_waiting)
-{
-  GstElement *pipeline =
-      media_launch (LIVE_VIDEO " ! queue name=q ! natrelaysink name=s wait-for-connection=true "
-                               "uri=natrelay://127.0.0.1:%u/door",
-          unused_port ());
-  GstElement *sink = gst_bin_get_by_name (GST_BIN (pipeline), "s");
-  GstElement *queue = gst_bin_get_by_name (GST_BIN (pipeline), "q");
-  GstPad *idle = gst_element_request_pad_simple (sink, "sink_%u");
-  gint64 begin;
-  guint n = 0;
-
-  media_play (pipeline);
-  begin = g_get_monotonic_time ();
-  while (n < 10) {
-    fail_unless (g_get_monotonic_time () - begin < PATIENCE_S * G_TIME_SPAN_SECOND);
-    g_usleep (10000);
-    g_object_get (queue, "current-level-buffers", &n, NULL);
-  }
-  begin = g_get_monotonic_time ();
-  gst_element_release_request_pad (sink, idle);
-  fail_unless (g_get_monotonic_time () - begin < AT_ONCE, "taking a pad away took long");
-  gst_object_unref (idle);
-  gst_object_unref (queue);
-  gst_object_unref (sink);
-  media_stop (pipeline);
-}
-GST_END_TEST;
-
-#define FILM                                                                                       \
-  "videotestsrc ! video/x-raw,width=64,height=48,framerate=100/1 ! vp8enc deadline=1 ! "           \
-  "rtpvp8pay mtu=1200"
-
-/* How a pad's thread comes to wait in the element. */
-static const struct {
-  const gchar *source, *settings;
-  GstState state;
-} waits[] = {
-    {LIVE_VIDEO, "wait-for-connection=true", GST_STATE_PLAYING},
-    {FILM, "sync=true", GST_STATE_PAUSED},
-    {FILM, "sync=false", GST_STATE_PAUSED},
-    {FILM, "wait-for-connection=true", GST_STATE_PLAYING},
-};
-
-typedef struct {
-  GMutex lock;
-  GCond cond;
-  GstElement *sink;
-  GstPad *pad;
-  gboolean done;
-} Release;
-
-static gpointer
-release_pad (gpointer user)
-{
-  Release *release = user;
-
-  gst_element_release_request_pad (release->sink, release->pad);
-  g_mutex_lock (&release->lock);
-  release->done = TRUE;
-  g_cond_signal (&release->cond);
-  g_mutex_unlock (&release->lock);
-  return NULL;
-}
-
-static gboolean
-await_release (Release *release)
-{
-  gint64 until = g_get_monotonic_time () + AT_ONCE;
-  gboolean ok = TRUE;
-
-  g_mutex_lock (&release->lock);
-  while (ok && !release->done)
-    ok = g_cond_wait_until (&release->cond, &release->lock, until);
-  g_mutex_unlock (&release->lock);
-  return ok;
-}
-
-/* As an application's own thread does it, but so that one that hangs can be seen and ended. */
-static void
-assert_released (GstElement *pipeline, GstElement *sink, const gchar *name)
-{
-  Release release = {.sink = sink, .pad = gst_element_get_static_pad (sink, name)};
-  GThread *thread;
-  gboolean ok;
-
-  g_mutex_init (&release.lock);
-  g_cond_init (&release.cond);
-  thread = g_thread_new ("release", release_pad, &release);
-  ok = await_release (&release);
-  if (!ok)
-    gst_element_set_state (pipeline, GST_STATE_NULL);
-  g_thread_join (thread);
-  g_mutex_clear (&release.lock);
-  g_cond_clear (&release.cond);
-  gst_object_unref (release.pad);
-  fail_unless (ok, "taking %s away took long", name);
-}
-
-static void
-await_full (GstElement *pipeline, const gchar *name)
-{
-  GstElement *queue = gst_bin_get_by_name (GST_BIN (pipeline), name);
-  gint64 until = g_get_monotonic_time () + PATIENCE_S * G_TIME_SPAN_SECOND;
-  guint n = 0;
-
-  while (n < 10) {
-    fail_unless (g_get_monotonic_time () < until, "%s does not fill", name);
-    g_usleep (10000);
-    g_object_get (queue, "current-level-buffers", &n, NULL);
-  }
-  gst_object_unref (queue);
-}
-
-/* Nor does who takes away a pad whose thread waits; the track that stays still waits, and is not stopped. */
-GST_START_TEST (test_release_of_who_waits)
-{
-  GstElement *pipeline = media_launch ("%s ! queue name=q ! natrelaysink name=s %s "
-                                       "uri=natrelay://127.0.0.1:%u/door "
-                                       "%s ! queue name=p ! s.",
-      waits[__i__].source, waits[__i__].settings, unused_port (), waits[__i__].source);
-  GstElement *sink = gst_bin_get_by_name (GST_BIN (pipeline), "s");
-  GstElement *stays = gst_bin_get_by_name (GST_BIN (pipeline), "p");
-  GstPad *src = gst_element_get_static_pad (stays, "src");
-
-  fail_if (gst_element_set_state (pipeline, waits[__i__].state) == GST_STATE_CHANGE_FAILURE);
-  await_full (pipeline, "q");
-  await_full (pipeline, "p");
-  assert_released (pipeline, sink, "sink_0");
-  fail_unless_equals_int (gst_pad_get_last_flow_return (src), GST_FLOW_OK);
-  assert_released (pipeline, sink, "sink_1");
-  gst_object_unref (src);
-  gst_object_unref (stays);
-  gst_object_unref (sink);
-  media_stop (pipeline);
-}
-GST_END_TEST;
-
-static GstPadProbeReturn
-count_flush (GstPad *pad, GstPadProbeInfo *info, gpointer user)
-{
-  if (GST_EVENT_TYPE (GST_PAD_PROBE_INFO_EVENT (info)) == GST_EVENT_FLUSH_START)
-    g_atomic_int_inc ((gint *)user);
-  return GST_PAD_PROBE_OK;
-}
-
-static void
-watch_flushes (GstElement *sink, gint *flushes)
-{
-  GstIterator *elements = gst_bin_iterate_all_by_element_factory_name (GST_BIN (sink), "rtpbin");
-  GValue value = G_VALUE_INIT;
-  GstPad *pad;
-
-  fail_unless_equals_int (gst_iterator_next (elements, &value), GST_ITERATOR_OK);
-  pad = gst_element_get_static_pad (g_value_get_object (&value), "send_rtp_sink_0");
-  fail_unless (pad != NULL);
-  gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_EVENT_FLUSH, count_flush, flushes, NULL);
-  gst_object_unref (pad);
-  g_value_unset (&value);
-  gst_iterator_free (elements);
-}
-
-/* A film waits for the clock nearly always, and long here; its neighbours are not flushed with it. */
-GST_START_TEST (test_release_of_film)
-{
-  GstElement *pipeline = media_launch (
-      "videotestsrc ! video/x-raw,width=64,height=48,framerate=1/2 ! "
-      "vp8enc deadline=1 ! rtpvp8pay mtu=1200 ! queue ! identity name=tap ! natrelaysink name=s "
-      "uri=natrelay://127.0.0.1:%u/door " LIVE_VIDEO " ! s.",
-      unused_port ());
-  GstElement *sink = gst_bin_get_by_name (GST_BIN (pipeline), "s");
-  GstElement *tap = gst_bin_get_by_name (GST_BIN (pipeline), "tap");
-  GstPad *src = gst_element_get_static_pad (tap, "src"), *peer = gst_pad_get_peer (src);
-  gint flushes = 0;
-  Flow flow;
-
-  flow_init (&flow);
-  flow_watch (&flow, pipeline, "tap");
-  watch_flushes (sink, &flushes);
-  media_play (pipeline);
-  /* The second waits. */
-  fail_unless (flow_wait (&flow, 2, PATIENCE_S));
-  assert_released (pipeline, sink, GST_PAD_NAME (peer));
-  fail_unless_equals_int (g_atomic_int_get (&flushes), 0);
-  gst_object_unref (peer);
-  gst_object_unref (src);
-  gst_object_unref (tap);
-  gst_object_unref (sink);
-  media_stop (pipeline);
-  flow_clear (&flow);
-}
-GST_END_TEST;
-
-static GstPadProbeReturn
-release_at_eos (GstPad *pad, GstPadProbeInfo *info, gpointer user)
-{
-  gint *released = user;
-  GstElement *sink;
-  GstPad *peer;
-
-  if (GST_EVENT_TYPE (GST_PAD_PROBE_INFO_EVENT (info)) != GST_EVENT_EOS)
-    return GST_PAD_PROBE_OK;
-  peer = gst_pad_get_peer (pad);
-  sink = gst_pad_get_parent_element (peer);
-  gst_element_release_request_pad (sink, peer);
-  gst_object_unref (sink);
-  gst_object_unref (peer);
-  g_atomic_int_set (released, TRUE);
-  return GST_PAD_PROBE_DROP;
-}
-
-/* The pad's own thread takes it away at its end, while another track waits in the element. */
-GST_START_TEST (test_release_at_end)
-{
-  GstElement *pipeline =
-      media_launch (LIVE_VIDEO " ! queue name=q ! natrelaysink name=s wait-for-connection=true "
-                               "uri=natrelay://127.0.0.1:%u/door videotestsrc num-buffers=0 ! "
-                               "vp8enc ! rtpvp8pay name=e ! s.",
-          unused_port ());
-  GstElement *ends = gst_bin_get_by_name (GST_BIN (pipeline), "e");
-  GstPad *src = gst_element_get_static_pad (ends, "src");
-  gint64 until = g_get_monotonic_time () + PATIENCE_S * G_TIME_SPAN_SECOND;
-  gint released = FALSE;
-
-  gst_pad_add_probe (src, GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, release_at_eos, &released, NULL);
-  media_play (pipeline);
-  while (!g_atomic_int_get (&released)) {
-    fail_unless (g_get_monotonic_time () < until, "the pad does not go");
-    g_usleep (1000);
-  }
-  gst_object_unref (src);
-  gst_object_unref (ends);
-  media_stop (pipeline);
 }
 GST_END_TEST;
 
@@ -750,10 +494,6 @@ natrelaysink_suite (void)
   tcase_add_test (absent, test_black_hole);
   tcase_add_loop_test (absent, test_gives_up, 0, G_N_ELEMENTS (givers_up));
   tcase_add_test (absent, test_wait_for_connection);
-  tcase_add_test (absent, test_release_while_waiting);
-  tcase_add_loop_test (absent, test_release_of_who_waits, 0, G_N_ELEMENTS (waits));
-  tcase_add_test (absent, test_release_of_film);
-  tcase_add_test (absent, test_release_at_end);
   return s;
 }
 
