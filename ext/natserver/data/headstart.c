@@ -11,6 +11,7 @@
 
 #include "natproto/bytes.h"
 #include "natproto/rtcpapp.h"
+#include "natserver/data/historyreader.h"
 #include "natserver/data/room.h"
 #include "natserver/data/rtcpagg.h"
 

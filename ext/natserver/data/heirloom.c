@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+#include "natserver/data/historyreader.h"
+
 struct _NatHeirloom {
   GArray *packets;  /* NatHistoryPacket, in the order of arrival */
   gsize size, used; /* what is spent on it, which is no less than its bytes */

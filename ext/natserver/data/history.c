@@ -14,194 +14,18 @@
 #include "natserver/data/history.h"
 
 #include <string.h>
-#include <sys/mman.h>
 
-#define NUMBER_BITS   9 /* of a packet in its block */
-#define PACKETS_MAX   (1 << NUMBER_BITS)
-#define BLOCKS_MAX    (G_MAXUINT32 >> NUMBER_BITS)
-#define STREAM_MAX    (NAT_HISTORY_STREAM_MAX / NAT_HISTORY_BLOCK)
-#define INDEX_MAX     (NAT_HISTORY_SPAN_MAX / NAT_HISTORY_SPAN) /* blocks of one source */
-#define SIZES         (STREAM_MAX + NAT_TRACKS_MAX * INDEX_MAX + 1)
+#include "natserver/data/history-private.h"
+#include "natserver/data/historypool.h"
+
+#define PACKETS_MAX   (1 << NAT_HISTORY_NUMBER_BITS)
 #define MEASURE_US    (500 * 1000)
-#define DROPS_AT_ONCE 4           /* for one packet: letting go of a long picture is spread out */
-#define PIN_US        (75 * 1000) /* everybody who reads says so within such a while */
-#define TRIM_AT_ONCE  256
+#define DROPS_AT_ONCE 4  /* for one packet: letting go of a long picture is spread out */
 #define AHEAD         8  /* records, whose memory is fetched before it is written to */
 #define LATE_START    16 /* packets that may have come before the one that starts their picture */
 
-G_STATIC_ASSERT (NAT_HISTORY_SPAN * sizeof (guint32) == NAT_HISTORY_BLOCK);
-
-typedef struct {
-  NatHistory *owner; /* NULL: holds no packets */
-  guint64 serial;    /* grows with each use of any block */
-  gint64 last_us;    /* of its last packet */
-  guint64 last_packet;
-  guint32 next;    /* of the history, or of the free ones; 0 = none */
-  guint16 used, n; /* bytes of packets, and packets */
-} Block;
-
-typedef struct {
-  gint64 arrived_us;
-  guint64 seq;
-  guint32 ssrc;
-  guint16 offset;
-  guint16 len : 15, starts_picture : 1;
-} Record;
-
-G_STATIC_ASSERT (sizeof (Record) == 24);
-G_STATIC_ASSERT (NAT_DATAGRAM_MAX < 1 << 15);
-
-/* What is still to be copied. */
-typedef struct {
-  guint8 *to;
-  const guint8 *from;
-  gsize len; /* 0 = nothing */
-  guint32 block;
-} Run;
-
-struct _NatHistoryPool {
-  guint8 *memory; /* first the blocks' descriptions, then their bytes */
-  gsize size;
-  Block *blocks; /* n and one more: 0 is none */
-  guint8 *bytes;
-  guint32 n, fresh;   /* all; of these, those that were used before */
-  guint32 free, cold; /* the first of the free ones: that hold memory, and that gave it back */
-  guint n_used, n_resident, limit;
-  guint64 serial, evictions;
-  Run run;
-  guint top; /* the most that any history has */
-  NatHistory *by_size[SIZES];
-};
-
-/* ---- Pool -------------------------------------------------------------- */
-
-NatHistoryPool *
-nat_history_pool_new (gsize bytes)
-{
-  NatHistoryPool *pool = g_new0 (NatHistoryPool, 1);
-  gsize descriptions;
-
-  pool->n = (guint32)MIN (bytes / NAT_HISTORY_BLOCK, BLOCKS_MAX - 1);
-  descriptions = ((gsize)pool->n + 1) * sizeof (Block);
-  descriptions = (descriptions + NAT_HISTORY_BLOCK - 1) & ~(gsize)(NAT_HISTORY_BLOCK - 1);
-  pool->size = descriptions + ((gsize)pool->n + 1) * NAT_HISTORY_BLOCK;
-  pool->memory = mmap (
-      NULL, pool->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (pool->memory == MAP_FAILED) {
-    g_free (pool);
-    return NULL;
-  }
-  pool->limit = pool->n;
-  pool->blocks = (Block *)(gpointer)pool->memory;
-  pool->bytes = pool->memory + descriptions;
-  return pool;
-}
-
 void
-nat_history_pool_free (NatHistoryPool *pool)
-{
-  if (!pool)
-    return;
-  g_assert (pool->n_used == 0);
-  munmap (pool->memory, pool->size);
-  g_free (pool);
-}
-
-gsize
-nat_history_pool_used (const NatHistoryPool *pool)
-{
-  return (gsize)pool->n_used * NAT_HISTORY_BLOCK;
-}
-
-gsize
-nat_history_pool_resident (const NatHistoryPool *pool)
-{
-  return (gsize)pool->n_resident * NAT_HISTORY_BLOCK;
-}
-
-guint64
-nat_history_pool_evictions (const NatHistoryPool *pool)
-{
-  return pool->evictions;
-}
-
-static guint8 *
-bytes_of (const NatHistoryPool *pool, guint32 block)
-{
-  return pool->bytes + (gsize)block * NAT_HISTORY_BLOCK;
-}
-
-/* Histories of one size are a list, so that one with the most blocks is found at once. */
-static void
-resize (NatHistory *h, gint change)
-{
-  NatHistoryPool *pool = h->pool;
-
-  if (h->next)
-    h->next->prev = h->prev;
-  if (h->prev)
-    h->prev->next = h->next;
-  else if (h->n_blocks > 0)
-    pool->by_size[h->n_blocks] = h->next;
-  h->n_blocks += (guint)change;
-  pool->n_used += (guint)change;
-  h->next = h->prev = NULL;
-  if (h->n_blocks > 0) {
-    h->next = pool->by_size[h->n_blocks];
-    if (h->next)
-      h->next->prev = h;
-    pool->by_size[h->n_blocks] = h;
-  }
-  pool->top = MAX (pool->top, h->n_blocks);
-  while (pool->top > 0 && !pool->by_size[pool->top])
-    pool->top--;
-}
-
-static guint32
-pop (NatHistoryPool *pool, guint32 *list)
-{
-  guint32 block = *list;
-
-  *list = pool->blocks[block].next;
-  return block;
-}
-
-/* No more than most are used before. */
-static guint32
-take_free (NatHistory *h, guint most)
-{
-  NatHistoryPool *pool = h->pool;
-  guint32 block;
-
-  if (pool->n_used >= most)
-    return 0;
-  if (pool->free) {
-    block = pop (pool, &pool->free);
-  } else {
-    /* Neither the limit nor what is used is ever more than there are. */
-    block = pool->cold ? pop (pool, &pool->cold) : ++pool->fresh;
-    pool->n_resident++;
-  }
-  pool->blocks[block] = (Block){.serial = ++pool->serial};
-  resize (h, 1);
-  return block;
-}
-
-static void
-give_back (NatHistory *h, guint32 block)
-{
-  Block *b = &h->pool->blocks[block];
-
-  if (h->pool->run.block == block)
-    h->pool->run.len = 0; /* nobody will read it */
-  b->owner = NULL;
-  b->next = h->pool->free;
-  h->pool->free = block;
-  resize (h, -1);
-}
-
-static void
-drop_oldest (NatHistory *h)
+nat_history_drop_oldest (NatHistory *h)
 {
   guint32 block = h->oldest;
 
@@ -213,7 +37,7 @@ drop_oldest (NatHistory *h)
   if (h->oldest == 0)
     h->newest = 0;
   h->n_packet_blocks--;
-  give_back (h, block);
+  nat_history_pool_give_back (h, block);
 }
 
 static void
@@ -221,67 +45,10 @@ forget_source (NatHistory *h, NatHistorySource *s)
 {
   s->has_start = FALSE;
   for (guint i = 0; i < s->span / NAT_HISTORY_SPAN; i++)
-    give_back (h, s->index[i]);
+    nat_history_pool_give_back (h, s->index[i]);
   s->span = 0;
   s->measured_us = 0;
   s->pinned = (NatHistoryPin){0};
-}
-
-/* The oldest goes of whoever has most, or one's own if that is no more. */
-static gboolean
-make_room (NatHistory *h)
-{
-  NatHistoryPool *pool = h->pool;
-  NatHistory *victim = pool->top > h->n_blocks + 1 ? pool->by_size[pool->top] : h;
-
-  if (victim->oldest) {
-    drop_oldest (victim);
-  } else {
-    if (victim == h)
-      return FALSE;
-    nat_history_clear (victim); /* indices without a packet */
-  }
-  pool->evictions++;
-  return TRUE;
-}
-
-/* While the pool is on its way down to a lower limit, it grows by nothing, but goes on keeping what comes. */
-static guint32
-take_block (NatHistory *h)
-{
-  guint most = MAX (h->pool->limit, h->pool->n_used);
-  guint32 block = take_free (h, h->pool->limit);
-
-  return block || !make_room (h) ? block : take_free (h, most);
-}
-
-void
-nat_history_pool_set_limit (NatHistoryPool *pool, gsize bytes)
-{
-  pool->limit = (guint)MIN (bytes / NAT_HISTORY_BLOCK, pool->n);
-}
-
-/* Whoever has most gives his oldest; and of those that are free, memory goes back to the system. */
-void
-nat_history_pool_trim (NatHistoryPool *pool)
-{
-  for (guint n = 0; n < TRIM_AT_ONCE && pool->n_used > pool->limit; n++) {
-    NatHistory *victim = pool->by_size[pool->top];
-
-    if (victim->oldest)
-      drop_oldest (victim);
-    else
-      nat_history_clear (victim); /* indices without a packet */
-    pool->evictions++;
-  }
-  for (guint n = 0; n < TRIM_AT_ONCE && pool->free && pool->n_resident > pool->limit; n++) {
-    guint32 block = pop (pool, &pool->free);
-
-    madvise (bytes_of (pool, block), NAT_HISTORY_BLOCK, MADV_DONTNEED);
-    pool->blocks[block].next = pool->cold;
-    pool->cold = block;
-    pool->n_resident--;
-  }
 }
 
 /* ---- The whole --------------------------------------------------------- */
@@ -297,7 +64,7 @@ void
 nat_history_clear (NatHistory *h)
 {
   while (h->oldest)
-    drop_oldest (h);
+    nat_history_drop_oldest (h);
   for (NatHistorySource *s = h->sources; s; s = s->next)
     forget_source (h, s);
   h->span = 0;
@@ -359,14 +126,13 @@ nat_history_remove_source (NatHistory *h, guint32 ssrc)
   }
 }
 
-/* ---- What may go ------------------------------------------------------- */
-
-static guint64
-lowest_pinned (const NatHistoryPin *p, gint64 now_us)
+void
+nat_history_restart (NatHistorySource *source)
 {
-  return p->since_us > 0 && now_us - p->since_us <= 2 * PIN_US ? MIN (p->lowest, p->before)
-                                                               : G_MAXUINT64;
+  source->has_start = FALSE;
 }
+
+/* ---- What may go ------------------------------------------------------- */
 
 /* The block with which the oldest picture begins that somebody may still want. */
 static guint64
@@ -378,11 +144,11 @@ first_wanted (const NatHistory *h, gint64 now_us)
     if (s->has_start && now_us - s->start_us <= NAT_HISTORY_PICTURE_US)
       serial = MIN (serial, s->start.serial);
   }
-  return MIN (serial, lowest_pinned (&h->pinned, now_us));
+  return MIN (serial, nat_history_pin_lowest (&h->pinned, now_us));
 }
 
 static gboolean
-is_old (const NatHistory *h, const Block *b, gint64 now_us)
+is_old (const NatHistory *h, const NatHistoryBlock *b, gint64 now_us)
 {
   return now_us - b->last_us > NAT_HISTORY_KEEP_US ||
          h->n_packets - b->last_packet > MAX (h->span, NAT_HISTORY_SPAN);
@@ -395,11 +161,12 @@ trim (NatHistory *h, gint64 now_us)
   guint64 wanted = first_wanted (h, now_us);
 
   for (guint n = 0; n < DROPS_AT_ONCE && h->oldest; n++) {
-    const Block *b = &h->pool->blocks[h->oldest];
+    const NatHistoryBlock *b = &h->pool->blocks[h->oldest];
 
-    if (h->n_packet_blocks < STREAM_MAX && (b->serial >= wanted || !is_old (h, b, now_us)))
+    if (h->n_packet_blocks < NAT_HISTORY_STREAM_BLOCKS &&
+        (b->serial >= wanted || !is_old (h, b, now_us)))
       return;
-    drop_oldest (h);
+    nat_history_drop_oldest (h);
   }
 }
 
@@ -413,7 +180,7 @@ nat_history_expire (NatHistory *h, gint64 now_us)
   wanted = first_wanted (h, now_us);
   while (h->oldest && h->pool->blocks[h->oldest].serial < wanted &&
          is_old (h, &h->pool->blocks[h->oldest], now_us))
-    drop_oldest (h);
+    nat_history_drop_oldest (h);
   if (!h->oldest)
     nat_history_clear (h);
 }
@@ -425,16 +192,16 @@ slot (const NatHistory *h, const NatHistorySource *s, guint64 seq)
 {
   guint32 block = s->index[(seq & (s->span - 1)) / NAT_HISTORY_SPAN];
 
-  return (guint32 *)(gpointer)bytes_of (h->pool, block) + seq % NAT_HISTORY_SPAN;
+  return (guint32 *)(gpointer)nat_history_bytes_of (h->pool, block) + seq % NAT_HISTORY_SPAN;
 }
 
 static guint32
 new_index_block (NatHistory *h)
 {
-  guint32 block = take_block (h);
+  guint32 block = nat_history_pool_take (h);
 
   if (block)
-    memset (bytes_of (h->pool, block), 0, NAT_HISTORY_BLOCK);
+    memset (nat_history_bytes_of (h->pool, block), 0, NAT_HISTORY_BLOCK);
   return block;
 }
 
@@ -442,7 +209,7 @@ static void
 forget_entries (NatHistory *h, NatHistorySource *s)
 {
   for (guint i = 0; i < s->span / NAT_HISTORY_SPAN; i++)
-    memset (bytes_of (h->pool, s->index[i]), 0, NAT_HISTORY_BLOCK);
+    memset (nat_history_bytes_of (h->pool, s->index[i]), 0, NAT_HISTORY_BLOCK);
 }
 
 /* Entries stand for the last numbers up to the highest, as many as the span; those of packets that are not
@@ -471,42 +238,24 @@ open_slot (NatHistory *h, NatHistorySource *s, guint64 seq)
   return entry;
 }
 
-static Record *
-record_of (const NatHistoryPool *pool, guint32 block, guint32 number)
-{
-  return (Record *)(gpointer)(bytes_of (pool, block) + NAT_HISTORY_BLOCK) - number - 1;
-}
-
-static const Record *
+static const NatHistoryRecord *
 find (const NatHistory *h, const NatHistorySource *s, guint64 seq, NatHistoryPlace *place)
 {
-  const Record *r;
-  const Block *b;
+  const NatHistoryRecord *r;
+  const NatHistoryBlock *b;
   guint32 entry;
 
   if (seq > s->highest || s->highest - seq >= s->span)
     return NULL;
   entry = *slot (h, s, seq);
-  place->block = entry >> NUMBER_BITS;
+  place->block = entry >> NAT_HISTORY_NUMBER_BITS;
   place->number = entry % PACKETS_MAX;
   b = &h->pool->blocks[place->block];
   if (entry == 0 || b->owner != h || place->number >= b->n)
     return NULL;
   place->serial = b->serial;
-  r = record_of (h->pool, place->block, place->number);
+  r = nat_history_record_of (h->pool, place->block, place->number);
   return r->seq == seq && r->ssrc == s->ssrc ? r : NULL;
-}
-
-static void
-describe (const NatHistory *h, const Record *r, guint32 block, NatHistoryPacket *packet)
-{
-  nat_history_settle (h->pool);
-  *packet = (NatHistoryPacket){.data = bytes_of (h->pool, block) + r->offset,
-      .len = r->len,
-      .ssrc = r->ssrc,
-      .seq = r->seq,
-      .arrived_us = r->arrived_us,
-      .starts_picture = r->starts_picture};
 }
 
 gboolean
@@ -514,10 +263,10 @@ nat_history_find (
     const NatHistory *h, const NatHistorySource *source, guint64 seq, NatHistoryPacket *packet)
 {
   NatHistoryPlace place;
-  const Record *r = find (h, source, seq, &place);
+  const NatHistoryRecord *r = find (h, source, seq, &place);
 
   if (r)
-    describe (h, r, place.block, packet);
+    nat_history_describe (h, r, place.block, packet);
   return r != NULL;
 }
 
@@ -532,7 +281,7 @@ take_index (NatHistory *h, NatHistorySource *s, guint n)
     if (s->index[n + i])
       continue;
     while (i > 0)
-      give_back (h, s->index[n + --i]);
+      nat_history_pool_give_back (h, s->index[n + --i]);
     return FALSE;
   }
   return TRUE;
@@ -565,7 +314,7 @@ double_span (NatHistory *h, NatHistorySource *s)
 static guint64
 worth_finding (NatHistorySource *s, gint64 now_us)
 {
-  guint64 n = 0, pinned = lowest_pinned (&s->pinned, now_us);
+  guint64 n = 0, pinned = nat_history_pin_lowest (&s->pinned, now_us);
 
   if (s->has_start && now_us - s->start_us <= NAT_HISTORY_PICTURE_US)
     n = s->highest - s->start_seq + 1;
@@ -597,43 +346,40 @@ nat_history_grow (NatHistory *h, gint64 now_us)
 void
 nat_history_settle (NatHistoryPool *pool)
 {
-  Run *run = &pool->run;
-
-  if (run->len > 0)
-    memcpy (run->to, run->from, run->len);
-  run->len = 0;
+  nat_history_run_copy (&pool->run);
 }
 
 static void
 copy_later (NatHistoryPool *pool, guint32 block, guint8 *to, const guint8 *from, gsize len)
 {
-  Run *run = &pool->run;
+  NatHistoryRun *run = &pool->run;
 
   if (run->len > 0 && run->from + run->len == from && run->to + run->len == to) {
     run->len += len;
     return;
   }
-  nat_history_settle (pool);
-  *run = (Run){to, from, len, block};
+  nat_history_run_copy (run);
+  *run = (NatHistoryRun){to, from, len, block};
 }
 
 static gboolean
-has_room (const Block *b, gsize len)
+has_room (const NatHistoryBlock *b, gsize len)
 {
-  return b->n < PACKETS_MAX && b->used + len + (b->n + 1U) * sizeof (Record) <= NAT_HISTORY_BLOCK;
+  return b->n < PACKETS_MAX &&
+         b->used + len + (b->n + 1U) * sizeof (NatHistoryRecord) <= NAT_HISTORY_BLOCK;
 }
 
 /* The block that has room for one more. */
-static Block *
+static NatHistoryBlock *
 make_space (NatHistory *h, gsize len, gint64 now_us)
 {
-  Block *b = h->newest ? &h->pool->blocks[h->newest] : NULL;
+  NatHistoryBlock *b = h->newest ? &h->pool->blocks[h->newest] : NULL;
   guint32 block;
 
   if (b && has_room (b, len))
     return b;
   trim (h, now_us);
-  block = take_block (h);
+  block = nat_history_pool_take (h);
   if (!block)
     return NULL;
   h->pool->blocks[block].owner = h;
@@ -676,18 +422,18 @@ nat_history_append (NatHistory *h, NatHistorySource *source, guint64 seq, const 
 {
   NatHistoryPool *pool = h->pool;
   guint32 *entry;
-  Block *b;
+  NatHistoryBlock *b;
 
   if (!pool || len > NAT_DATAGRAM_MAX || !(entry = open_slot (h, source, seq)))
     return FALSE;
   b = make_space (h, len, now_us);
   if (!b)
     return FALSE;
-  *entry = h->newest << NUMBER_BITS | b->n;
-  *record_of (pool, h->newest, b->n) =
-      (Record){now_us, seq, source->ssrc, b->used, (guint16)len, starts_picture != FALSE};
-  __builtin_prefetch (record_of (pool, h->newest, b->n + AHEAD), 1);
-  copy_later (pool, h->newest, bytes_of (pool, h->newest) + b->used, data, len);
+  *entry = h->newest << NAT_HISTORY_NUMBER_BITS | b->n;
+  *nat_history_record_of (pool, h->newest, b->n) =
+      (NatHistoryRecord){now_us, seq, source->ssrc, b->used, (guint16)len, starts_picture != FALSE};
+  __builtin_prefetch (nat_history_record_of (pool, h->newest, b->n + AHEAD), 1);
+  copy_later (pool, h->newest, nat_history_bytes_of (pool, h->newest) + b->used, data, len);
   if (starts_picture)
     note_start (h, source, seq, (NatHistoryPlace){b->serial, h->newest, b->n}, now_us);
   b->used += (guint16)len;
@@ -695,102 +441,4 @@ nat_history_append (NatHistory *h, NatHistorySource *source, guint64 seq, const 
   b->last_us = now_us;
   b->last_packet = ++h->n_packets;
   return TRUE;
-}
-
-/* ---- Reading ----------------------------------------------------------- */
-
-void
-nat_history_restart (NatHistorySource *source)
-{
-  source->has_start = FALSE;
-}
-
-gboolean
-nat_history_read_picture (
-    const NatHistory *h, const NatHistorySource *source, NatHistoryReader *reader)
-{
-  if (!h->pool || !source->has_start)
-    return FALSE;
-  *reader = (NatHistoryReader){source, source->start_seq, source->start};
-  return TRUE;
-}
-
-static gsize
-cost_of (const Block *b)
-{
-  return MAX (NAT_HISTORY_BLOCK, (gsize)b->n * NAT_HISTORY_COST);
-}
-
-gboolean
-nat_history_read_newest (const NatHistory *h, gsize bytes, NatHistoryReader *reader, gsize *size)
-{
-  guint32 block;
-
-  *size = 0;
-  for (block = h->oldest; block; block = h->pool->blocks[block].next)
-    *size += cost_of (&h->pool->blocks[block]);
-  for (block = h->oldest; block && *size > bytes; block = h->pool->blocks[block].next)
-    *size -= cost_of (&h->pool->blocks[block]);
-  if (!block)
-    return FALSE;
-  *reader = (NatHistoryReader){.place = {h->pool->blocks[block].serial, block, 0}};
-  return TRUE;
-}
-
-/* The record at the place, which moves behind it; NULL at the edge. */
-static const Record *
-step (const NatHistory *h, NatHistoryPlace *place)
-{
-  const Block *b = &h->pool->blocks[place->block];
-
-  if (place->number >= b->n) {
-    if (b->next == 0)
-      return NULL;
-    place->block = b->next;
-    place->serial = h->pool->blocks[b->next].serial;
-    place->number = 0;
-  }
-  return record_of (h->pool, place->block, place->number++);
-}
-
-NatHistoryStep
-nat_history_read (const NatHistory *h, NatHistoryReader *reader, NatHistoryPacket *packet)
-{
-  const Block *b = h->pool ? &h->pool->blocks[reader->place.block] : NULL;
-  const Record *r;
-
-  if (!b || b->owner != h || b->serial != reader->place.serial)
-    return NAT_HISTORY_GONE;
-  while ((r = step (h, &reader->place))) {
-    if (reader->source && (r->ssrc != reader->source->ssrc || r->seq < reader->from))
-      continue;
-    describe (h, r, reader->place.block, packet);
-    return NAT_HISTORY_PACKET;
-  }
-  return NAT_HISTORY_EDGE;
-}
-
-/* While one while is being heard, what was heard in the one before holds: so nobody is forgotten whose turn comes late. */
-static void
-pin (NatHistoryPin *p, guint64 at, gint64 now_us)
-{
-  if (now_us - p->since_us <= PIN_US) {
-    p->lowest = MIN (p->lowest, at);
-    return;
-  }
-  p->before = now_us - p->since_us <= 2 * PIN_US ? p->lowest : at;
-  p->lowest = at;
-  p->since_us = now_us;
-}
-
-void
-nat_history_pin (NatHistory *h, const NatHistoryReader *reader, gint64 now_us)
-{
-  NatHistorySource *s = h->sources;
-
-  pin (&h->pinned, reader->place.serial, now_us);
-  while (s && s != reader->source)
-    s = s->next;
-  if (s)
-    pin (&s->pinned, reader->from, now_us);
 }

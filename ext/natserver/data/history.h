@@ -4,13 +4,11 @@
 #pragma once
 
 /* The packets of one stream as they came, for repair and for whoever joins. They lie in blocks of a
- * worker's pool, in the order of arrival, and each source (SSRC) has an index from sequence
- * number to packet. What is kept, and for how long, is said in docs/design/repair.md; a stream's oldest
- * block goes first, and when the pool is used up, the oldest of the stream that has most.
+ * worker's pool (historypool.h), in the order of arrival, and each source (SSRC) has an index from sequence
+ * number to packet; historyreader.h reads them in order. What is kept, and for how long, is said in docs/design/repair.md.
  *
- * One thread. Nothing here allocates but the making of pools and sources: the pool's address space is
- * reserved at the start, and becomes memory when it is first used. Times are monotonic microseconds,
- * sequence numbers the extended ones of seqnum.h. */
+ * One thread: the pool's. Nothing here allocates but the making of sources. Times are monotonic microseconds, sequence
+ * numbers the extended ones of seqnum.h. */
 
 #include <glib.h>
 
@@ -29,19 +27,6 @@ G_BEGIN_DECLS
 typedef struct _NatHistoryPool NatHistoryPool;
 typedef struct _NatHistory NatHistory;
 typedef struct _NatHistorySource NatHistorySource;
-
-/* Of bytes, rounded down to blocks. NULL: the system does not give that much address space. */
-NatHistoryPool *nat_history_pool_new (gsize bytes);
-/* After all its histories were cleared. */
-void nat_history_pool_free (NatHistoryPool *pool);
-gsize nat_history_pool_used (const NatHistoryPool *pool); /* bytes */
-/* Bytes that the system gave for it so far, and were not given back. */
-gsize nat_history_pool_resident (const NatHistoryPool *pool);
-/* No more than so many bytes from now on. What is beyond that goes, and back to the system, a little with each trim. */
-void nat_history_pool_set_limit (NatHistoryPool *pool, gsize bytes);
-void nat_history_pool_trim (NatHistoryPool *pool);
-/* Blocks that a stream had to give up early, since others needed room. */
-guint64 nat_history_pool_evictions (const NatHistoryPool *pool);
 
 /* A place in a history that stays right while packets come and go. */
 typedef struct {
@@ -71,7 +56,7 @@ struct _NatHistorySource {
   NatHistoryPin pinned; /* numbers with which readers begin */
 };
 
-/* A part of the stream; its fields are history.c's. */
+/* A part of the stream; its fields are those of the files that history-private.h names. */
 struct _NatHistory {
   NatHistoryPool *pool; /* NULL: nothing is kept */
   NatHistorySource *sources;
@@ -123,34 +108,5 @@ gboolean nat_history_find (
 void nat_history_grow (NatHistory *h, gint64 now_us);
 /* Lets go what is too old, also when no packets come. Now and then. */
 void nat_history_expire (NatHistory *h, gint64 now_us);
-
-/* ---- From the last start of a picture to the live edge, in the order of arrival ---- */
-
-typedef enum {
-  NAT_HISTORY_PACKET, /* one more */
-  NAT_HISTORY_EDGE,   /* all were read; more may come */
-  NAT_HISTORY_GONE,   /* the memory was needed otherwise: what came between is not known */
-} NatHistoryStep;
-
-typedef struct {
-  const NatHistorySource *source; /* NULL: all */
-  guint64 from;                   /* packets before it came late and are of no use */
-  NatHistoryPlace place;
-} NatHistoryReader;
-
-/* FALSE: no picture starts in what is kept. source must outlive the reader. */
-gboolean nat_history_read_picture (
-    const NatHistory *h, const NatHistorySource *source, NatHistoryReader *reader);
-/* All sources, in the newest blocks on which no more than so many bytes are spent together: *size. A block is 16 KiB, or more if
- * its packets are so small that NAT_HISTORY_COST for each is more. FALSE: there is none. */
-gboolean nat_history_read_newest (
-    const NatHistory *h, gsize bytes, NatHistoryReader *reader, gsize *size);
-/* The source's next packet; a reader may go on after packets were kept and let go. */
-NatHistoryStep nat_history_read (
-    const NatHistory *h, NatHistoryReader *reader, NatHistoryPacket *packet);
-
-/* What the reader has before it stays for a while, and is found, though a later picture starts meanwhile; so at each of its turns,
- * at least twenty in a second. */
-void nat_history_pin (NatHistory *h, const NatHistoryReader *reader, gint64 now_us);
 
 G_END_DECLS

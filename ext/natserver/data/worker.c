@@ -21,6 +21,7 @@
 #include "natserver/data/exchange.h"
 #include "natserver/data/forward.h"
 #include "natserver/data/headstart.h"
+#include "natserver/data/historypool.h"
 #include "natserver/data/repair.h"
 #include "natserver/data/responder.h"
 #include "natserver/data/room.h"

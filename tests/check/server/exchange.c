@@ -11,6 +11,8 @@
 
 #include "bareworker.h"
 #include "natproto/crypto.h"
+#include "natserver/data/historypool.h"
+#include "natserver/data/historyreader.h"
 #include "probe.h"
 
 #define WORKERS 2

@@ -11,6 +11,7 @@
 #include "natproto/rtcp.h"
 #include "natproto/rtcpapp.h"
 #include "natserver/data/headstart.h"
+#include "natserver/data/historypool.h"
 #include "natserver/data/repair.h"
 #include "natserver/data/room.h"
 

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "natproto/messages.h"
+#include "natserver/data/historypool.h"
+#include "natserver/data/historyreader.h"
 
 #define MS    1000
 #define VIDEO 0x11111111u

@@ -13,6 +13,7 @@
 #include "../ownnetwork.h"
 #include "bareworker.h"
 #include "childtry.h"
+#include "natserver/data/historypool.h"
 #include "natserver/data/repair.h"
 #include "natserver/data/udphint.h"
 #include "probe.h"
