@@ -633,6 +633,8 @@ test_far_away (gconstpointer data)
     g_assert_true (is_served_by (&w, NAT_TRANSPORT_UDP));
     g_assert_cmpuint (w.relay.n_438, >=, 2);
     g_assert_cmpuint (w.events[NAT_PROBER_SILENT], ==, 0);
+    g_assert_cmpuint (nat_prober_rtt_us (w.prober), >=, w.round_trip_us);
+    g_assert_cmpuint (nat_prober_rtt_us (w.prober), <=, w.round_trip_us + MS (10));
     w.udp_blocked = TRUE; /* as soon as silence can be known, it is */
     world_run (&w, MS (4000) + 3 * w.round_trip_us + MS (500));
     g_assert_cmpuint (w.events[NAT_PROBER_SILENT], ==, 1);

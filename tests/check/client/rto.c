@@ -42,6 +42,21 @@ test_far_away (void)
   g_assert_cmpint (r.rto_us, ==, 525 * MS);
 }
 
+/* Farther than any first wait of old: it is measured all the same, and so is one that came to be so far. */
+static void
+test_farther_away (void)
+{
+  NatRto r;
+
+  nat_rto_reset (&r);
+  nat_rto_answered (&r, 60 * MS, FALSE);
+  for (guint i = 0; i < 40; i++)
+    nat_rto_answered (&r, 2400 * MS, r.rto_us <= 2400 * MS);
+  g_assert_cmpuint (r.srtt_us, >, 2300 * MS);
+  g_assert_cmpuint (r.srtt_us, <=, 2400 * MS);
+  g_assert_cmpint (r.rto_us, >, 2400 * MS);
+}
+
 /* Before it is known, the shortest wait for an answer says how long it may be at most; after, that says nothing any more. */
 static void
 test_reckoned (void)
@@ -81,10 +96,14 @@ test_bounds (void)
   g_assert_cmpuint (r.srtt_us, ==, 1);
   g_assert_cmpint (r.rto_us, ==, 100 * MS);
   for (guint i = 0; i < 10; i++)
-    nat_rto_answered (&r, 5000 * MS, TRUE);
-  g_assert_cmpint (r.rto_us, ==, 1000 * MS);
+    nat_rto_answered (&r, 9000 * MS, TRUE);
+  g_assert_cmpint (r.rto_us, ==, 5000 * MS);
   nat_rto_reset (&r);
   nat_rto_answered (&r, 5000 * MS, FALSE);
+  g_assert_cmpint (r.rto_us, ==, 5000 * MS);
+  nat_rto_reset (&r);
+  for (guint i = 0; i < 10; i++)
+    nat_rto_answered (&r, 130 * MS, TRUE); /* what is repeated is lost, but nearby */
   g_assert_cmpint (r.rto_us, ==, 1000 * MS);
 }
 
@@ -94,6 +113,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/rto/smoothed", test_smoothed);
   g_test_add_func ("/rto/far-away", test_far_away);
+  g_test_add_func ("/rto/farther-away", test_farther_away);
   g_test_add_func ("/rto/reckoned", test_reckoned);
   g_test_add_func ("/rto/bounds", test_bounds);
   return g_test_run ();
