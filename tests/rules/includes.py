@@ -49,11 +49,13 @@ CALLS = [
      r"|clock_gettime|gettimeofday|g_get_monotonic_time|g_get_real_time|g_message|g_warning"
      r"|g_debug|g_info|g_critical|g_log|g_print|g_printerr|printf) \("),
     ("the system's batch calls are in udpio alone", "ext/natserver/*",
-     r"\b(sendmmsg|recvmmsg) \(|\bUDP_(SEGMENT|GRO)\b"),
+     r"\b(sendmmsg|recvmmsg) \("),
+    ("offload is known to udpio and udpsocket alone", "ext/natserver/*", r"\bUDP_(SEGMENT|GRO)\b"),
     ("the packet path knows no GIO, soup or JSON", "ext/natserver/data/*",
      r"\b(g_socket_|soup_|json_)\w+ \("),
 ]
-CALLERS = {"the system's batch calls are in udpio alone": "ext/natserver/data/udpio.*"}
+CALLERS = {"the system's batch calls are in udpio alone": "ext/natserver/data/udpio.*",
+           "offload is known to udpio and udpsocket alone": "ext/natserver/data/udp[is]o*"}
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+([<"])([^>"]+)[>"]', re.M)
 

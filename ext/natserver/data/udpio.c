@@ -21,13 +21,7 @@
 
 #include "natserver/data/lane.h"
 #include "natserver/data/udphint.h"
-
-#ifndef UDP_SEGMENT
-#define UDP_SEGMENT 103
-#endif
-#ifndef UDP_GRO
-#define UDP_GRO 104
-#endif
+#include "natserver/data/udpsocket.h"
 
 #ifndef SO_MEMINFO
 #define SO_MEMINFO 55
@@ -41,17 +35,6 @@
 #define MEMINFO_WORDS 9    /* of SO_MEMINFO; the last counts what was dropped */
 #define TX_CONTROL    (CMSG_SPACE (sizeof (struct in6_pktinfo)) + CMSG_SPACE (sizeof (guint16)))
 
-typedef struct {
-  int fd;
-  NatAddress local;
-  gboolean wildcard; /* bound to 0.0.0.0 or [::]: each datagram has its own local address */
-  gboolean joins;    /* UDP_GRO */
-  gboolean cuts;     /* UDP_SEGMENT */
-  gsize send_buffer; /* as the system counts: twice what was asked for */
-  gsize queued; /* of it: no less than there is, for what left since the last look is not known */
-  guint32 overflow; /* as counted so far */
-} Socket;
-
 typedef union {
   _Alignas(struct cmsghdr) guint8 bytes[RX_CONTROL];
 } RxControl;
@@ -62,7 +45,7 @@ typedef union {
 
 struct _NatUdpio {
   guint n_sockets;
-  Socket sockets[NAT_UDPIO_SOCKETS];
+  NatUdpSocket sockets[NAT_UDPIO_SOCKETS];
   NatWorkerCounters *counters;
   NatLane *lane;
 
@@ -84,76 +67,6 @@ struct _NatUdpio {
 };
 
 /* ---- Opening ----------------------------------------------------------- */
-
-/* Options that are a gain but no condition: an old kernel does without. */
-static gboolean
-set_int (int fd, int level, int option, int value)
-{
-  return setsockopt (fd, level, option, &value, sizeof value) == 0;
-}
-
-/* Asks for as much as the caller wants and tells what it got, in the unit asked. */
-static gsize
-size_buffer (int fd, int force_option, int option, gsize wanted)
-{
-  int value = (int)MIN (wanted, G_MAXINT / 2);
-  socklen_t len = sizeof value;
-
-  if (setsockopt (fd, SOL_SOCKET, force_option, &value, sizeof value) < 0)
-    set_int (fd, SOL_SOCKET, option, value);
-  if (getsockopt (fd, SOL_SOCKET, option, &value, &len) < 0)
-    return 0;
-  return (gsize)value / 2; /* Linux doubles it for its own book-keeping */
-}
-
-static void
-size_buffers (Socket *s, gsize wanted, GString *hints)
-{
-  gsize receive = size_buffer (s->fd, SO_RCVBUFFORCE, SO_RCVBUF, wanted);
-  gsize send = size_buffer (s->fd, SO_SNDBUFFORCE, SO_SNDBUF, wanted);
-
-  nat_udphint_buffers (hints, receive, send, wanted);
-  s->send_buffer = 2 * send;
-}
-
-static void
-set_options (Socket *s)
-{
-  gboolean v4 = s->local.family == 4;
-
-  s->joins = set_int (s->fd, IPPROTO_UDP, UDP_GRO, 1);
-  s->cuts = set_int (s->fd, IPPROTO_UDP, UDP_SEGMENT, 0);
-  set_int (s->fd, SOL_SOCKET, SO_TIMESTAMPNS, 1);
-  if (!v4)
-    set_int (s->fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
-  if (s->wildcard)
-    set_int (s->fd, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_PKTINFO : IPV6_RECVPKTINFO, 1);
-}
-
-static gboolean
-open_socket (Socket *s, const NatAddress *listen, gboolean sibling, GError **error)
-{
-  struct sockaddr_storage sa;
-  struct sockaddr *name = (struct sockaddr *)&sa;
-  socklen_t len = nat_address_to_sockaddr (listen, name);
-
-  s->local = *listen;
-  s->wildcard = nat_address_is_any (listen);
-  s->fd = socket (name->sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (s->fd < 0) {
-    nat_udphint_bind_error (error, listen, errno);
-    return FALSE;
-  }
-  set_options (s);
-  if (sibling)
-    set_int (s->fd, SOL_SOCKET, SO_REUSEPORT, 1);
-  if (bind (s->fd, name, len) < 0) {
-    nat_udphint_bind_error (error, listen, errno);
-    return FALSE;
-  }
-  len = sizeof sa;
-  return getsockname (s->fd, name, &len) == 0 && nat_address_from_sockaddr (&s->local, name, len);
-}
 
 static void
 prepare_receive (NatUdpio *io)
@@ -180,9 +93,9 @@ open_all (const NatAddress *listen, guint n_listen, gsize buffer, NatWorkerCount
   prepare_receive (io);
   for (guint i = 0; i < n_listen; i++) {
     io->n_sockets++;
-    if (!open_socket (&io->sockets[i], &listen[i], sibling, error))
+    if (!nat_udpsocket_open (&io->sockets[i], &listen[i], sibling, error))
       return NULL;
-    size_buffers (&io->sockets[i], buffer, hints);
+    nat_udpsocket_size_buffers (&io->sockets[i], buffer, hints);
     nat_udphint_offload (hints, io->sockets[i].joins, io->sockets[i].cuts);
   }
   return g_steal_pointer (&io);
@@ -211,7 +124,7 @@ nat_udpio_new_sibling (NatUdpio *first, gsize buffer, NatWorkerCounters *counter
 
   for (guint i = 0; i < first->n_sockets; i++) {
     listen[i] = first->sockets[i].local;
-    set_int (first->sockets[i].fd, SOL_SOCKET, SO_REUSEPORT, 1);
+    nat_udpsocket_share (&first->sockets[i]);
   }
   return open_all (listen, first->n_sockets, buffer, counters, TRUE, told, error);
 }
@@ -343,7 +256,7 @@ void
 nat_udpio_count_overflow (NatUdpio *io)
 {
   for (guint i = 0; i < io->n_sockets; i++) {
-    Socket *s = &io->sockets[i];
+    NatUdpSocket *s = &io->sockets[i];
     guint32 info[MEMINFO_WORDS] = {0};
     socklen_t len = sizeof info;
 
@@ -495,7 +408,7 @@ cost_of (const NatUdpRun *run)
 
 /* What a rank may fill of the send buffer. */
 static gsize
-share (const Socket *s, NatRank rank)
+share (const NatUdpSocket *s, NatRank rank)
 {
   switch (rank) {
   case NAT_RANK_VIDEO: return s->send_buffer / 4 * 3;
@@ -505,7 +418,7 @@ share (const Socket *s, NatRank rank)
 }
 
 static gboolean
-fits_in (const Socket *s, const NatUdpMessage *m)
+fits_in (const NatUdpSocket *s, const NatUdpMessage *m)
 {
   gsize most = share (s, m->run->rank);
 
@@ -522,7 +435,7 @@ typedef struct {
 /* The system is asked only when all that was sent since might be in the buffer still: with 8 MiB, once in
  * thousands of datagrams. */
 static gboolean
-takes_room (Socket *s, const NatUdpMessage *m, Filling *f)
+takes_room (NatUdpSocket *s, const NatUdpMessage *m, Filling *f)
 {
   int queued;
 
@@ -539,7 +452,7 @@ takes_room (Socket *s, const NatUdpMessage *m, Filling *f)
 
 /* Slots for what is due and has room; returns how many. */
 static guint
-fill (NatUdpio *io, Socket *s, NatUdpMessage *messages, guint n)
+fill (NatUdpio *io, NatUdpSocket *s, NatUdpMessage *messages, guint n)
 {
   Filling filling = {0};
   guint slots = 0;
@@ -604,7 +517,7 @@ may_be_late (int code)
 gboolean
 nat_udpio_send_one (NatUdpio *io, const NatUdpDest *dest, gconstpointer data, gsize len)
 {
-  Socket *s = &io->sockets[dest->socket];
+  NatUdpSocket *s = &io->sockets[dest->socket];
   struct iovec iov = {(gpointer)data, len};
   struct msghdr h;
   gssize sent;
@@ -688,7 +601,7 @@ took (NatUdpio *io, guint slot, guint n)
 }
 
 static On
-push (NatUdpio *io, const Socket *s, guint slots, int *full)
+push (NatUdpio *io, const NatUdpSocket *s, guint slots, int *full)
 {
   Refusals seen = {0};
 
@@ -716,7 +629,7 @@ push (NatUdpio *io, const Socket *s, guint slots, int *full)
 static guint
 send_group (NatUdpio *io, NatUdpMessage *messages, guint n)
 {
-  Socket *s = &io->sockets[messages[0].dest->socket];
+  NatUdpSocket *s = &io->sockets[messages[0].dest->socket];
   On on = ON_NEXT;
   int full = 0;
   guint refused = 0;

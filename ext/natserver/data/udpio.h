@@ -3,10 +3,10 @@
  */
 #pragma once
 
-/* The relay's UDP sockets. The only file that knows recvmmsg, sendmmsg, segmentation offload
- * (UDP_GRO, UDP_SEGMENT) and packet information (IP_PKTINFO): what arrives comes as
- * super-packets with the address of ours that they were sent to, and what is sent leaves from the
- * address that the destination says. */
+/* What passes through the relay's UDP sockets. The only file that knows recvmmsg and sendmmsg, and with udpsocket.c, which
+ * opens them, segmentation offload (UDP_GRO, UDP_SEGMENT) and packet information (IP_PKTINFO): what arrives comes as
+ * super-packets with the address of ours that they were sent to, and what is sent leaves from the address that the
+ * destination says. */
 
 #include <netinet/in.h>
 #include <sys/uio.h>
