@@ -6,31 +6,35 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 #include <gio/gio.h>
 
 #include "natproto/ticket.h"
 
-#define AGAIN_MAX_S   60   /* while a disk fails: this is the main loop */
+#define AGAIN_MAX_S   60   /* while a disk fails */
 #define COMPACT_LINES 4096 /* at least, and twice what was left last time: written anew */
 
 /* Memory holds only what the file does not have yet: whoever asks often for sessions and ends them fills
  * the disk with 45 bytes for each, for an hour, and nothing else. */
 struct _NatEndedFile {
   char *path;
+  GArray *found;       /* NatEnded; at the start, until somebody takes them */
+  GThreadPool *writer; /* one thread, which alone has to do with the file once it is open */
+  GMutex lock;         /* of what follows, up to error */
+  GArray *coming;      /* NatEnded, for the thread */
+  gint64 now_s;
+  gboolean sync_asked;
+  gboolean called; /* the thread, and it did not see yet that nothing waits for it */
+  GError *error;   /* the first that nobody was told */
+  /* The thread's. */
   int fd;
-  GArray *found;              /* NatEnded; at the start, until somebody takes them */
   GArray *unwritten;          /* NatEnded */
   guint lines, compact_lines; /* in the file; when it is written anew */
   gboolean dirty;             /* the disk may not have it all yet */
   gboolean
       doubtful; /* it may never have it: what a sync failed for may not be tried again by the next */
   gint64 again_s, wait_s; /* then it is written anew: not before, and how long after that */
-  GThreadPool *syncer;    /* one thread, which alone waits for the disk */
-  atomic_bool syncing;    /* it does */
-  atomic_int sync_errno;  /* why the last time was in vain; 0 = it was not */
 };
 
 static const struct {
@@ -158,17 +162,144 @@ write_anew (NatEndedFile *file, gint64 now_s, GArray *entries, GError **error)
   return TRUE;
 }
 
-/* fd: one of its own, since the file may be another when its turn comes. */
-static void
-sync_in_thread (gpointer fd, gpointer user)
-{
-  NatEndedFile *file = user;
+/* ---- In the thread ----------------------------------------------------- */
 
-  if (fdatasync (GPOINTER_TO_INT (fd)) != 0)
-    atomic_store (&file->sync_errno, errno);
-  close (GPOINTER_TO_INT (fd));
-  atomic_store (&file->syncing, FALSE);
+static void
+set_write_error (NatEndedFile *file, int code, GError **error)
+{
+  g_set_error (error, G_IO_ERROR, g_io_error_from_errno (code), "%s cannot be written: %s",
+      file->path, g_strerror (code));
 }
+
+static guint
+count_lines (const char *text, gsize len)
+{
+  guint n = 0;
+
+  for (gsize i = 0; i < len; i++)
+    n += text[i] == '\n';
+  return n;
+}
+
+/* A line behind half a line would be lost as well: from that one on they wait until the file is written anew. */
+static gboolean
+append (NatEndedFile *file, const GArray *entries, GError **error)
+{
+  g_autoptr (GString) text = g_string_new (NULL);
+  guint done;
+  gssize n;
+
+  for (guint i = 0; i < entries->len; i++)
+    append_line (text, &g_array_index (entries, NatEnded, i));
+  /* One write: another start of the relay never sees half a line of ours, except after a crash. */
+  n = write (file->fd, text->str, text->len);
+  if (n < 0)
+    set_write_error (file, errno, error);
+  else if (n < (gssize)text->len)
+    set_write_error (file, ENOSPC, error);
+  done = count_lines (text->str, (gsize)MAX (n, 0));
+  file->lines += done;
+  file->dirty |= done > 0;
+  g_array_append_vals (
+      file->unwritten, &g_array_index (entries, NatEnded, done), entries->len - done);
+  return done == entries->len;
+}
+
+static gboolean
+compact (NatEndedFile *file, gint64 now_s, GError **error)
+{
+  g_autoptr (GArray) entries = g_array_new (FALSE, FALSE, sizeof (NatEnded));
+  gboolean ok = write_anew (file, now_s, entries, error);
+
+  file->dirty |= ok; /* GLib does not see to that where the file was empty */
+  return ok;
+}
+
+static gboolean
+write_coming (NatEndedFile *file, const GArray *coming, gint64 now_s, GError **error)
+{
+  gboolean waits = file->unwritten->len > 0;
+
+  if (coming->len == 0)
+    return TRUE;
+  if (!waits && file->lines + coming->len <= file->compact_lines)
+    return append (file, coming, error);
+  g_array_append_vals (file->unwritten, coming->data, coming->len);
+  /* The whole file for each session that ends, while the disk is full, is more than it is worth. */
+  return waits || compact (file, now_s, error);
+}
+
+static gboolean
+sync_lines (NatEndedFile *file, gint64 now_s, GError **error)
+{
+  if (file->unwritten->len > 0)
+    return compact (file, now_s, error);
+  if (file->doubtful && now_s >= file->again_s) {
+    file->again_s = now_s + file->wait_s;
+    file->wait_s = MIN (2 * file->wait_s, AGAIN_MAX_S);
+    return compact (file, now_s, error);
+  }
+  if (!file->dirty)
+    return TRUE;
+  file->dirty = FALSE;
+  if (fdatasync (file->fd) == 0)
+    return TRUE;
+  set_write_error (file, errno, error);
+  if (!file->doubtful)
+    file->again_s = now_s;
+  file->doubtful = TRUE;
+  return FALSE;
+}
+
+/* FALSE: nothing waits. */
+static gboolean
+take_work (NatEndedFile *file, GArray **coming, gint64 *now_s, gboolean *sync)
+{
+  g_mutex_lock (&file->lock);
+  file->called = file->coming->len > 0 || file->sync_asked;
+  if (file->called) {
+    *coming = file->coming;
+    file->coming = g_array_new (FALSE, FALSE, sizeof (NatEnded));
+    *now_s = file->now_s;
+    *sync = file->sync_asked;
+    file->sync_asked = FALSE;
+  }
+  g_mutex_unlock (&file->lock);
+  return *coming != NULL;
+}
+
+static void
+keep_error (NatEndedFile *file, GError *error)
+{
+  g_mutex_lock (&file->lock);
+  if (file->error == NULL)
+    file->error = g_steal_pointer (&error);
+  g_mutex_unlock (&file->lock);
+  g_clear_error (&error);
+}
+
+static void
+write_in_thread (gpointer data, gpointer user)
+{
+  NatEndedFile *file = data;
+
+  for (;;) {
+    g_autoptr (GArray) coming = NULL;
+    GError *error = NULL;
+    gboolean sync, ok;
+    gint64 now_s;
+
+    if (!take_work (file, &coming, &now_s, &sync))
+      return;
+    ok = write_coming (file, coming, now_s, &error);
+    if (ok && sync)
+      sync_lines (file, now_s, &error);
+    if (error != NULL)
+      keep_error (file, error);
+  }
+}
+
+/* ---- On the main loop -------------------------------------------------- */
 
 NatEndedFile *
 nat_ended_file_open (const char *path, gint64 now_s, GError **error)
@@ -178,9 +309,11 @@ nat_ended_file_open (const char *path, gint64 now_s, GError **error)
 
   file->path = g_strdup (path);
   file->fd = -1;
+  g_mutex_init (&file->lock);
+  file->coming = g_array_new (FALSE, FALSE, sizeof (NatEnded));
   file->unwritten = g_array_new (FALSE, FALSE, sizeof (NatEnded));
   file->found = g_array_new (FALSE, FALSE, sizeof (NatEnded));
-  file->syncer = g_thread_pool_new (sync_in_thread, file, 1, TRUE, &no_thread);
+  file->writer = g_thread_pool_new (write_in_thread, NULL, 1, TRUE, &no_thread);
   if (no_thread != NULL)
     g_propagate_error (error, no_thread);
   if (no_thread != NULL || !write_anew (file, now_s, file->found, error))
@@ -191,12 +324,17 @@ nat_ended_file_open (const char *path, gint64 now_s, GError **error)
 void
 nat_ended_file_free (NatEndedFile *file)
 {
-  g_thread_pool_free (file->syncer, FALSE, TRUE);
+  g_thread_pool_free (file->writer, FALSE, TRUE);
+  g_mutex_lock (&file->lock); /* GLib waited for the thread; for sanitizers, which do not see how */
+  g_mutex_unlock (&file->lock);
   if (file->fd >= 0)
     close (file->fd);
+  g_array_unref (file->coming);
   g_array_unref (file->unwritten);
   if (file->found != NULL)
     g_array_unref (file->found);
+  g_clear_error (&file->error);
+  g_mutex_clear (&file->lock);
   g_free (file->path);
   g_free (file);
 }
@@ -209,83 +347,45 @@ nat_ended_file_take_found (NatEndedFile *file)
   return found ? found : g_array_new (FALSE, FALSE, sizeof (NatEnded));
 }
 
+/* With the lock. TRUE: the thread is to be called. */
 static gboolean
-append (NatEndedFile *file, const NatEnded *ended, GError **error)
+has_to_call (NatEndedFile *file, gint64 now_s)
 {
-  g_autoptr (GString) line = g_string_new (NULL);
-  gssize n;
+  gboolean called = file->called;
 
-  append_line (line, ended);
-  /* One write: another start of the relay never sees half a line of ours, except after a crash. */
-  n = write (file->fd, line->str, line->len);
-  if (n == (gssize)line->len) {
-    file->lines++;
-    file->dirty = TRUE;
-    return TRUE;
-  }
-  /* A line behind half a line would be lost as well: from now on until the file is written anew. */
-  g_array_append_val (file->unwritten, *ended);
-  g_set_error (error, G_IO_ERROR, g_io_error_from_errno (n < 0 ? errno : ENOSPC),
-      "%s cannot be written: %s", file->path, g_strerror (n < 0 ? errno : ENOSPC));
-  return FALSE;
+  file->now_s = now_s;
+  file->called = TRUE;
+  return !called;
 }
 
-static gboolean
-compact (NatEndedFile *file, gint64 now_s, GError **error)
+void
+nat_ended_file_add (NatEndedFile *file, const NatEnded *ended, gint64 now_s)
 {
-  g_autoptr (GArray) entries = g_array_new (FALSE, FALSE, sizeof (NatEnded));
+  gboolean call;
 
-  return write_anew (file, now_s, entries, error);
-}
-
-gboolean
-nat_ended_file_add (NatEndedFile *file, const NatEnded *ended, gint64 now_s, GError **error)
-{
-  gboolean waits = file->unwritten->len > 0;
-
-  if (!waits && file->lines < file->compact_lines)
-    return append (file, ended, error);
-  g_array_append_val (file->unwritten, *ended);
-  if (!waits)
-    return compact (file, now_s, error);
-  /* The whole file for each session that ends, while the disk is full, is more than it is worth. */
-  g_set_error (error, G_IO_ERROR, G_IO_ERROR_NO_SPACE, "%s could not be written", file->path);
-  return FALSE;
-}
-
-/* FALSE: there is no descriptor left. */
-static gboolean
-begin_sync (NatEndedFile *file)
-{
-  int fd = fcntl (file->fd, F_DUPFD_CLOEXEC, 1); /* 0 would be no task */
-
-  if (fd < 0)
-    return FALSE;
-  file->dirty = FALSE;
-  atomic_store (&file->syncing, TRUE);
-  return g_thread_pool_push (file->syncer, GINT_TO_POINTER (fd), NULL);
+  g_mutex_lock (&file->lock);
+  g_array_append_val (file->coming, *ended);
+  call = has_to_call (file, now_s);
+  g_mutex_unlock (&file->lock);
+  if (call)
+    g_thread_pool_push (file->writer, file, NULL);
 }
 
 gboolean
 nat_ended_file_sync (NatEndedFile *file, gint64 now_s, GError **error)
 {
-  int failed = atomic_exchange (&file->sync_errno, 0);
+  GError *before;
+  gboolean call;
 
-  if (file->unwritten->len > 0)
-    return compact (file, now_s, error);
-  if (file->doubtful && now_s >= file->again_s) {
-    file->again_s = now_s + file->wait_s;
-    file->wait_s = MIN (2 * file->wait_s, AGAIN_MAX_S);
-    return compact (file, now_s, error);
-  }
-  if (file->dirty && !atomic_load (&file->syncing) && !begin_sync (file))
-    failed = errno;
-  if (failed == 0)
+  g_mutex_lock (&file->lock);
+  file->sync_asked = TRUE;
+  call = has_to_call (file, now_s);
+  before = g_steal_pointer (&file->error);
+  g_mutex_unlock (&file->lock);
+  if (call)
+    g_thread_pool_push (file->writer, file, NULL);
+  if (before == NULL)
     return TRUE;
-  if (!file->doubtful)
-    file->again_s = now_s;
-  file->doubtful = TRUE;
-  g_set_error (error, G_IO_ERROR, g_io_error_from_errno (failed), "%s cannot be written: %s",
-      file->path, g_strerror (failed));
+  g_propagate_error (error, before);
   return FALSE;
 }

@@ -400,27 +400,17 @@ nat_registry_describe (NatRegistry *r, NatTime now, NatRegistered *session,
   return NAT_PROBLEM_NONE;
 }
 
-static void
-warn_unsaved (const GError *error)
-{
-  g_warning ("ended sessions could come back after a restart: %s. Make room there; it is tried "
-             "again every "
-             "second",
-      error->message);
-}
-
 void
 nat_registry_say_ended (
     NatRegistry *r, NatTime now, const guint8 id[NAT_SESSION_ID_SIZE], NatReason reason)
 {
   /* Whatever usernames it was given: none of them lives longer than this. */
   NatEnded e = {.reason = reason, .until_s = now.s + NAT_TICKET_LIFETIME_S};
-  g_autoptr (GError) error = NULL;
 
   memcpy (e.id, id, sizeof e.id);
   tell_ended (r, &e);
-  if (r->config.ended != NULL && !nat_ended_file_add (r->config.ended, &e, now.s, &error))
-    warn_unsaved (error);
+  if (r->config.ended != NULL)
+    nat_ended_file_add (r->config.ended, &e, now.s);
 }
 
 void
@@ -555,7 +545,9 @@ sync_ended (NatRegistry *r, NatTime now)
   g_autoptr (GError) error = NULL;
 
   if (r->config.ended != NULL && !nat_ended_file_sync (r->config.ended, now.s, &error))
-    warn_unsaved (error);
+    g_warning ("ended sessions could come back after a restart: %s. Make room there; it is tried "
+               "again every second",
+        error->message);
 }
 
 /* TRUE: it is gone. */

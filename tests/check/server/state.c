@@ -65,8 +65,8 @@ test_ended_survive (void)
   found = nat_ended_file_take_found (file);
   g_assert_cmpuint (found->len, ==, 0);
   g_clear_pointer (&found, g_array_unref);
-  g_assert_true (nat_ended_file_add (file, &a, NOW, NULL));
-  g_assert_true (nat_ended_file_add (file, &b, NOW, NULL));
+  nat_ended_file_add (file, &a, NOW);
+  nat_ended_file_add (file, &b, NOW);
   nat_ended_file_free (file);
   g_assert_cmpint (stat (path, &st), ==, 0);
   g_assert_cmpuint (st.st_mode & 0777, ==, 0600);
@@ -115,69 +115,12 @@ test_ended_does_not_grow (void)
   for (guint i = 0; i < 20000; i++) {
     NatEnded e = ended ((guint8)i, NAT_REASON_ENDED, NOW + i / 10 + 10);
 
-    g_assert_true (nat_ended_file_add (file, &e, NOW + i / 10, NULL));
+    nat_ended_file_add (file, &e, NOW + i / 10);
   }
+  nat_ended_file_free (file);
   g_assert_cmpint (stat (path, &st), ==, 0);
   g_assert_cmpint (st.st_size, <, 9000 * 50);
-  nat_ended_file_free (file);
   g_assert_cmpuint (count (path, NOW + 1999), ==, 100);
-  g_unlink (path);
-}
-
-/* A disk that is full for a while. */
-static void
-test_ended_when_the_disk_is_full (void)
-{
-  g_autofree char *path = temporary ();
-  NatEndedFile *file = nat_ended_file_open (path, NOW, NULL);
-  NatEnded e[] = {ended (1, NAT_REASON_ENDED, NOW + 10), ended (2, NAT_REASON_ENDED, NOW + 10),
-      ended (3, NAT_REASON_ENDED, NOW + 10), ended (4, NAT_REASON_ENDED, NOW + 10)};
-  g_autoptr (GError) error = NULL;
-  struct rlimit before, full;
-
-  g_assert_true (nat_ended_file_add (file, &e[0], NOW, NULL));
-  g_assert_true (nat_ended_file_sync (file, NOW, NULL));
-  g_assert_cmpint (getrlimit (RLIMIT_FSIZE, &before), ==, 0);
-  full = before;
-  full.rlim_cur = 50; /* one line and a part of the next */
-  signal (SIGXFSZ, SIG_IGN);
-  g_assert_cmpint (setrlimit (RLIMIT_FSIZE, &full), ==, 0);
-  g_assert_false (nat_ended_file_add (file, &e[1], NOW, &error));
-  g_assert_nonnull (strstr (error->message, path));
-  g_assert_null (strstr (error->message, "Success"));
-  g_assert_false (nat_ended_file_add (file, &e[2], NOW, NULL));
-  g_assert_false (nat_ended_file_sync (file, NOW, NULL));
-  g_assert_cmpint (setrlimit (RLIMIT_FSIZE, &before), ==, 0);
-  g_assert_true (nat_ended_file_sync (file, NOW, NULL));
-  g_assert_true (nat_ended_file_add (file, &e[3], NOW, NULL));
-  nat_ended_file_free (file);
-  g_assert_cmpuint (count (path, NOW), ==, G_N_ELEMENTS (e));
-  g_unlink (path);
-}
-
-/* What is past by then needs no room any more, neither in memory nor on the disk. */
-static void
-test_ended_while_the_disk_is_full (void)
-{
-  g_autofree char *path = temporary ();
-  NatEndedFile *file = nat_ended_file_open (path, NOW, NULL);
-  struct rlimit before, full;
-
-  g_assert_cmpint (getrlimit (RLIMIT_FSIZE, &before), ==, 0);
-  full = before;
-  full.rlim_cur = 10;
-  signal (SIGXFSZ, SIG_IGN);
-  g_assert_cmpint (setrlimit (RLIMIT_FSIZE, &full), ==, 0);
-  for (guint i = 0; i < 100; i++) {
-    NatEnded e = ended ((guint8)i, NAT_REASON_ENDED, NOW + 10);
-
-    g_assert_false (nat_ended_file_add (file, &e, NOW, NULL));
-  }
-  g_assert_false (nat_ended_file_sync (file, NOW + 9, NULL));
-  g_assert_true (nat_ended_file_sync (file, NOW + 10, NULL));
-  g_assert_cmpint (setrlimit (RLIMIT_FSIZE, &before), ==, 0);
-  nat_ended_file_free (file);
-  g_assert_cmpuint (count (path, NOW), ==, 0);
   g_unlink (path);
 }
 
@@ -253,7 +196,115 @@ n_lines (const char *path)
   return n;
 }
 
-/* Nobody waits for it: lines are in the file at once, also in one that was written anew meanwhile. One sync at a time. */
+static ino_t
+inode (const char *path)
+{
+  GStatBuf st;
+
+  g_assert_cmpint (g_stat (path, &st), ==, 0);
+  return st.st_ino;
+}
+
+static void
+wait_for_lines (const char *path, guint n)
+{
+  while (n_lines (path) != n)
+    g_usleep (1000);
+}
+
+/* until it was written anew */
+static void
+sync_until_new (NatEndedFile *file, const char *path, ino_t before, gint64 now_s)
+{
+  while (inode (path) == before) {
+    nat_ended_file_sync (file, now_s, NULL);
+    g_usleep (1000);
+  }
+}
+
+static void
+wait_for_failure (NatEndedFile *file, gint64 now_s, GError **error)
+{
+  while (nat_ended_file_sync (file, now_s, error))
+    g_usleep (1000);
+}
+
+static struct rlimit
+limit_files (rlim_t bytes)
+{
+  struct rlimit before, full;
+
+  g_assert_cmpint (getrlimit (RLIMIT_FSIZE, &before), ==, 0);
+  full = before;
+  full.rlim_cur = bytes;
+  signal (SIGXFSZ, SIG_IGN);
+  g_assert_cmpint (setrlimit (RLIMIT_FSIZE, &full), ==, 0);
+  return before;
+}
+
+/* A disk that is full for a while, from the middle of what is written at once. */
+static void
+test_ended_when_the_disk_is_full (void)
+{
+  g_autofree char *path = temporary ();
+  NatEndedFile *file = nat_ended_file_open (path, NOW, NULL);
+  NatEnded e[] = {ended (1, NAT_REASON_ENDED, NOW + 10), ended (2, NAT_REASON_ENDED, NOW + 10),
+      ended (3, NAT_REASON_ENDED, NOW + 10), ended (4, NAT_REASON_ENDED, NOW + 10),
+      ended (5, NAT_REASON_ENDED, NOW + 10)};
+  g_autoptr (GError) error = NULL;
+  guint begun = n_begun ();
+  struct rlimit before;
+
+  set_disk (TRUE, 0);
+  nat_ended_file_add (file, &e[0], NOW);
+  nat_ended_file_sync (file, NOW, NULL);
+  wait_until_begun (begun + 1);
+  before = limit_files (100); /* two lines and a part of the next */
+  for (guint i = 1; i < 4; i++)
+    nat_ended_file_add (file, &e[i], NOW);
+  set_disk (FALSE, 0);
+  wait_for_failure (file, NOW, &error);
+  g_assert_nonnull (strstr (error->message, path));
+  g_assert_nonnull (strstr (error->message, g_strerror (ENOSPC)));
+  g_assert_cmpuint (n_lines (path), ==, 2);
+  g_clear_error (&error);
+  wait_for_failure (file, NOW, &error); /* it was tried again */
+  g_assert_cmpint (setrlimit (RLIMIT_FSIZE, &before), ==, 0);
+  while (n_lines (path) != 4) {
+    nat_ended_file_sync (file, NOW, NULL);
+    g_usleep (1000);
+  }
+  nat_ended_file_add (file, &e[4], NOW);
+  nat_ended_file_free (file);
+  g_assert_cmpuint (count (path, NOW), ==, G_N_ELEMENTS (e));
+  g_unlink (path);
+}
+
+/* What is past by then needs no room any more, neither in memory nor on the disk. */
+static void
+test_ended_while_the_disk_is_full (void)
+{
+  g_autofree char *path = temporary ();
+  NatEndedFile *file = nat_ended_file_open (path, NOW, NULL);
+  ino_t first = inode (path);
+  struct rlimit before = limit_files (10);
+
+  for (guint i = 0; i < 100; i++) {
+    NatEnded e = ended ((guint8)i, NAT_REASON_ENDED, NOW + 10);
+
+    nat_ended_file_add (file, &e, NOW);
+  }
+  wait_for_failure (file, NOW + 9, NULL);
+  wait_for_failure (file, NOW + 9, NULL);
+  g_assert_cmpuint (inode (path), ==, first);
+  sync_until_new (file, path, first, NOW + 10);
+  g_assert_cmpint (setrlimit (RLIMIT_FSIZE, &before), ==, 0);
+  nat_ended_file_free (file);
+  g_assert_cmpuint (count (path, NOW), ==, 0);
+  g_unlink (path);
+}
+
+/* Nobody waits for it, and nothing is written beside it: what comes meanwhile is written when it is done, and synced once. */
 static void
 test_ended_while_the_disk_is_slow (void)
 {
@@ -263,21 +314,18 @@ test_ended_while_the_disk_is_slow (void)
   guint before = n_begun ();
 
   set_disk (TRUE, 0);
-  g_assert_true (nat_ended_file_add (file, &e, NOW, NULL));
+  nat_ended_file_add (file, &e, NOW);
   g_assert_true (nat_ended_file_sync (file, NOW, NULL));
   wait_until_begun (before + 1);
   for (guint i = 0; i < 5000; i++) { /* more than a file has before it is written anew */
     e = ended ((guint8)i, NAT_REASON_ENDED, NOW + 10);
-    g_assert_true (nat_ended_file_add (file, &e, NOW, NULL));
+    nat_ended_file_add (file, &e, NOW);
     g_assert_true (nat_ended_file_sync (file, NOW, NULL));
   }
-  g_assert_cmpuint (n_lines (path), ==, 5001);
+  g_assert_cmpuint (n_lines (path), ==, 1);
   g_assert_cmpuint (n_begun (), ==, before + 1);
   set_disk (FALSE, 0);
-  while (n_begun () == before + 1) { /* what came meanwhile */
-    g_assert_true (nat_ended_file_sync (file, NOW, NULL));
-    g_thread_yield ();
-  }
+  wait_for_lines (path, 5001);
   nat_ended_file_free (file);
   g_assert_cmpuint (n_begun (), ==, before + 2);
   g_unlink (path);
@@ -288,29 +336,28 @@ static void
 test_ended_when_the_disk_fails (void)
 {
   g_autofree char *path = temporary ();
-  GStatBuf before, after;
   NatEndedFile *file = nat_ended_file_open (path, NOW, NULL);
   NatEnded e = ended (1, NAT_REASON_ENDED, NOW + 10);
   g_autoptr (GError) error = NULL;
+  ino_t first = inode (path), second;
+  guint begun = n_begun ();
 
   set_disk (FALSE, EIO);
-  g_assert_true (nat_ended_file_add (file, &e, NOW, NULL));
-  while (nat_ended_file_sync (file, NOW, &error))
-    g_thread_yield ();
+  nat_ended_file_add (file, &e, NOW);
+  g_assert_true (nat_ended_file_sync (file, NOW, NULL));
+  wait_until_begun (begun + 1);
+  set_disk (FALSE, 0);
+  wait_for_failure (file, NOW, &error);
   g_assert_nonnull (strstr (error->message, path));
   g_assert_nonnull (strstr (error->message, g_strerror (EIO)));
-  set_disk (FALSE, 0);
-  g_assert_cmpint (g_stat (path, &before), ==, 0);
-  g_assert_true (nat_ended_file_sync (file, NOW, NULL));
-  g_assert_cmpint (g_stat (path, &after), ==, 0);
-  g_assert_cmpuint (before.st_ino, !=, after.st_ino);
+  sync_until_new (file, path, first, NOW);
+  second = inode (path);
   g_assert_cmpuint (n_lines (path), ==, 1);
-  before = after;
   g_assert_true (nat_ended_file_sync (file, NOW + 100, NULL));
-  g_assert_cmpint (g_stat (path, &after), ==, 0);
-  g_assert_cmpuint (before.st_ino, ==, after.st_ino);
-  g_assert_true (nat_ended_file_add (file, &e, NOW, NULL));
+  nat_ended_file_add (file, &e, NOW);
   nat_ended_file_free (file);
+  g_assert_cmpuint (inode (path), ==, second);
+  g_assert_cmpuint (n_lines (path), ==, 2);
   g_unlink (path);
 }
 
