@@ -15,6 +15,7 @@
 
 #include "natproto/crypto.h"
 #include "natproto/error.h"
+#include "natserver/data/command.h"
 #include "natserver/data/exchange.h"
 #include "natserver/data/room.h"
 #include "natserver/data/udphint.h"
@@ -291,7 +292,7 @@ post_to (NatWorker *w, const NatCommand *command)
 {
   if (!w->running) {
     w->now_us = g_get_monotonic_time ();
-    nat_worker_apply (w, command);
+    nat_command_apply (w, command);
     return TRUE;
   }
   if (nat_ring_push (w->commands, command))

@@ -18,13 +18,13 @@
 #include "natproto/demux.h"
 #include "natproto/error.h"
 #include "natserver/data/batchsize.h"
+#include "natserver/data/command.h"
 #include "natserver/data/exchange.h"
 #include "natserver/data/forward.h"
 #include "natserver/data/headstart.h"
 #include "natserver/data/historypool.h"
 #include "natserver/data/repair.h"
 #include "natserver/data/responder.h"
-#include "natserver/data/room.h"
 #include "natserver/data/rtcpagg.h"
 
 #define COMMANDS         1024 /* what control may be ahead; powers of two */
@@ -51,11 +51,6 @@
 #define BIT_TUNNEL   (NAT_UDPIO_SOCKETS + 2)
 
 G_STATIC_ASSERT (BIT_TUNNEL < NAT_WAITER_MAX);
-
-#define NAP_WINDOW_US (20 * 1000)
-#define NAP_RATE      100 /* wake-ups in a window: 5,000/s */
-#define NAP_FEW       4   /* datagrams per wake-up */
-#define NAP_NS        (250 * 1000)
 
 /* ---- Set-up ------------------------------------------------------------ */
 
@@ -167,12 +162,8 @@ free_unread (NatWorker *w)
   NatCommand command;
   NatEvent event;
 
-  while (w->commands && nat_ring_pop (w->commands, &command)) {
-    if (command.type == NAT_COMMAND_ADD)
-      nat_session_counters_unref (command.session.counters);
-    else if (command.type == NAT_COMMAND_VERIFY)
-      nat_verifier_free (command.verify.verifier);
-  }
+  while (w->commands && nat_ring_pop (w->commands, &command))
+    nat_command_clear (&command);
   while (w->events && nat_ring_pop (w->events, &event)) {
     if (event.type == NAT_EVENT_REVIVED)
       nat_session_counters_unref (event.counters);
@@ -201,83 +192,6 @@ nat_worker_free (NatWorker *w)
 
 /* ---- Commands ---------------------------------------------------------- */
 
-static void
-apply_add (NatWorker *w, const NatCommand *c)
-{
-  const NatTicket *ticket = &c->session.ticket;
-  NatDataSession *s = nat_roster_find (w->roster, ticket->session_id);
-
-  if (!s)
-    s = nat_roster_add (w->roster, ticket, c->session.counters, w->now_us);
-  nat_roster_govern (s, ticket);
-  s->wants_headstart = c->session.headstart != FALSE;
-  nat_room_set_exclude (s, c->session.exclude);
-  nat_session_counters_unref (c->session.counters);
-}
-
-static void
-apply_renew (NatWorker *w, const NatTicket *ticket)
-{
-  NatDataSession *s = nat_roster_find (w->roster, ticket->session_id);
-
-  if (s)
-    nat_roster_govern (s, ticket);
-}
-
-static void
-apply_end (NatWorker *w, const guint8 *id, NatReason reason, gint64 until_s)
-{
-  NatDataSession *s = nat_roster_find (w->roster, id);
-
-  if (reason == NAT_REASON_NONE)
-    reason = NAT_REASON_ENDED;
-  nat_roster_end (w->roster, id, reason, until_s);
-  if (!s)
-    return;
-  nat_responder_indicate_session (w, s, reason);
-  nat_lifecycle_ended (w, s);
-  nat_roster_remove (w->roster, s, w->now_us);
-}
-
-static void
-apply_describe (NatWorker *w, const NatCommand *c)
-{
-  NatDataStream *stream = nat_roster_stream (w->roster, c->describe.stream, w->now_us);
-
-  stream->version = c->describe.version;
-  if (c->describe.has_publisher)
-    nat_roster_set_publisher (w->roster, stream, c->describe.publisher_id);
-  if (c->describe.has_tracks)
-    nat_roster_describe (w->roster, stream, &c->describe.tracks);
-  for (NatDataSession *s = stream->sessions; s; s = s->next)
-    nat_responder_indicate_session (w, s, NAT_REASON_DESCRIPTION);
-  nat_rtcpagg_described (w, stream);
-}
-
-static void
-apply_verify (NatWorker *w, const NatCommand *c)
-{
-  NatDataStream *stream = nat_roster_stream (w->roster, c->verify.stream, w->now_us);
-
-  nat_verifier_free (stream->verifier);
-  stream->verifier = c->verify.verifier;
-}
-
-void
-nat_worker_apply (NatWorker *w, const NatCommand *command)
-{
-  switch (command->type) {
-  case NAT_COMMAND_ADD: apply_add (w, command); break;
-  case NAT_COMMAND_RENEW: apply_renew (w, &command->session.ticket); break;
-  case NAT_COMMAND_END:
-    apply_end (w, command->end.id, command->end.reason, command->end.until_s);
-    break;
-  case NAT_COMMAND_DESCRIBE: apply_describe (w, command); break;
-  case NAT_COMMAND_VERIFY: apply_verify (w, command); break;
-  }
-  nat_roster_settle_some (w->roster);
-}
-
 void
 nat_worker_drain_commands (NatWorker *w)
 {
@@ -287,7 +201,7 @@ nat_worker_drain_commands (NatWorker *w)
     /* A stream that was ours before the command was posted is here before it is applied. */
     if (w->exchange)
       nat_exchange_adopt (w);
-    nat_worker_apply (w, &command);
+    nat_command_apply (w, &command);
   }
 }
 
@@ -398,10 +312,10 @@ receive_from (NatWorker *w, guint socket)
       nat_worker_drain_commands (w);
     /* A route that was told before the owner answered is known before the client's next packet. */
     if (w->exchange && nat_exchange_has_mail (w))
-      w->nap_datagrams += nat_exchange_drain (w);
+      w->nap.datagrams += nat_exchange_drain (w);
     start_us = w->now_us;
     for (guint i = 0; i < n; i++)
-      w->nap_datagrams += receive_super (w, &supers[i]);
+      w->nap.datagrams += receive_super (w, &supers[i]);
     nat_worker_flush (w);
     if (w->exchange)
       nat_exchange_flush (w);
@@ -432,7 +346,7 @@ receive_letters (NatWorker *w, guint n)
   if (nat_ring_waiting (w->commands))
     nat_worker_drain_commands (w);
   if (w->exchange && nat_exchange_has_mail (w)) /* as in receive_from */
-    w->nap_datagrams += nat_exchange_drain (w);
+    w->nap.datagrams += nat_exchange_drain (w);
   for (guint i = 0; i < n; i++) {
     NatLaneLetter *letter = nat_lane_peek (w->lane, i);
     NatUdpSuper super = {letter->source, letter->data, letter->len, letter->len};
@@ -443,7 +357,7 @@ receive_letters (NatWorker *w, guint n)
     }
     nat_counter_add (
         &w->counters->datagrams_received, 1); /* before anybody sees what comes of it */
-    w->nap_datagrams += receive_super (w, &super);
+    w->nap.datagrams += receive_super (w, &super);
   }
   nat_worker_flush (w);
   nat_lane_release (w->lane, n);
@@ -556,25 +470,6 @@ wait_until (const NatWorker *w)
   return G_MAXINT64;
 }
 
-/* Thousands of single packets a second cost more in wake-ups than in sending. Then it pays to let
- * a quarter of a millisecond's worth of them gather. Bursts bring their own batches and never nap. */
-static void
-maybe_nap (NatWorker *w)
-{
-  w->nap_wakeups++;
-  if (w->now_us - w->nap_window_us >= NAP_WINDOW_US) {
-    gboolean many =
-        w->nap_datagrams >= NAP_RATE && w->now_us - w->nap_window_us < 2 * NAP_WINDOW_US;
-    gboolean single = w->nap_wakeups >= NAP_RATE && w->nap_datagrams < NAP_FEW * w->nap_wakeups;
-
-    w->nap = many && (w->nap || single);
-    w->nap_wakeups = w->nap_datagrams = 0;
-    w->nap_window_us = w->now_us;
-  }
-  if (w->nap)
-    nanosleep (&(struct timespec){0, NAP_NS}, NULL);
-}
-
 /* ---- The thread -------------------------------------------------------- */
 
 static void
@@ -601,7 +496,7 @@ see_to_mail (NatWorker *w)
 {
   nat_exchange_clear (w);
   if (nat_exchange_has_mail (w))
-    w->nap_datagrams += nat_exchange_drain (w);
+    w->nap.datagrams += nat_exchange_drain (w);
   nat_exchange_flush (w);
 }
 
@@ -650,7 +545,8 @@ turn (NatWorker *w)
   tick (w);
   if (w->exchange)
     end_turn (w);
-  maybe_nap (w);
+  if (nat_nap_is_due (&w->nap, w->now_us))
+    nanosleep (&(struct timespec){0, NAT_NAP_NS}, NULL);
 }
 
 void

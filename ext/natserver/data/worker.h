@@ -14,6 +14,7 @@
 #include "natserver/data/dataplane.h"
 #include "natserver/data/lane.h"
 #include "natserver/data/mesh.h"
+#include "natserver/data/nap.h"
 #include "natserver/data/ring.h"
 #include "natserver/data/roster.h"
 #include "natserver/data/strangers.h"
@@ -32,42 +33,6 @@ typedef struct {
   gint64 repeat_us;    /* NAT_SILENCE_US; 0 = last packets are not repeated */
   gint64 strangers_us; /* after a start, RTP with any SSRC is told to register */
 } NatDataTimes;
-
-typedef enum {
-  NAT_COMMAND_ADD,
-  NAT_COMMAND_RENEW,
-  NAT_COMMAND_END,
-  NAT_COMMAND_DESCRIBE,
-  NAT_COMMAND_VERIFY,
-} NatCommandType;
-
-typedef struct {
-  NatCommandType type;
-  union {
-    struct {
-      NatTicket ticket;
-      gboolean headstart;           /* ADD */
-      guint64 exclude;              /* ADD: nat_room_name_hash of a stream; 0 = none */
-      NatSessionCounters *counters; /* ADD: a reference, given */
-    } session;
-    struct {
-      guint8 id[NAT_SESSION_ID_SIZE];
-      NatReason reason;
-      gint64 until_s;
-    } end;
-    struct {
-      char stream[NAT_STREAM_NAME_MAX + 1];
-      gboolean has_tracks, has_publisher;
-      NatTracks tracks;
-      guint32 version;
-      guint8 publisher_id[NAT_SESSION_ID_SIZE];
-    } describe;
-    struct {
-      char stream[NAT_STREAM_NAME_MAX + 1];
-      NatVerifier *verifier; /* given; NULL: not verified */
-    } verify;
-  };
-} NatCommand;
 
 typedef struct _NatForward NatForward;
 typedef struct _NatExchange NatExchange;
@@ -114,10 +79,7 @@ struct _NatWorker {
   guint scan;                /* where in roster->live the next tick goes on */
   NatStrangers answers;      /* to the unauthenticated */
   NatStrangers hints;        /* to strangers that send media */
-  guint nap_wakeups;         /* in the window that began at nap_window_us */
-  guint nap_datagrams;
-  gint64 nap_window_us;
-  gboolean nap; /* the window before was a stream of single packets */
+  NatNap nap;
 };
 
 /* What makes a worker one of several. */
@@ -143,7 +105,6 @@ void nat_worker_spin (NatWorker *w);
 
 /* Applies what control posted. Not while packets are under way. */
 void nat_worker_drain_commands (NatWorker *w);
-void nat_worker_apply (NatWorker *w, const NatCommand *command);
 /* One datagram that another worker heard. data must stay until the flush. */
 void nat_worker_serve (NatWorker *w, const NatUdpSource *source, guint8 *data, gsize len);
 /* Sends what the batch brought, and settles. */

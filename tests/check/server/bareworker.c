@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "natproto/crypto.h"
+#include "natserver/data/command.h"
 #include "probe.h"
 
 static const guint8 challenge_key[32];
@@ -55,7 +56,7 @@ describe (NatWorker *w, const char *stream, const guint8 *publisher)
   c.describe.tracks = (NatTracks){
       2, {{BARE_VIDEO_SSRC, 96, 90000, "video"}, {BARE_AUDIO_SSRC, 97, 48000, "audio"}}};
   memcpy (c.describe.publisher_id, publisher, NAT_SESSION_ID_SIZE);
-  nat_worker_apply (w, &c);
+  nat_command_apply (w, &c);
 }
 
 NatDataSession *
@@ -70,7 +71,7 @@ bare_worker_join (NatWorker *w, const char *stream, NatRole role, const NatAddre
   c.session.ticket.expires_s = G_MAXINT64;
   strcpy (c.session.ticket.stream, stream);
   c.session.counters = nat_session_counters_new ();
-  nat_worker_apply (w, &c);
+  nat_command_apply (w, &c);
   s = nat_roster_find (w->roster, c.session.ticket.session_id);
   if (role == NAT_ROLE_PUBLISHER)
     describe (w, stream, s->id);

@@ -11,6 +11,7 @@
 
 #include "bareworker.h"
 #include "natproto/crypto.h"
+#include "natserver/data/command.h"
 #include "natserver/data/historypool.h"
 #include "natserver/data/historyreader.h"
 #include "probe.h"
@@ -414,7 +415,7 @@ test_forgotten_is_not_revived (void)
   strcpy (t->stream, "door");
   c.session.counters = nat_session_counters_new ();
   g_assert_true (nat_exchange_claim (r.w[0], "door"));
-  nat_worker_apply (r.w[0], &c);
+  nat_command_apply (r.w[0], &c);
   r.w[0]->roster->dormant_max = 0;
   nat_roster_sleep (
       r.w[0]->roster, nat_roster_find (r.w[0]->roster, t->session_id), r.w[0]->now_us);

@@ -10,6 +10,7 @@
 #include "datarelay.h"
 #include "natproto/rtcp.h"
 #include "natproto/rtcpapp.h"
+#include "natserver/data/command.h"
 #include "natserver/data/headstart.h"
 #include "natserver/data/historypool.h"
 #include "natserver/data/repair.h"
@@ -450,7 +451,7 @@ film_begin (Film *film)
   c.describe.version = 2;
   c.describe.has_tracks = TRUE;
   c.describe.tracks = (NatTracks){1, {{VIDEO_SSRC, 96, 90000, "video", FALSE, MARK_ID}}};
-  nat_worker_apply (film->w, &c);
+  nat_command_apply (film->w, &c);
 }
 
 /* n packets, the first of which has that mark; time goes on. */
