@@ -255,6 +255,16 @@ read_retry_after (SoupMessage *message)
   return (guint)(MIN (s, RETRY_AFTER_MAX_S) * 1000);
 }
 
+static gint64
+read_date (SoupMessage *message)
+{
+  const char *text =
+      soup_message_headers_get_one (soup_message_get_response_headers (message), "Date");
+  g_autoptr (GDateTime) date = text == NULL ? NULL : soup_date_time_new_from_http_string (text);
+
+  return date == NULL ? 0 : g_date_time_to_unix (date);
+}
+
 /* Once libsoup has let go of it. */
 static void
 attempt_free (Attempt *a)
@@ -302,6 +312,8 @@ request_done (NatRequest *r, NatCause *cause, NatSessionDocument *document)
     r->n->instant_start = FALSE;
   if (cause != NULL && cause->http_status != 0 && r->attempt != NULL)
     reply.retry_after_ms = read_retry_after (r->attempt->message);
+  if (cause == NULL || (cause->http_status != 0 && cause->kind != NAT_CAUSE_PROXY))
+    reply.date_s = read_date (r->attempt->message);
   if (cause != NULL && cause->http_status == 0 && !r->cancelled)
     r->n->failures++;
   if (func != NULL)

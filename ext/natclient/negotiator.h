@@ -26,6 +26,7 @@ typedef struct {
   NatRequestKind kind;
   NatCause *cause;              /* NULL: done. attempt and retry_ms are the session's business */
   guint retry_after_ms;         /* that the relay asked for; 0 = nothing said */
+  gint64 date_s;                /* its Unix time; 0 = nothing said, or no relay did */
   NatSessionDocument *document; /* NULL without one */
   NatAddress remote;            /* that the connection reached; "none" through a proxy */
   gboolean via_proxy;

@@ -88,11 +88,15 @@ struct _NatSession {
   gboolean was_connected; /* since the last retry was planned */
   gboolean ever_connected;
   gint64 unsure_until_us; /* a POST without an answer may have ended our older session */
-  gint64 warn_s;          /* Unix time of token_expires */
-  gint64 connected_us;    /* since when; the last time if it is not now */
-  guint64 bitrate_told;   /* what the last callback said; 0 = none yet */
-  NatCauseKind failure;   /* kind of the last cause */
-  NatCause *usurper;      /* somebody took our place while we negotiate for it; or NULL */
+  gint64
+      relay_ahead_s; /* of the seconds that elapsed here, by its last answer; 0 = none came yet */
+  gint64 warn_s;     /* the relay's Unix time of token_expires; G_MAXINT64 = it is not due */
+  gint64 warn_pause_us; /* not before */
+  NatBackoff warn_backoff;
+  gint64 connected_us;  /* since when; the last time if it is not now */
+  guint64 bitrate_told; /* what the last callback said; 0 = none yet */
+  NatCauseKind failure; /* kind of the last cause */
+  NatCause *usurper;    /* somebody took our place while we negotiate for it; or NULL */
   GSource *probe_timer, *retry_timer, *renew_timer, *expiry_timer, *sync_timer, *race_timer;
 
   NatRequest *open; /* the POST under way */
@@ -224,6 +228,10 @@ void nat_session_sync_seen (NatSession *s, const guint8 boot_id[NAT_BOOT_ID_SIZE
 /* Takes the contents of document. */
 void nat_session_sync_take_document (NatSession *s, NatSessionDocument *document);
 void nat_session_sync_token (NatSession *s); /* plans the warning of its end */
+void nat_session_sync_plan_warning (
+    NatSession *s); /* anew, after time that the timer did not see */
+/* The relay's Unix time in an answer; 0 = it said nothing. */
+void nat_session_sync_clock (NatSession *s, gint64 date_s);
 void nat_session_on_renew_timer (NatSession *s);
 void nat_session_on_expiry_timer (NatSession *s);
 

@@ -246,6 +246,7 @@ nat_session_net_check_sleep (NatSession *s)
     return;
   if (s->have_document)
     nat_session_timer_set (s->renew_timer, 0); /* which did not see the time pass */
+  nat_session_sync_plan_warning (s);
   begin_anew (s);
 }
 

@@ -330,6 +330,7 @@ on_open_reply (NatReply *reply, gpointer user)
   NatCause *cause = g_steal_pointer (&reply->cause);
 
   s->open = NULL;
+  nat_session_sync_clock (s, reply->date_s);
   if (cause != NULL) {
     s->retry_after_ms = reply->retry_after_ms;
     if (cause->kind == NAT_CAUSE_SSRC_IN_USE)
@@ -649,6 +650,8 @@ nat_session_run_begin (NatSession *s)
   nat_session_size_begin (s);
   nat_backoff_init (&s->backoff, s->config.backoff_factor, s->config.backoff_max);
   nat_backoff_init (&s->sync_backoff, s->config.backoff_factor, s->config.backoff_max);
+  nat_backoff_init (&s->warn_backoff, 1.0, 60.0);
+  s->warn_s = G_MAXINT64;
   s->race_timer = nat_session_timer_new (s, nat_session_path_on_race_timer);
   s->probe_timer = nat_session_timer_new (s, on_probe_timer);
   s->retry_timer = nat_session_timer_new (s, on_retry_timer);

@@ -12,8 +12,10 @@
 #include "natproto/token.h"
 
 #define TOKEN_WARNING_S  60
-#define LONGEST_SLEEP_MS (3600 * 1000) /* then the wall clock is looked at again */
-#define UNKNOWN_MAX      3             /* 404s until the session counts as lost */
+#define FRESH_S          10 /* a token of so many seconds is one that can be lived with */
+#define CLOCK_STEP_S     2  /* more than seconds that were rounded, and the way of an answer */
+#define LONGEST_SLEEP_MS (60 * 1000) /* then the clock is looked at again */
+#define UNKNOWN_MAX      3           /* 404s until the session counts as lost */
 #define UNKNOWN_WAIT_MS  300
 
 /* ---- Document ---------------------------------------------------------- */
@@ -173,6 +175,7 @@ on_background_reply (NatReply *reply, gpointer user)
   g_autofree char *old = g_strdup (s->document.username);
 
   s->background = NULL;
+  nat_session_sync_clock (s, reply->date_s);
   if (cause != NULL) {
     on_refusal (s, cause, want_of (reply->kind), reply->retry_after_ms);
     return;
@@ -256,6 +259,23 @@ expiry_of (const char *token)
   return expires_s;
 }
 
+/* Seconds that go on while the machine sleeps, whatever its clock is set to. */
+static gint64
+elapsed_s (void)
+{
+  gint64 us = nat_resume_boottime_us ();
+
+  return (us < 0 ? g_get_monotonic_time () : us) / G_USEC_PER_SEC;
+}
+
+/* The relay's Unix time, for it is the relay that judges the token; until it told us, our own. */
+static gint64
+relay_now_s (const NatSession *s)
+{
+  return s->relay_ahead_s != 0 ? s->relay_ahead_s + elapsed_s ()
+                               : g_get_real_time () / G_USEC_PER_SEC;
+}
+
 static gint64
 seconds_left (NatSession *s)
 {
@@ -266,39 +286,65 @@ seconds_left (NatSession *s)
   nat_crypto_wipe_free (token);
   if (expires_s == G_MAXINT64)
     return G_MAXINT64;
-  return expires_s - g_get_real_time () / G_USEC_PER_SEC;
+  return expires_s - relay_now_s (s);
 }
 
-static void
-sleep_until_warning (NatSession *s, gint64 now_s)
+void
+nat_session_sync_plan_warning (NatSession *s)
 {
-  nat_session_timer_set (s->expiry_timer, CLAMP ((s->warn_s - now_s) * 1000, 0, LONGEST_SLEEP_MS));
+  gint64 ms, pause_ms;
+
+  if (s->warn_s == G_MAXINT64) {
+    nat_session_timer_set (s->expiry_timer, -1);
+    return;
+  }
+  ms = (s->warn_s - relay_now_s (s)) * 1000;
+  pause_ms = (s->warn_pause_us - g_get_monotonic_time ()) / 1000;
+  nat_session_timer_set (s->expiry_timer, CLAMP (MAX (ms, pause_ms), 0, LONGEST_SLEEP_MS));
 }
 
 void
 nat_session_sync_token (NatSession *s)
 {
   gint64 left = seconds_left (s);
-  gint64 now_s = g_get_real_time () / G_USEC_PER_SEC;
 
-  if (left == G_MAXINT64) {
-    nat_session_timer_set (s->expiry_timer, -1);
-    return;
-  }
   /* With tokens that live for less than two minutes the half is early enough, and no minute before
    * the end would ask for the next one without a pause. */
-  s->warn_s = now_s + MAX (MAX (left - TOKEN_WARNING_S, left / 2), 0);
-  sleep_until_warning (s, now_s);
+  s->warn_s = left == G_MAXINT64
+                  ? G_MAXINT64
+                  : relay_now_s (s) + MAX (MAX (left - TOKEN_WARNING_S, left / 2), 0);
+  /* Who is asked may have none but one that is over, and gives it again each time. */
+  if (left >= FRESH_S) {
+    nat_backoff_reset (&s->warn_backoff);
+    s->warn_pause_us = 0;
+  }
+  nat_session_sync_plan_warning (s);
+}
+
+void
+nat_session_sync_clock (NatSession *s, gint64 date_s)
+{
+  gint64 before_s = relay_now_s (s);
+
+  if (date_s == 0)
+    return;
+  s->relay_ahead_s = date_s - elapsed_s ();
+  if (ABS (date_s - before_s) > CLOCK_STEP_S)
+    nat_session_sync_token (s);
 }
 
 void
 nat_session_on_expiry_timer (NatSession *s)
 {
-  gint64 now_s = g_get_real_time () / G_USEC_PER_SEC;
   gint64 left = seconds_left (s);
 
-  if (now_s < s->warn_s)
-    sleep_until_warning (s, now_s);
-  else if (left != G_MAXINT64)
+  if (relay_now_s (s) < s->warn_s || g_get_monotonic_time () < s->warn_pause_us) {
+    nat_session_sync_plan_warning (s);
+    return;
+  }
+  s->warn_s = G_MAXINT64;
+  s->warn_pause_us = g_get_monotonic_time () +
+                     (gint64)nat_backoff_next (&s->warn_backoff, nat_session_random ()) * 1000;
+  if (left != G_MAXINT64)
     NAT_SESSION_CALL (s, token_expires, (guint)MAX (left, 0));
 }

@@ -435,6 +435,34 @@ test_token_expires (void)
   watcher_clear (&w);
 }
 
+static gboolean
+was_warned_thrice (Watcher *w)
+{
+  return w->token_calls >= 3;
+}
+
+/* Who is asked may have none but the one that is over. He is asked again, and has time for it. */
+static void
+test_token_stays (void)
+{
+  g_autoptr (NatSignKey) key = nat_sign_key_generate (NAT_SIGN_HS256, NULL);
+  NatToken token = {
+      .expires_s = g_get_real_time () / G_USEC_PER_SEC - 4, .not_before_s = G_MININT64};
+  gint64 first_us;
+  Watcher w;
+
+  watcher_init (&w, NAT_ROLE_SUBSCRIBER, NULL);
+  point_at (&w, "127.0.0.1", closed_port ());
+  w.config.auth_token = nat_token_sign (&token, NULL, key, NULL);
+  w.has_no_other = TRUE;
+  watcher_start (&w);
+  g_assert_true (watcher_wait (&w, was_warned, SOON));
+  first_us = g_get_monotonic_time ();
+  g_assert_true (watcher_wait (&w, was_warned_thrice, SOON));
+  g_assert_cmpint (g_get_monotonic_time () - first_us, >=, G_USEC_PER_SEC);
+  watcher_clear (&w);
+}
+
 /* ---- The program's end ------------------------------------------------- */
 
 /* In a child: connects (or hangs), stops, and is gone at once, as gst-launch does. */
@@ -538,6 +566,7 @@ main (int argc, char **argv)
   g_test_add_func ("/failures/strangers", test_strangers);
   g_test_add_func ("/failures/unreachable", test_unreachable_is_noticed);
   g_test_add_func ("/failures/token-expires", test_token_expires);
+  g_test_add_func ("/failures/token-stays", test_token_stays);
   g_test_add_func ("/failures/program-ends", test_program_ends);
   g_test_add_func ("/failures/program-ends-in-a-hang", test_program_ends_in_a_hang);
   return g_test_run ();

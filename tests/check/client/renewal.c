@@ -9,9 +9,34 @@
 #include <signal.h>
 #include <string.h>
 
+#include "natclient/resume.h"
 #include "natproto/token.h"
 
-#define SOON 60000 /* ms */
+#define SOON   60000 /* ms */
+#define YEAR_S (365 * 24 * 3600)
+
+/* ---- The session's clocks ---------------------------------------------- */
+
+static gint wrong_s; /* what its wall clock is ahead of the relay's */
+static gint slept_s; /* for so long */
+
+gint64 __real_g_get_real_time (void);
+gint64 __wrap_g_get_real_time (void);
+gint64
+__wrap_g_get_real_time (void)
+{
+  return __real_g_get_real_time () + (gint64)g_atomic_int_get (&wrong_s) * G_USEC_PER_SEC;
+}
+
+gint64 __real_nat_resume_boottime_us (void);
+gint64 __wrap_nat_resume_boottime_us (void);
+gint64
+__wrap_nat_resume_boottime_us (void)
+{
+  return __real_nat_resume_boottime_us () + (gint64)g_atomic_int_get (&slept_s) * G_USEC_PER_SEC;
+}
+
+/* ---- Tokens ------------------------------------------------------------ */
 
 static NatSignKey *
 key_of (const RelayProcess *relay)
@@ -37,7 +62,7 @@ token_for (const RelayProcess *relay, gint64 seconds)
   g_autoptr (NatSignKey) key = key_of (relay);
   char *all[] = {(char *)"**", NULL};
   NatToken token = {.subject = (char *)"camera",
-      .expires_s = g_get_real_time () / G_USEC_PER_SEC - NAT_TOKEN_LEEWAY_S + seconds,
+      .expires_s = __real_g_get_real_time () / G_USEC_PER_SEC - NAT_TOKEN_LEEWAY_S + seconds,
       .not_before_s = G_MININT64,
       .publish = all};
   char *text = nat_token_sign (&token, NULL, key, NULL);
@@ -189,6 +214,78 @@ test_is_withdrawn (void)
   relay_process_clear (&relay);
 }
 
+/* A camera without a battery for its clock: the token is over by the relay's. */
+static void
+test_slow_clock (void)
+{
+  RelayProcess relay;
+  Watcher w;
+
+  g_atomic_int_set (&wrong_s, -YEAR_S);
+  relay_process_start (&relay);
+  watcher_init (&w, NAT_ROLE_PUBLISHER, &relay);
+  use_token (&w, token_for (&relay, NAT_TOKEN_LEEWAY_S + 6));
+  watcher_start (&w);
+  g_assert_true (watcher_wait (&w, has_asked_once, SOON));
+  g_assert_cmpuint (w.token_seconds, <=, 6);
+  watcher_clear (&w);
+  relay_process_clear (&relay);
+  g_atomic_int_set (&wrong_s, 0);
+}
+
+/* By a clock that is ahead every token is over; nobody is asked for one after the other. */
+static void
+test_fast_clock (void)
+{
+  RelayProcess relay;
+  guint calls, documents;
+  Watcher w;
+
+  g_atomic_int_set (&wrong_s, YEAR_S);
+  relay_process_start (&relay);
+  watcher_init (&w, NAT_ROLE_PUBLISHER, &relay);
+  use_token (&w, token_for (&relay, 3600));
+  watcher_start (&w);
+  g_assert_true (watcher_wait_state (&w, NAT_SESSION_CONNECTED, SOON));
+  for (guint i = 0; i < 3; i++) {
+    calls = w.token_calls;
+    documents = watcher_n_documents (&w);
+    set_token (&w, token_for (&relay, 3600));
+    while (watcher_n_documents (&w) == documents) /* it was presented */
+      g_usleep (1000);
+    g_assert_cmpuint (w.token_calls, ==, calls);
+  }
+  watcher_clear (&w);
+  relay_process_clear (&relay);
+  g_atomic_int_set (&wrong_s, 0);
+}
+
+/* It was to be asked for while the machine slept. */
+static void
+test_sleep (void)
+{
+  RelayProcess relay;
+  gint64 woke_us;
+  Watcher w;
+
+  relay_process_start (&relay);
+  watcher_init (&w, NAT_ROLE_PUBLISHER, &relay);
+  use_token (&w, token_for (&relay, NAT_TOKEN_LEEWAY_S + 3600));
+  watcher_start (&w);
+  g_assert_true (watcher_wait_state (&w, NAT_SESSION_CONNECTED, SOON));
+  g_assert_cmpuint (w.token_calls, ==, 0);
+  g_atomic_int_set (&slept_s, 3570);
+  g_atomic_int_set (&wrong_s, 3570); /* the relay did not sleep */
+  woke_us = g_get_monotonic_time ();
+  g_assert_true (watcher_wait (&w, has_asked_once, SOON));
+  g_assert_cmpint (g_get_monotonic_time () - woke_us, <, 30 * G_USEC_PER_SEC);
+  g_assert_cmpuint (w.token_seconds, <=, 30);
+  watcher_clear (&w);
+  relay_process_clear (&relay);
+  g_atomic_int_set (&wrong_s, 0);
+  g_atomic_int_set (&slept_s, 0);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -197,5 +294,8 @@ main (int argc, char **argv)
   g_test_add_func ("/renewal/is-renewed", test_is_renewed);
   g_test_add_func ("/renewal/comes-meanwhile", test_comes_meanwhile);
   g_test_add_func ("/renewal/is-withdrawn", test_is_withdrawn);
+  g_test_add_func ("/renewal/slow-clock", test_slow_clock);
+  g_test_add_func ("/renewal/fast-clock", test_fast_clock);
+  g_test_add_func ("/renewal/sleep", test_sleep);
   return g_test_run ();
 }

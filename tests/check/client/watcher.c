@@ -112,6 +112,8 @@ on_token_expires (NatSession *s, guint seconds_left, gpointer user)
   w->token_seconds = seconds_left;
   g_cond_broadcast (&w->cond);
   g_mutex_unlock (&w->lock);
+  if (w->has_no_other)
+    nat_session_set_auth_token (s, w->config.auth_token);
 }
 
 static gboolean

@@ -28,7 +28,8 @@ typedef struct {
   guint8 rtcp[256];
   guint rtcp_len;
   guint token_calls, token_seconds;
-  gboolean accept; /* answer of accept_certificate */
+  gboolean has_no_other; /* who is asked for a token gives the one that there is */
+  gboolean accept;       /* answer of accept_certificate */
   guint accept_calls;
   gboolean done; /* after stop: a callback now is a failure */
 } Watcher;
