@@ -160,6 +160,8 @@ void nat_session_run_end (NatSession *s);   /* on the thread, last */
 void nat_session_feed (NatSession *s, NatFsmEvent event, NatCause *cause); /* takes cause */
 /* An attempt failed: takes cause, decides whether it can pass, and feeds. */
 void nat_session_fail (NatSession *s, NatCause *cause);
+/* Not final what can pass in the middle of a session. */
+void nat_session_may_pass (const NatSession *s, NatCause *cause);
 /* The relay answers but does not know us. Takes cause. */
 void nat_session_lost (NatSession *s, NatCause *cause);
 void nat_session_negotiate (NatSession *s);

@@ -546,9 +546,18 @@ nat_session_feed (NatSession *s, NatFsmEvent event, NatCause *cause)
     nat_session_sync_take_document (s, NULL);
 }
 
+/* The relay was there. Who stands in its place now, as a login page or a proxy that wants its password again, may go. */
+void
+nat_session_may_pass (const NatSession *s, NatCause *cause)
+{
+  if (s->ever_connected && (cause->kind == NAT_CAUSE_TLS || cause->kind == NAT_CAUSE_PROXY))
+    cause->final = FALSE;
+}
+
 void
 nat_session_fail (NatSession *s, NatCause *cause)
 {
+  nat_session_may_pass (s, cause);
   if (s->usurper != NULL) {
     nat_cause_free (cause);
     cause = g_steal_pointer (&s->usurper);

@@ -136,6 +136,7 @@ on_unknown (NatSession *s, guint want)
 static void
 on_refusal (NatSession *s, NatCause *cause, guint want, guint retry_after_ms)
 {
+  nat_session_may_pass (s, cause);
   if (cause->kind == NAT_CAUSE_NOT_FOUND) {
     nat_cause_free (cause);
     on_unknown (s, want);

@@ -250,20 +250,26 @@ nat_trust_hide_literal (NatTrust *trust, GIOStream *connection)
 
 /* ---- Causes ------------------------------------------------------------ */
 
-static const char *
+/* Free with g_free. */
+static char *
 why_untrusted (GTlsCertificateFlags errors)
 {
+  g_autoptr (GDateTime) now = g_date_time_new_now_utc ();
+  g_autofree char *today = g_date_time_format (now, "%Y-%m-%d");
+
   if (errors & G_TLS_CERTIFICATE_EXPIRED)
-    return "it has expired";
+    return g_strdup_printf ("it has expired, if today is %s as this machine's clock says", today);
   if (errors & G_TLS_CERTIFICATE_NOT_ACTIVATED)
-    return "it is not valid yet (is this machine's clock right?)";
+    return g_strdup_printf (
+        "it is not valid yet, if today is %s as this machine's clock says", today);
   if (errors & G_TLS_CERTIFICATE_REVOKED)
-    return "it was revoked";
+    return g_strdup ("it was revoked");
   if (errors & G_TLS_CERTIFICATE_UNKNOWN_CA)
-    return "nobody whom this machine trusts signed it, as with a relay's own certificate";
+    return g_strdup (
+        "nobody whom this machine trusts signed it, as with a relay's own certificate");
   if (errors & G_TLS_CERTIFICATE_BAD_IDENTITY)
-    return "it was made for another name";
-  return "its signature is too weak or broken";
+    return g_strdup ("it was made for another name");
+  return g_strdup ("its signature is too weak or broken");
 }
 
 /* A relay's own certificate is signed by itself, so another signature tells of interception; but an operator
@@ -288,6 +294,7 @@ cause_of_other_pin (const char *where, const NatShown *shown)
 NatCause *
 nat_trust_cause (const NatTrust *trust, const char *where, const NatShown *shown)
 {
+  g_autofree char *why = why_untrusted (shown->errors);
   NatCause *cause;
 
   if (trust->inner == NULL)
@@ -296,8 +303,9 @@ nat_trust_cause (const NatTrust *trust, const char *where, const NatShown *shown
     cause = nat_cause_new (NAT_CAUSE_TLS,
         "The certificate of %s is not trusted: %s. If the fingerprint that natrelay-server printed "
         "when it started is the same as this, set tls-fingerprint=%s.",
-        where, why_untrusted (shown->errors), shown->fingerprint);
-  cause->final = TRUE;
+        where, why, shown->fingerprint);
+  /* Many a clock that has no battery is set soon after the start. */
+  cause->final = trust->inner == NULL || shown->errors != G_TLS_CERTIFICATE_NOT_ACTIVATED;
   nat_cause_set_detail (cause, "certificate SHA-256 %s, issued by %s, GTlsCertificateFlags 0x%x",
       shown->fingerprint, shown->issuer != NULL ? shown->issuer : "itself", (guint)shown->errors);
   return cause;

@@ -188,6 +188,79 @@ test_retry_after (void)
   https_server_free (server);
 }
 
+static gboolean
+failed_twice (Watcher *w)
+{
+  return w->cause != NULL && w->cause->kind == NAT_CAUSE_TLS && w->cause->attempt >= 3;
+}
+
+/* In the middle of a session a login page takes the relay's place, and shows its own certificate, until somebody has
+ * logged in. */
+static void
+test_portal (void)
+{
+  RelayProcess relay;
+  HttpsServer *portal;
+  Watcher w;
+
+  relay_process_start (&relay);
+  watcher_init (&w, NAT_ROLE_SUBSCRIBER, &relay);
+  w.config.transport = NAT_TRANSPORT_CHOICE_UDP;
+  watcher_start (&w);
+  g_assert_true (watcher_wait_state (&w, NAT_SESSION_CONNECTED, SOON));
+  relay_process_terminate (&relay);
+  portal = https_server_new_on (relay.port, HTTPS_ANSWERS,
+      "HTTP/1.1 302 Found\r\nLocation: https://portal.example/\r\nContent-Length: 0\r\n\r\n", NULL);
+  g_assert_true (watcher_wait (&w, failed_twice, SOON));
+  g_assert_null (strstr (w.states->str, "failed"));
+  https_server_free (portal);
+  relay_process_restart (&relay);
+  g_assert_true (watcher_wait_state (&w, NAT_SESSION_CONNECTED, SOON));
+  watcher_clear (&w);
+  relay_process_clear (&relay);
+}
+
+static guint expected; /* serial */
+
+static gboolean
+is_described (Watcher *w)
+{
+  return w->described >= expected;
+}
+
+/* The proxy wants nobody for a while. What the relay is to be told meanwhile, it is told after. */
+static void
+test_proxy_for_a_while (void)
+{
+  HttpsServer *proxy = https_server_new (HTTPS_PROXY, NULL, NULL);
+  NatDescription d = {(char *)WATCHER_SDP "a=sendonly\r\n"};
+  RelayProcess relay;
+  guint before;
+  gint64 end;
+  Watcher w;
+
+  relay_process_start (&relay);
+  watcher_init (&w, NAT_ROLE_PUBLISHER, &relay);
+  w.config.transport = NAT_TRANSPORT_CHOICE_UDP;
+  w.config.proxy = g_strdup_printf ("http://127.0.0.1:%u", https_server_port (proxy));
+  watcher_start (&w);
+  g_assert_true (watcher_wait_state (&w, NAT_SESSION_CONNECTED, SOON));
+  before = https_server_n_requests (proxy);
+  https_server_set_answer (proxy,
+      "HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n");
+  expected = nat_session_set_description (w.session, &d);
+  end = g_get_monotonic_time () + SOON * 1000;
+  while (https_server_n_requests (proxy) < before + 2 && g_get_monotonic_time () < end)
+    g_usleep (5000);
+  g_assert_cmpuint (https_server_n_requests (proxy), >=, before + 2);
+  g_assert_cmpuint (w.described, <, expected);
+  https_server_set_answer (proxy, NULL);
+  g_assert_true (watcher_wait (&w, is_described, SOON));
+  watcher_clear (&w);
+  relay_process_clear (&relay);
+  https_server_free (proxy);
+}
+
 /* ---- How often --------------------------------------------------------- */
 
 static void
@@ -559,6 +632,8 @@ main (int argc, char **argv)
   g_test_add_func ("/failures/bad-fingerprint", test_bad_fingerprint);
   g_test_add_func ("/failures/untrusted", test_untrusted);
   g_test_add_func ("/failures/retry-after", test_retry_after);
+  g_test_add_func ("/failures/portal", test_portal);
+  g_test_add_func ("/failures/proxy-for-a-while", test_proxy_for_a_while);
   g_test_add_func ("/failures/no-reconnect", test_no_reconnect);
   g_test_add_func ("/failures/retries", test_retries);
   g_test_add_func ("/failures/no-udp", test_no_udp);

@@ -32,16 +32,15 @@ typedef struct {
 /* ---- Certificate ------------------------------------------------------- */
 
 static void
-set_fields (gnutls_x509_crt_t crt, const char *name, gboolean expired)
+set_fields (gnutls_x509_crt_t crt, const char *name, time_t from_s)
 {
   static const unsigned char ip[4] = {127, 0, 0, 1};
   static const unsigned char ip6[16] = {[15] = 1};
-  time_t now = time (NULL);
 
   gnutls_x509_crt_set_version (crt, 3);
   gnutls_x509_crt_set_serial (crt, "\1", 1);
-  gnutls_x509_crt_set_activation_time (crt, expired ? 1000 : now - 3600);
-  gnutls_x509_crt_set_expiration_time (crt, expired ? 2000 : now + 3600);
+  gnutls_x509_crt_set_activation_time (crt, from_s);
+  gnutls_x509_crt_set_expiration_time (crt, from_s + 7200);
   gnutls_x509_crt_set_dn (crt, name, NULL);
   gnutls_x509_crt_set_subject_alt_name (crt, GNUTLS_SAN_DNSNAME, "localhost", 9, GNUTLS_FSAN_SET);
   gnutls_x509_crt_set_subject_alt_name (crt, GNUTLS_SAN_IPADDRESS, ip, 4, GNUTLS_FSAN_APPEND);
@@ -66,6 +65,12 @@ static char *export(gnutls_x509_crt_t crt, gnutls_x509_privkey_t key)
 char *
 https_make_certificate (gboolean expired)
 {
+  return https_make_certificate_from (expired ? 1000 - time (NULL) : -3600);
+}
+
+char *
+https_make_certificate_from (gint64 in_s)
+{
   gnutls_x509_privkey_t key;
   gnutls_x509_crt_t crt;
   char *pem;
@@ -74,7 +79,7 @@ https_make_certificate (gboolean expired)
   gnutls_x509_privkey_generate (
       key, GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS (GNUTLS_ECC_CURVE_SECP256R1), 0);
   gnutls_x509_crt_init (&crt);
-  set_fields (crt, "CN=relay of a test", expired);
+  set_fields (crt, "CN=relay of a test", time (NULL) + in_s);
   gnutls_x509_crt_set_key (crt, key);
   g_assert_cmpint (gnutls_x509_crt_sign2 (crt, crt, key, GNUTLS_DIG_SHA256, 0), ==, 0);
   pem = export(crt, key);
@@ -95,7 +100,8 @@ https_make_forged_certificate (char **authority)
     gnutls_x509_privkey_generate (
         keys[i], GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS (GNUTLS_ECC_CURVE_SECP256R1), 0);
     gnutls_x509_crt_init (&crts[i]);
-    set_fields (crts[i], i == 0 ? "CN=Virus Shield of a test" : "CN=relay of a test", FALSE);
+    set_fields (
+        crts[i], i == 0 ? "CN=Virus Shield of a test" : "CN=relay of a test", time (NULL) - 3600);
     gnutls_x509_crt_set_key (crts[i], keys[i]);
   }
   gnutls_x509_crt_set_basic_constraints (crts[0], 1, 0);
@@ -186,17 +192,6 @@ say (Call *c, GIOStream *stream, const char *text)
 }
 
 static void
-say_answer (Call *c, GIOStream *stream)
-{
-  g_autofree char *text = NULL;
-
-  g_mutex_lock (&c->server->lock);
-  text = g_strdup (c->server->answer);
-  g_mutex_unlock (&c->server->lock);
-  say (c, stream, text);
-}
-
-static void
 wait_for_stop (Call *c)
 {
   GPollFD fd;
@@ -236,17 +231,37 @@ tunnel (Call *c, const char *target)
   g_cancellable_release_fd (c->server->stop);
 }
 
+static char *
+dup_answer (HttpsServer *s)
+{
+  char *text;
+
+  g_mutex_lock (&s->lock);
+  text = g_strdup (s->answer);
+  g_mutex_unlock (&s->lock);
+  return text;
+}
+
+static void
+say_answer (Call *c, GIOStream *stream)
+{
+  g_autofree char *text = dup_answer (c->server);
+
+  say (c, stream, text);
+}
+
 static void
 proxy (Call *c)
 {
-  g_autofree char *request = NULL;
+  g_autofree char *request = NULL, *refusal = NULL;
   char *end;
 
   if (!read_request (c, G_IO_STREAM (c->connection)))
     return;
   request = https_server_dup_request (c->server);
-  if (c->server->answer != NULL || !g_str_has_prefix (request, "CONNECT ")) {
-    say (c, G_IO_STREAM (c->connection), c->server->answer);
+  refusal = dup_answer (c->server);
+  if (refusal != NULL || !g_str_has_prefix (request, "CONNECT ")) {
+    say (c, G_IO_STREAM (c->connection), refusal);
     return;
   }
   end = strchr (request + 8, ' ');
@@ -312,17 +327,11 @@ accept_all (gpointer data)
   return NULL;
 }
 
-HttpsServer *
-https_server_new (HttpsManner manner, const char *text, const char *pem)
-{
-  return https_server_new_at ("127.0.0.1", manner, text, pem);
-}
-
-HttpsServer *
-https_server_new_at (const char *ip, HttpsManner manner, const char *text, const char *pem)
+static HttpsServer *
+new_at (const char *ip, guint16 port, HttpsManner manner, const char *text, const char *pem)
 {
   HttpsServer *s = g_new0 (HttpsServer, 1);
-  g_autoptr (GSocketAddress) any = g_inet_socket_address_new_from_string (ip, 0);
+  g_autoptr (GSocketAddress) any = g_inet_socket_address_new_from_string (ip, port);
   g_autoptr (GSocketAddress) got = NULL;
   g_autofree char *made = pem == NULL ? https_make_certificate (FALSE) : NULL;
 
@@ -341,6 +350,24 @@ https_server_new_at (const char *ip, HttpsManner manner, const char *text, const
   s->port = g_inet_socket_address_get_port (G_INET_SOCKET_ADDRESS (got));
   s->thread = g_thread_new ("accept", accept_all, s);
   return s;
+}
+
+HttpsServer *
+https_server_new (HttpsManner manner, const char *text, const char *pem)
+{
+  return https_server_new_at ("127.0.0.1", manner, text, pem);
+}
+
+HttpsServer *
+https_server_new_at (const char *ip, HttpsManner manner, const char *text, const char *pem)
+{
+  return new_at (ip, 0, manner, text, pem);
+}
+
+HttpsServer *
+https_server_new_on (guint16 port, HttpsManner manner, const char *text, const char *pem)
+{
+  return new_at ("127.0.0.1", port, manner, text, pem);
 }
 
 void

@@ -25,6 +25,9 @@ HttpsServer *https_server_new (HttpsManner manner, const char *answer, const cha
 /* At another address than 127.0.0.1. */
 HttpsServer *https_server_new_at (
     const char *ip, HttpsManner manner, const char *answer, const char *pem);
+/* At 127.0.0.1, and a port that somebody else had. */
+HttpsServer *https_server_new_on (
+    guint16 port, HttpsManner manner, const char *answer, const char *pem);
 /* To the requests that are read from now on. */
 void https_server_set_answer (HttpsServer *s, const char *answer);
 guint16 https_server_port (HttpsServer *s);
@@ -42,5 +45,7 @@ void https_forget_proxies (void);
 
 /* A self-signed certificate with its key, for 127.0.0.1, ::1 and localhost; or with expired for 1970. */
 char *https_make_certificate (gboolean expired);
+/* Good in so many seconds, for two hours. */
+char *https_make_certificate_from (gint64 in_s);
 /* One that somebody else signed, as an inspecting proxy does. authority: the signer's certificate, or NULL. */
 char *https_make_forged_certificate (char **authority);

@@ -467,6 +467,29 @@ test_expired (void)
   https_server_free (server);
 }
 
+/* A clock without a battery begins in 1970, or where it was switched off, and is set soon after. */
+static void
+test_not_yet (void)
+{
+  g_autofree char *pem = https_make_certificate_from (3600);
+  g_autofree char *path = write_file (pem);
+  HttpsServer *server = good_server (pem);
+  Question q;
+
+  question_init (&q, https_server_port (server));
+  q.config.tls_ca_file = g_strdup (path);
+  ask (&q);
+  assert_cause (&q, NAT_CAUSE_TLS, FALSE, "as this machine's clock says");
+  question_clear (&q);
+  /* Time does not make a stranger's certificate one of ours. */
+  question_init (&q, https_server_port (server));
+  ask (&q);
+  assert_cause (&q, NAT_CAUSE_TLS, TRUE, "not valid yet");
+  question_clear (&q);
+  g_assert_cmpint (unlink (path), ==, 0);
+  https_server_free (server);
+}
+
 /* ---- Ways to fail ------------------------------------------------------ */
 
 static void
@@ -753,6 +776,7 @@ main (int argc, char **argv)
   g_test_add_func ("/negotiator/ca-file-missing", test_ca_file_missing);
   g_test_add_func ("/negotiator/untrusted", test_untrusted);
   g_test_add_func ("/negotiator/expired", test_expired);
+  g_test_add_func ("/negotiator/not-yet", test_not_yet);
   g_test_add_func ("/negotiator/unknown-host", test_unknown_host);
   g_test_add_func ("/negotiator/refused-port", test_refused_port);
   g_test_add_func ("/negotiator/timeouts", test_timeouts);
