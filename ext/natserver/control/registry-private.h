@@ -21,6 +21,12 @@ typedef struct {
   guint64 again;  /* those that they got again, part of out */
 } NatMeasured;
 
+/* In a row, whose head waits longest to be measured. */
+typedef struct {
+  GList link;     /* first; its data is who is measured */
+  guint64 number; /* of the measure that was the last, or under way when it came */
+} NatMeasurePlace;
+
 typedef struct {
   char *name;
   gboolean is_pattern; /* no stream: all that its name matches */
@@ -44,8 +50,9 @@ typedef struct {
   guint meets;         /* of a pattern: others that can match what it matches */
   GHashTable *members; /* of a pattern: NatStream that it matches, a set; else NULL */
   NatSessionCounters *past;
+  NatMeasurePlace measure;
   NatMeasured measured,
-      live; /* all its sessions, at the last measure; those that live, while one is made */
+      live; /* all its sessions, at the last measure; while one is made, those that live and were measured */
   guint64 loss_ppm,
       served; /* while one is made: the sum of receivers' losses, and how many there are */
   NatFlow flow;
@@ -63,8 +70,9 @@ struct _NatRegistered {
   gint64 recheck_us;    /* when the access callback is asked again, if there is one */
   gint64 unanswered_us; /* since when it does not answer; 0 = it did */
   gint64 created_us, created_s;
-  GList in_turn;        /* in the registry's, of which it is the data */
-  guint64 looked_at;    /* in which round; when it came, in that one */
+  GList in_turn;     /* in the registry's, of which it is the data */
+  guint64 looked_at; /* in which round; when it came, in that one */
+  NatMeasurePlace measure;
   NatMeasured measured; /* at the last measure */
   NatFlow flow;
 };
@@ -87,9 +95,11 @@ struct _NatRegistry {
   guint32
       version_floor; /* versions of streams that are forgotten: never used again in this start */
   NatSessionCounters *past;
-  gint64 measured_us; /* when; 0 = never */
-  gint64 measure_us;  /* how long before that the last one was */
-  guint64 trend_tick; /* counts measures */
+  GQueue sessions_to_measure, streams_to_measure; /* of NatMeasurePlace */
+  guint64 measuring;                              /* counts measures that were begun */
+  gint64 measured_us;                             /* when the last one was; 0 = never */
+  gint64 measure_us;                              /* how long before that the one before was */
+  guint64 trend_tick;                             /* counts those that are over */
   guint n_trends;
 };
 
@@ -139,9 +149,16 @@ gboolean nat_registry_may_return (NatRegistry *r, NatTime now, NatTicket *ticket
 /* registrymeasure.c */
 
 /* A session begins with what its counters say: it may have come back. */
-void nat_registry_measure_from (NatRegistered *session);
-/* Often enough; it looks itself whether it is time. */
+void nat_registry_measure_from (NatRegistry *r, NatRegistered *session);
+/* It goes, and its counters are added to its stream's past. */
+void nat_registry_measure_leave (NatRegistry *r, NatRegistered *session);
+/* A stream is new, and goes. */
+void nat_registry_measure_stream (NatRegistry *r, NatStream *stream);
+void nat_registry_measure_no_more (NatRegistry *r, NatStream *stream);
+/* Often enough; it looks itself whether it is time to begin. */
 void nat_registry_measure (NatRegistry *r, NatTime now);
+/* As many as may be at once. TRUE: some wait. */
+gboolean nat_registry_measure_on (NatRegistry *r);
 
 /* registrylimits.c */
 

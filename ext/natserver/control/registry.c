@@ -143,7 +143,7 @@ session_add (NatRegistry *r, NatTime now, const NatTicket *ticket, NatSessionCou
   session->stream->sessions++;
   if (ticket->role == NAT_ROLE_SUBSCRIBER)
     session->stream->subscribers++;
-  nat_registry_measure_from (session);
+  nat_registry_measure_from (r, session);
   g_hash_table_insert (r->sessions, session->ticket.session_id, session);
   session->in_turn.data = session;
   session->looked_at = r->round;
@@ -161,6 +161,7 @@ session_remove (NatRegistry *r, NatTime now, NatRegistered *session, gboolean ov
   nat_admission_leave (r->config.admission, &(NatEntrant){session->has_peer ? &session->peer : NULL,
                                                 session->ticket.subject, session->ticket.role});
   nat_memory_promise (r->config.memory, -nat_registry_later (session));
+  nat_registry_measure_leave (r, session);
   add_counters (stream->past, session->counters);
   add_counters (r->past, session->counters);
   stream->sessions--;
@@ -447,6 +448,22 @@ revive_publisher (NatRegistry *r, NatTime now, NatRegistered *session)
   nat_rooms_changed (r, stream);
 }
 
+/* The data plane forgot the session, we did not yet. counters: taken over. */
+static void
+take_counters (NatRegistry *r, NatRegistered *session, NatSessionCounters *counters)
+{
+  if (session->counters == counters) {
+    nat_session_counters_unref (counters);
+    return;
+  }
+  nat_registry_measure_leave (r, session);
+  add_counters (session->stream->past, session->counters);
+  add_counters (r->past, session->counters);
+  nat_session_counters_unref (session->counters);
+  session->counters = counters;
+  nat_registry_measure_from (r, session);
+}
+
 static void
 revive (NatRegistry *r, NatTime now, NatEvent *event)
 {
@@ -454,13 +471,8 @@ revive (NatRegistry *r, NatTime now, NatEvent *event)
   gboolean fresh = !g_hash_table_contains (r->streams, event->ticket.stream);
   const char *limit;
 
-  if (session != NULL) { /* the data plane forgot it, we did not yet */
-    if (session->counters != event->counters) {
-      add_counters (session->stream->past, session->counters);
-      add_counters (r->past, session->counters);
-    }
-    nat_session_counters_unref (session->counters);
-    session->counters = event->counters;
+  if (session != NULL) {
+    take_counters (r, session, event->counters);
     return;
   }
   if (!nat_registry_may_return (r, now, &event->ticket)) {
@@ -640,8 +652,9 @@ check_streams (NatRegistry *r, NatTime now)
 static gboolean
 work_off (NatRegistry *r, NatTime now)
 {
-  gboolean waits = look (r, now);
+  gboolean waits = nat_registry_measure_on (r);
 
+  waits |= look (r, now);
   waits |= !nat_registry_flush (r);
   /* A walk over all streams is dear: once a second, and in the turns between only while one was not told. */
   if (r->streams_wait) {

@@ -42,9 +42,10 @@ typedef struct {
   NatMemory *memory;     /* NULL: there is no bound */
 } NatRegistryConfig;
 
-#define NAT_REGISTRY_SOON_MS       50
-#define NAT_REGISTRY_LOOKS_AT_ONCE 8192 /* sessions: a millisecond or two */
-#define NAT_REGISTRY_ENDS_AT_ONCE  1024 /* of these: some ten, and what a worker's ring takes */
+#define NAT_REGISTRY_SOON_MS          50
+#define NAT_REGISTRY_LOOKS_AT_ONCE    8192 /* sessions: a millisecond or two */
+#define NAT_REGISTRY_MEASURED_AT_ONCE 8192 /* sessions and streams: the same */
+#define NAT_REGISTRY_ENDS_AT_ONCE     1024 /* of these: some ten, and what a worker's ring takes */
 
 typedef struct _NatRegistry NatRegistry;
 typedef struct _NatRegistered
@@ -106,7 +107,7 @@ guint nat_registry_n_sessions (NatRegistry *r);
 gboolean nat_registry_revoke (NatRegistry *r, NatTime now);
 
 const char *nat_registry_boot_id (NatRegistry *r); /* hex */
-/* How often it was measured what passes: every two seconds, with the first tick. */
+/* How often it was measured what passes: every two seconds, less often where there is too much to compare in that time. */
 guint64 nat_registry_trend_tick (NatRegistry *r);
 /* Fills streams, sessions and past of snapshot. */
 void nat_registry_snapshot (NatRegistry *r, NatSnapshot *snapshot);

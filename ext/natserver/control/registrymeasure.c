@@ -3,7 +3,10 @@
  */
 
 /* What passes now: every two seconds the counters of all sessions are compared with what they were. A stream's
- * sums hold those of its sessions that are over, so that nothing is missed of who came and went in between. */
+ * sums hold those of its sessions that are over, so that nothing is missed of who came and went in between.
+ *
+ * Of very many sessions only some are compared in one turn of the main loop, then the streams. Meanwhile they come and go: who was
+ * measured is in the sum of those that live, so is who came, and who goes is taken out of it again. */
 
 #include "natserver/control/registry-private.h"
 
@@ -36,13 +39,68 @@ add_sums (NatMeasured *sums, const NatMeasured *more)
   sums->again += more->again;
 }
 
+static void
+take_sums (NatMeasured *sums, const NatMeasured *less)
+{
+  sums->bytes_in -= less->bytes_in;
+  sums->bytes_out -= less->bytes_out;
+  sums->in -= less->in;
+  sums->out -= less->out;
+  sums->lost -= less->lost;
+  sums->missed -= less->missed;
+  sums->asked -= less->asked;
+  sums->again -= less->again;
+}
+
+/* ---- Who comes and goes ------------------------------------------------ */
+
+/* Once a measure is over all streams have its number. */
+static gboolean
+is_in_live (const NatRegistry *r, const NatRegistered *session)
+{
+  return session->measure.number == r->measuring && session->stream->measure.number != r->measuring;
+}
+
+static void
+join_row (NatRegistry *r, GQueue *row, NatMeasurePlace *place, gpointer who)
+{
+  place->link.data = who;
+  place->number = r->measuring;
+  g_queue_push_tail_link (row, &place->link);
+}
+
 void
-nat_registry_measure_from (NatRegistered *session)
+nat_registry_measure_from (NatRegistry *r, NatRegistered *session)
 {
   session->measured = (NatMeasured){0};
   add (&session->measured, session->counters);
   add_sums (&session->stream->measured, &session->measured);
+  join_row (r, &r->sessions_to_measure, &session->measure, session);
+  if (is_in_live (r, session))
+    add_sums (&session->stream->live, &session->measured);
 }
+
+void
+nat_registry_measure_leave (NatRegistry *r, NatRegistered *session)
+{
+  if (is_in_live (r, session))
+    take_sums (&session->stream->live, &session->measured);
+  g_queue_unlink (&r->sessions_to_measure, &session->measure.link);
+}
+
+void
+nat_registry_measure_stream (NatRegistry *r, NatStream *stream)
+{
+  join_row (r, &r->streams_to_measure, &stream->measure, stream);
+}
+
+void
+nat_registry_measure_no_more (NatRegistry *r, NatStream *stream)
+{
+  g_queue_unlink (&r->streams_to_measure, &stream->measure.link);
+}
+
+/* ---- Measuring --------------------------------------------------------- */
 
 /* Counters fall when a gap is filled, and when a session that was summed up comes back. */
 static guint64
@@ -97,7 +155,7 @@ keep_trend (NatRegistry *r, NatStream *stream)
     r->n_trends++;
   }
   if (stream->trend != NULL)
-    nat_trend_add (stream->trend, r->trend_tick, &stream->flow);
+    nat_trend_add (stream->trend, r->measuring, &stream->flow);
 }
 
 static void
@@ -114,26 +172,52 @@ measure_stream (NatRegistry *r, NatStream *stream, gint64 us)
   keep_trend (r, stream);
 }
 
+/* Who comes next, and goes to the end; NULL: all were measured. */
+static gpointer
+next_in_row (const NatRegistry *r, GQueue *row)
+{
+  NatMeasurePlace *first = (NatMeasurePlace *)row->head;
+
+  if (first == NULL || first->number == r->measuring)
+    return NULL;
+  first->number = r->measuring;
+  g_queue_unlink (row, &first->link);
+  g_queue_push_tail_link (row, &first->link);
+  return first->link.data;
+}
+
+gboolean
+nat_registry_measure_on (NatRegistry *r)
+{
+  for (guint n = 0; n < NAT_REGISTRY_MEASURED_AT_ONCE; n++) {
+    NatRegistered *session = next_in_row (r, &r->sessions_to_measure);
+    NatStream *stream = session == NULL ? next_in_row (r, &r->streams_to_measure) : NULL;
+
+    if (session != NULL) {
+      measure_session (session, r->measure_us);
+    } else if (stream != NULL) {
+      measure_stream (r, stream, r->measure_us);
+    } else {
+      r->trend_tick = r->measuring;
+      return FALSE;
+    }
+  }
+  return TRUE;
+}
+
 void
 nat_registry_measure (NatRegistry *r, NatTime now)
 {
   gint64 us = now.us - r->measured_us;
-  GHashTableIter iter;
-  gpointer value;
 
   if (r->measured_us == 0)
     r->measured_us = now.us;
-  if (us < NAT_TREND_STEP_US - NAT_TREND_STEP_US / 8 || r->measured_us == now.us)
+  if (us < NAT_TREND_STEP_US - NAT_TREND_STEP_US / 8 || r->measured_us == now.us ||
+      r->trend_tick != r->measuring)
     return;
   r->measured_us = now.us;
   r->measure_us = us;
-  r->trend_tick++;
-  g_hash_table_iter_init (&iter, r->sessions);
-  while (g_hash_table_iter_next (&iter, NULL, &value))
-    measure_session (value, us);
-  g_hash_table_iter_init (&iter, r->streams);
-  while (g_hash_table_iter_next (&iter, NULL, &value))
-    measure_stream (r, value, us);
+  r->measuring++;
 }
 
 guint64

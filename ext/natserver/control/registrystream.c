@@ -28,6 +28,7 @@ nat_registry_stream_get (NatRegistry *r, const char *name)
   stream->version = version_after (r->version_floor);
   stream->past = nat_session_counters_new ();
   stream->is_pattern = nat_stream_is_glob (name);
+  nat_registry_measure_stream (r, stream);
   nat_rooms_enter (r, stream);
   g_hash_table_insert (r->streams, stream->name, stream);
   return stream;
@@ -56,6 +57,7 @@ nat_registry_stream_forget_if_idle (NatRegistry *r, NatStream *stream)
   r->n_trends -= stream->trend != NULL;
   nat_memory_promise (r->config.memory, -(gint64)stream->tracks.n_tracks * NAT_TRACK_LATER);
   nat_rooms_leave (r, stream);
+  nat_registry_measure_no_more (r, stream);
   g_hash_table_remove (r->streams, stream->name);
 }
 

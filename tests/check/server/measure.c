@@ -186,6 +186,145 @@ test_what_is_told_of_a_stream (void)
   nat_snapshot_free (snapshot);
 }
 
+/* ---- More than in one turn --------------------------------------------- */
+
+/* The linker puts this in the place of the data plane's. */
+gboolean __wrap_nat_dataplane_poll_event (NatDataplane *dp, NatEvent *event);
+
+static const NatEvent *to_come; /* NULL: none */
+
+gboolean
+__wrap_nat_dataplane_poll_event (NatDataplane *dp, NatEvent *event)
+{
+  if (to_come == NULL)
+    return FALSE;
+  *event = *to_come;
+  to_come = NULL;
+  return TRUE;
+}
+
+/* Two sessions and the streams are measured in the second turn. last: of these. */
+static Measured *
+crowd_new (NatRegistered **last)
+{
+  Measured *m = measured_new ();
+  NatCaller caller = {.open = TRUE, .token.expires_s = G_MAXINT64};
+
+  for (guint i = 0; i < NAT_REGISTRY_MEASURED_AT_ONCE; i++)
+    *last = world_subscribe (m->world, "cam", &caller, NULL);
+  return m;
+}
+
+/* Up to the middle of a measure. */
+static void
+begin (Measured *m)
+{
+  World *w = m->world;
+  guint64 before = nat_registry_trend_tick (w->registry);
+
+  w->now.us += 2 * G_USEC_PER_SEC;
+  w->now.s += 2;
+  g_assert_true (nat_registry_tick (w->registry, w->now));
+  g_assert_cmpuint (nat_registry_trend_tick (w->registry), ==, before);
+}
+
+static void
+finish (Measured *m, guint64 out_bps)
+{
+  World *w = m->world;
+  guint64 before = nat_registry_trend_tick (w->registry);
+
+  while (nat_registry_go_on (w->registry, w->now))
+    continue;
+  g_assert_cmpuint (nat_registry_trend_tick (w->registry), ==, before + 1);
+  check (m, 0, out_bps, 0, 0);
+}
+
+static void
+test_who_leaves_in_the_middle (void)
+{
+  for (guint measured = 0; measured < 2; measured++) {
+    NatRegistered *last;
+    g_autoptr (Measured) m = crowd_new (&last);
+    NatRegistered *leaves = measured ? m->viewer : last;
+
+    nat_counter_add (&counters_of (m->world, leaves)->bytes_sent, 250000);
+    begin (m);
+    nat_registry_end (m->world->registry, m->world->now, leaves, NAT_REASON_ENDED, FALSE);
+    finish (m, 1000000);
+    begin (m);
+    finish (m, 0);
+  }
+}
+
+static void
+come_back (Measured *m, gboolean known, NatSessionCounters *counters)
+{
+  NatEvent event = {.type = NAT_EVENT_REVIVED,
+      .ticket = *nat_registered_ticket (m->viewer),
+      .counters = nat_session_counters_ref (counters)};
+
+  if (!known)
+    memset (event.ticket.session_id, 1, sizeof event.ticket.session_id);
+  to_come = &event;
+  nat_registry_poll (m->world->registry, m->world->now);
+  g_assert_null (to_come);
+}
+
+/* Whose bytes were counted before he came; what comes then is measured the next time. */
+static void
+test_who_comes_in_the_middle (void)
+{
+  NatRegistered *last;
+  g_autoptr (Measured) m = crowd_new (&last);
+  NatSessionCounters *counters = nat_session_counters_new ();
+
+  nat_counter_add (&counters->bytes_sent, 1000000);
+  begin (m);
+  come_back (m, FALSE, counters);
+  nat_counter_add (&counters->bytes_sent, 250000);
+  finish (m, 0);
+  begin (m);
+  finish (m, 1000000);
+  nat_session_counters_unref (counters);
+}
+
+/* The data plane forgot him, and then counts from the beginning. */
+static void
+test_who_comes_back_in_the_middle (void)
+{
+  NatRegistered *last;
+  g_autoptr (Measured) m = crowd_new (&last);
+  NatSessionCounters *counters = nat_session_counters_new ();
+
+  nat_counter_add (&m->out->bytes_sent, 250000);
+  begin (m);
+  come_back (m, TRUE, counters);
+  finish (m, 1000000);
+  nat_counter_add (&counters->bytes_sent, 500000);
+  begin (m);
+  finish (m, 2000000);
+  nat_session_counters_unref (counters);
+}
+
+/* A stream that nobody has any more by then, and one that nobody had. */
+static void
+test_streams_in_the_middle (void)
+{
+  NatRegistered *last, *alone;
+  g_autoptr (Measured) m = crowd_new (&last);
+  NatCaller caller = {.open = TRUE, .token.expires_s = G_MAXINT64};
+
+  alone = world_subscribe (m->world, "other", &caller, NULL);
+  begin (m);
+  nat_registry_end (m->world->registry, m->world->now, alone, NAT_REASON_ENDED, FALSE);
+  world_subscribe (m->world, "third", &caller, NULL);
+  nat_counter_add (&m->out->bytes_sent, 250000);
+  finish (m, 0);
+  begin (m);
+  finish (m, 1000000);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -196,5 +335,9 @@ main (int argc, char **argv)
   T (who_does_not_ask_tells);
   T (who_left_counts_once);
   T (what_is_told_of_a_stream);
+  T (who_leaves_in_the_middle);
+  T (who_comes_in_the_middle);
+  T (who_comes_back_in_the_middle);
+  T (streams_in_the_middle);
   return g_test_run ();
 }
