@@ -126,9 +126,9 @@ default_key_path (void)
   return g_build_filename (dir, "token.key", NULL);
 }
 
-/* What a person may have meant otherwise. 0: nothing is wrong. */
+/* What a person may have meant otherwise. 0: nothing is wrong. lasts: how long it is good if nothing is said of it. */
 static int
-check_create (const CreateOptions *o)
+check_create (const CreateOptions *o, const char *lasts, gint64 *expires_s)
 {
   if (o->publish == NULL && o->subscribe == NULL && !o->list && !o->admin)
     return fail (EXIT_WRONG_USE, "such a token would allow nothing; say what it is for with "
@@ -138,6 +138,11 @@ check_create (const CreateOptions *o)
     return fail (EXIT_WRONG_USE, "--takeover is for publishers: it needs --publish");
   if (o->max_kbps < 0 || o->max_packets < 0)
     return fail (EXIT_WRONG_USE, "--max-kbps and --max-packets must not be negative");
+  if (!parse_expiry (
+          o->expires != NULL ? o->expires : lasts, g_get_real_time () / G_USEC_PER_SEC, expires_s))
+    return fail (EXIT_WRONG_USE,
+        "--expires must be a number with s, m, h, d, w or y behind it, at most %d years, or never",
+        YEARS_MAX);
   return 0;
 }
 
@@ -254,15 +259,8 @@ command_create (int argc, char **argv)
     return fail (EXIT_WRONG_USE,
         "\"%s\" is not an option; the streams are given as --publish GLOB or --subscribe GLOB",
         argv[1]);
-  wrong = check_create (&o);
-  if (wrong != 0)
-    return wrong;
-  if (!parse_expiry (
-          o.expires != NULL ? o.expires : "30d", g_get_real_time () / G_USEC_PER_SEC, &expires_s))
-    return fail (EXIT_WRONG_USE,
-        "--expires must be a number with s, m, h, d, w or y behind it, at most %d years, or never",
-        YEARS_MAX);
-  return create_token (&o, expires_s);
+  wrong = check_create (&o, "30d", &expires_s);
+  return wrong != 0 ? wrong : create_token (&o, expires_s);
 }
 
 /* ---- static ------------------------------------------------------------ */
@@ -357,15 +355,8 @@ command_static (int argc, char **argv)
     return fail (EXIT_WRONG_USE, "\"%s\" is not an option", argv[1]);
   if (o.file == NULL)
     return fail (EXIT_WRONG_USE, "say with --file which list its line goes to");
-  wrong = check_create (&o);
-  if (wrong != 0)
-    return wrong;
-  if (!parse_expiry (
-          o.expires != NULL ? o.expires : "never", g_get_real_time () / G_USEC_PER_SEC, &expires_s))
-    return fail (EXIT_WRONG_USE,
-        "--expires must be a number with s, m, h, d, w or y behind it, at most %d years, or never",
-        YEARS_MAX);
-  return create_static (&o, expires_s);
+  wrong = check_create (&o, "never", &expires_s);
+  return wrong != 0 ? wrong : create_static (&o, expires_s);
 }
 
 /* ---- credential -------------------------------------------------------- */
