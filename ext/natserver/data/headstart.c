@@ -99,6 +99,7 @@ nat_headstart_prepare (NatWorker *w, NatDataSession *s)
     return FALSE;
   for (guint i = 0; i < n; i++)
     prepare (w, s, nat_room_stream (s, i), n);
+  s->has_headstart = TRUE;
   return TRUE;
 }
 
@@ -366,24 +367,34 @@ gives (const NatHeadstart *h, const NatDataTrack *track)
   return FALSE;
 }
 
-gboolean
-nat_headstart_serves (const NatWorker *w, const NatDataSession *s, const NatDataTrack *track)
+/* The session's next record from that link on. All are looked at for who may have one only, since whoever reports or asks for
+ * pictures would have a crowd's records looked through each time. */
+static GList *
+next_of (NatDataSession *s, GList *link)
 {
-  for (GList *link = w->headstarts.head; link; link = link->next) {
-    if (is_of (link->data, s) && gives (link->data, track))
+  while (link && !is_of (link->data, s))
+    link = link->next;
+  return link;
+}
+
+gboolean
+nat_headstart_serves (const NatWorker *w, NatDataSession *s, const NatDataTrack *track)
+{
+  if (!nat_headstart_is_recent (w, s))
+    return FALSE;
+  for (GList *link = next_of (s, w->headstarts.head); link; link = next_of (s, link->next)) {
+    if (gives (link->data, track))
       return TRUE;
   }
   return FALSE;
 }
 
 gboolean
-nat_headstart_is_recent (const NatWorker *w, const NatDataSession *s)
+nat_headstart_is_recent (const NatWorker *w, NatDataSession *s)
 {
-  for (GList *link = w->headstarts.head; link; link = link->next) {
-    if (is_of (link->data, s))
-      return TRUE;
-  }
-  return FALSE;
+  if (s->has_headstart)
+    s->has_headstart = next_of (s, w->headstarts.head) != NULL;
+  return s->has_headstart;
 }
 
 void

@@ -20,10 +20,9 @@ void nat_headstart_begin (NatWorker *w);
 void nat_headstart_run (NatWorker *w);
 
 /* What the session was just given stands for a picture of the track: no new one is worth asking for. */
-gboolean nat_headstart_serves (
-    const NatWorker *w, const NatDataSession *s, const NatDataTrack *track);
+gboolean nat_headstart_serves (const NatWorker *w, NatDataSession *s, const NatDataTrack *track);
 /* The session may quote a sender report that was not sent to it when it came. */
-gboolean nat_headstart_is_recent (const NatWorker *w, const NatDataSession *s);
+gboolean nat_headstart_is_recent (const NatWorker *w, NatDataSession *s);
 /* A picture of the track can start here: was it asked for? */
 void nat_headstart_picture (NatWorker *w, NatDataTrack *track);
 /* A compound about the track's source that is passed on. */

@@ -250,6 +250,7 @@ typedef struct {
   NatDataTrack *track;
   gint64 hold_us, flight_us;
   guint asked;
+  gboolean enough; /* whatever else is asked for is too much */
   gboolean before; /* something that the publisher, as it is now, never sent */
   NatUdpDest dest;
   struct iovec iov[NAT_UDPIO_SEGMENTS];
@@ -318,6 +319,7 @@ answer_one (Answer *a, guint16 number)
   NatHistoryPacket packet;
 
   if (++a->asked > ASKED_MAX || !nat_limiter_take (&a->s->repairs->asked, a->w->now_us, 1)) {
+    a->enough = TRUE;
     nat_counter_add (&c->repairs_limited, 1);
   } else if (!nat_history_find (&a->stream->history, a->track->kept, seq, &packet)) {
     /* What comes late goes to everybody: whoever asked for it need not ask again. */
@@ -334,6 +336,16 @@ answer_one (Answer *a, guint16 number)
   } else {
     *recent_of (a, seq) = recent_now (a, seq);
     add_packet (a, &packet);
+  }
+}
+
+static void
+answer_entry (Answer *a, const NatRtcpNackEntry *entry)
+{
+  answer_one (a, entry->first);
+  for (guint bit = 0; entry->following >> bit; bit++) {
+    if (entry->following >> bit & 1)
+      answer_one (a, (guint16)(entry->first + 1 + bit));
   }
 }
 
@@ -410,11 +422,11 @@ nat_repair_answer (NatWorker *w, NatDataSession *s, const NatRtcpPacket *nack)
   a.run = (NatUdpRun){.iov = a.iov, .rank = a.track->rank};
   nat_roster_dest (s->selected, &a.dest);
   for (guint i = 0; nat_rtcp_nack_entry (nack, i, &entry); i++) {
-    answer_one (&a, entry.first);
-    for (guint bit = 0; entry.following >> bit; bit++) {
-      if (entry.following >> bit & 1)
-        answer_one (&a, (guint16)(entry.first + 1 + bit));
-    }
+    if (a.enough)
+      nat_counter_add (
+          &s->counters->repairs_limited, 1 + (guint)__builtin_popcount (entry.following));
+    else
+      answer_entry (&a, &entry);
   }
   flush_answer (&a);
   if (a.before)

@@ -95,6 +95,7 @@ struct _NatDataSession {
   guint8 governed : 1;        /* its limits are control's, not a ticket's */
   guint8 has_claim : 1;       /* its budget heard of one */
   guint8 wants_headstart : 1; /* and had none yet */
+  guint8 has_headstart : 1;   /* perhaps: headstart.c has a record of it */
   NatAudienceMember member;   /* of the stream's audience */
   guint16 username_len;       /* 0 = none yet */
   guint32 password_secret;

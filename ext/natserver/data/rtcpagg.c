@@ -18,6 +18,9 @@
 #define CCFB_FEW 16          /* packets; fewer wait, at most as long as a receiver report does */
 /* Sender reports that are passed on, a second and track. natrelaysink's are a second apart, others' more. */
 #define REPORTS 4
+/* Of a subscriber's compound: report blocks, questions and requests that are looked at. Each of NAT_TRACKS_MAX sources has one of
+ * each, and a datagram holds 170. */
+#define FEEDBACK_MAX 64
 
 /* The session's context of its epoch in that direction, made at the first use. NULL: no client came yet. */
 static NatSrtcp *
@@ -305,6 +308,7 @@ nat_rtcpagg_described (NatWorker *w, NatDataStream *stream)
 
 /* By one compound, the worst of what its blocks say. */
 typedef struct {
+  guint n; /* things said so far */
   gboolean any;
   guint8 fraction_lost;
   guint64 jitter_us;
@@ -334,12 +338,22 @@ read_report (NatWorker *w, NatDataSession *s, const NatRtcpReportBlock *block, T
     nat_audience_loss (stream->audience, member, told->fraction_lost);
 }
 
+/* Who says the same thing a hundred times makes work of it. */
+static gboolean
+may_say (NatWorker *w, Told *told)
+{
+  if (told->n++ < FEEDBACK_MAX)
+    return TRUE;
+  nat_counter_add (&w->counters->feedback_limited, 1);
+  return FALSE;
+}
+
 static void
 read_reports (NatWorker *w, NatDataSession *s, const NatRtcpPacket *packet, Told *told)
 {
   NatRtcpReportBlock block;
 
-  for (guint i = 0; nat_rtcp_report_block (packet, i, &block); i++)
+  for (guint i = 0; nat_rtcp_report_block (packet, i, &block) && may_say (w, told); i++)
     read_report (w, s, &block, told);
   if (!told->any)
     return;
@@ -376,9 +390,10 @@ receive_from_subscriber (NatWorker *w, NatDataSession *s, NatRtcpIter *it)
   while (nat_rtcp_iter_next (it, &packet)) {
     if (packet.type == NAT_RTCP_RR || packet.type == NAT_RTCP_SR)
       read_reports (w, s, &packet, &told);
-    else if (packet.type == NAT_RTCP_PSFB)
+    else if (packet.type == NAT_RTCP_PSFB && may_say (w, &told))
       read_feedback (w, s, &packet);
-    else if (packet.type == NAT_RTCP_RTPFB && packet.count == NAT_RTCP_FMT_NACK) {
+    else if (packet.type == NAT_RTCP_RTPFB && packet.count == NAT_RTCP_FMT_NACK &&
+             may_say (w, &told)) {
       nat_counter_add (&s->counters->repair_requests, 1);
       nat_repair_answer (w, s, &packet);
     }

@@ -401,6 +401,31 @@ test_picture_limit (void)
   nat_session_counters_unref (c);
 }
 
+/* A compound may hold a hundred requests and more, and no receiver has as many sources. */
+static void
+test_feedback_limit (void)
+{
+  g_autoptr (DataRelay) r = data_relay_new ("127.0.0.1", FALSE, NULL);
+  NatTicket tp;
+  NatSessionCounters *c;
+  NatProbe *publisher = data_relay_publish (r, &tp, NULL);
+  g_autoptr (NatProbe) subscriber = data_relay_subscribe (r, NULL, &c);
+  guint8 buf[1500];
+  gsize len = 0;
+
+  for (guint i = 0; i < 60; i++)
+    len += nat_rtcp_write_pli (buf + len, sizeof buf - len, RECEIVER, VIDEO_SSRC);
+  for (guint i = 0; i < 40; i++)
+    len += write_nack (buf + len, VIDEO_SSRC);
+  nat_probe_send_rtcp (subscriber, buf, len);
+  data_relay_sync (r);
+  g_assert_cmpuint (nat_counter_get (&c->keyframe_requests), ==, 60);
+  g_assert_cmpuint (nat_counter_get (&c->repair_requests), ==, 4);
+  g_assert_cmpuint (DATA_RELAY_COUNT (r, feedback_limited), ==, 36);
+  nat_session_counters_unref (c);
+  nat_probe_free (publisher);
+}
+
 /* Those who wait when the publisher comes get a picture as soon as it can be asked for. */
 static void
 test_picture_waits (void)
@@ -576,6 +601,7 @@ main (int argc, char **argv)
   g_test_add_func ("/feedback/sender-reports-of-many", test_sender_reports_of_many);
   g_test_add_func ("/feedback/reports-end-here", test_reports_end_here);
   g_test_add_func ("/feedback/picture-limit", test_picture_limit);
+  g_test_add_func ("/feedback/feedback-limit", test_feedback_limit);
   g_test_add_func ("/feedback/picture-waits", test_picture_waits);
   g_test_add_func ("/feedback/indices-go-on", test_indices_go_on);
   g_test_add_func ("/feedback/new-epoch", test_new_epoch);
