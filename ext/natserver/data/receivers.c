@@ -87,7 +87,7 @@ keep_findings (const NatReceivers *old)
 {
   for (guint i = 0; i < old->n; i++) {
     const NatUdpDest *dest = &old->list[i].dest;
-    NatPath *path = dest->apart ? old->list[i].session->selected : NULL;
+    NatPath *path = dest->apart || dest->again ? old->list[i].session->selected : NULL;
     NatUdpDest now;
 
     if (!path)
@@ -95,7 +95,7 @@ keep_findings (const NatReceivers *old)
     nat_roster_dest (path, &now);
     if (now.socket == dest->socket && now.name_len == dest->name_len &&
         memcmp (&now.name, &dest->name, dest->name_len) == 0)
-      path->apart = TRUE;
+      path->apart = dest->apart;
   }
 }
 

@@ -62,7 +62,7 @@ struct _NatPath {
   guint8 socket;
   guint8 heard;       /* the worker whose socket hears it */
   guint8 many_locals; /* the socket has many addresses: a message names its own */
-  guint8 apart;       /* the system does not cut messages to there, as was found out */
+  guint8 apart : 6;   /* as of NatUdpDest, which finds it out */
 };
 
 typedef enum {

@@ -32,7 +32,8 @@
 #define RX_CONTROL    128
 #define NO_BUFFERS    8    /* such refusals in a call, then it is given up */
 #define HELD_BACK     (-1) /* among the codes of errno: there is no room for its rank */
-#define MEMINFO_WORDS 9    /* of SO_MEMINFO; the last counts what was dropped */
+#define APART         63 /* messages to whom the system would not cut one; then it is asked again */
+#define MEMINFO_WORDS 9  /* of SO_MEMINFO; the last counts what was dropped */
 #define TX_CONTROL    (CMSG_SPACE (sizeof (struct in6_pktinfo)) + CMSG_SPACE (sizeof (guint16)))
 
 typedef union {
@@ -373,6 +374,8 @@ add_apart (NatUdpio *io, guint slots, NatUdpMessage *m)
   const NatUdpRun *run = m->run;
   guint k = 0;
 
+  if (m->dest->apart > 0 && m->n_done == 0 && --m->dest->apart == 0)
+    m->dest->again = TRUE;
   for (guint i = 0; i < run->n_iov; i++) {
     for (gsize at = 0; at < run->iov[i].iov_len && slots < SEND_BATCH; at += run->segment, k++) {
       if (k < m->n_done)
@@ -462,7 +465,7 @@ fill (NatUdpio *io, NatUdpSocket *s, NatUdpMessage *messages, guint n)
 
     if (!is_due (m) || !takes_room (s, m, &filling))
       continue;
-    if (m->run->n_packets > 1 && (m->dest->apart || !s->cuts))
+    if (m->run->n_packets > 1 && (m->dest->apart || m->n_done > 0 || !s->cuts))
       slots = add_apart (io, slots, m);
     else
       add_slot (io, slots++, m, m->run->iov, m->run->n_iov, m->run->n_packets);
@@ -553,6 +556,27 @@ typedef struct {
   int full;         /* why the socket takes no more */
 } Refusals;
 
+/* EINVAL says either that a message was not cut, which its datagrams will show, or, to them as well, that there is no way
+ * from that address of ours. */
+static On
+handle_invalid (NatUdpio *io, guint slot, int code)
+{
+  NatUdpMessage *m = io->tx_message[slot];
+
+  if (io->tx_packets[slot] > 1) {
+    if (code != EINVAL)
+      find (io, code == EMSGSIZE ? NAT_UDPHINT_LONG : NAT_UDPHINT_NO_OFFLOAD);
+    m->dest->unsure = code == EINVAL;
+    m->dest->apart = APART;
+    return ON_REFILL;
+  }
+  count_refused (io, m->run->rank, code, m->run->n_packets - m->n_done);
+  m->n_done = m->run->n_packets;
+  m->dest->apart = m->dest->unsure = 0;
+  m->dest->again = TRUE;
+  return ON_MESSAGE;
+}
+
 /* The system refused this slot, and with it the call. */
 static On
 handle_refusal (NatUdpio *io, guint slot, int code, Refusals *seen)
@@ -573,11 +597,8 @@ handle_refusal (NatUdpio *io, guint slot, int code, Refusals *seen)
     m->refusal = code;
     return ++seen->no_buffers < NO_BUFFERS ? ON_MESSAGE : ON_FULL;
   }
-  if (io->tx_packets[slot] > 1 && (code == EINVAL || code == EIO || code == EMSGSIZE)) {
-    find (io, code == EMSGSIZE ? NAT_UDPHINT_LONG : NAT_UDPHINT_NO_OFFLOAD);
-    m->dest->apart = TRUE;
-    return ON_REFILL;
-  }
+  if (code == EINVAL || (io->tx_packets[slot] > 1 && (code == EIO || code == EMSGSIZE)))
+    return handle_invalid (io, slot, code);
   count_refused (io, m->run->rank, code, io->tx_packets[slot]);
   m->n_done += io->tx_packets[slot];
   return ON_NEXT;
@@ -594,8 +615,12 @@ took (NatUdpio *io, guint slot, guint n)
     m->n_sent += io->tx_packets[i];
     m->n_done += io->tx_packets[i];
     packets += io->tx_packets[i];
-    if (io->tx_packets[i] < m->run->n_packets)
-      nat_counter_add (&io->counters->send_apart, 1);
+    if (io->tx_packets[i] == m->run->n_packets)
+      continue;
+    nat_counter_add (&io->counters->send_apart, 1);
+    if (m->dest->unsure)
+      find (io, NAT_UDPHINT_NO_OFFLOAD);
+    m->dest->unsure = 0;
   }
   nat_counter_add (&io->counters->datagrams_sent, packets);
 }

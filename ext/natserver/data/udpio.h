@@ -59,7 +59,11 @@ typedef struct {
   guint8 socket;
   guint8 name_len;
   guint8 control_len; /* 0: the socket has only one address */
-  guint8 apart;       /* nat_udpio_send's: the system does not cut messages to there */
+  /* nat_udpio_send's. */
+  guint8
+      apart : 6; /* the system does not cut messages to there, and is asked again after so many */
+  guint8 unsure : 1; /* it may have refused them for another reason */
+  guint8 again : 1;  /* apart became 0 */
   _Alignas(struct cmsghdr) guint8 control[CMSG_SPACE (sizeof (struct in6_pktinfo))];
 } NatUdpDest;
 

@@ -62,8 +62,15 @@ describe (NatWorker *w, const char *stream, const guint8 *publisher)
 NatDataSession *
 bare_worker_join (NatWorker *w, const char *stream, NatRole role, const NatAddress *from)
 {
+  return bare_worker_join_at (w, stream, role, from, nat_udpio_local (w->io, 0));
+}
+
+NatDataSession *
+bare_worker_join_at (
+    NatWorker *w, const char *stream, NatRole role, const NatAddress *from, const NatAddress *local)
+{
   NatCommand c = {.type = NAT_COMMAND_ADD};
-  NatUdpSource source = {.key = {.remote = *from, .local = *nat_udpio_local (w->io, 0)}};
+  NatUdpSource source = {.key = {.remote = *from, .local = *local}};
   NatDataSession *s;
 
   nat_crypto_random (c.session.ticket.session_id, NAT_SESSION_ID_SIZE);

@@ -21,6 +21,9 @@ NatWorker *bare_worker_new_of_several (NatMesh *mesh, guint index);
  * described with a video and an audio track. */
 NatDataSession *bare_worker_join (
     NatWorker *w, const char *stream, NatRole role, const NatAddress *from);
+/* The same, to an address of ours that is not the socket's. */
+NatDataSession *bare_worker_join_at (NatWorker *w, const char *stream, NatRole role,
+    const NatAddress *from, const NatAddress *local);
 /* An RTP packet of len bytes at data, as if publisher had sent it. data stays until the flush. */
 void bare_worker_receive (
     NatWorker *w, NatDataSession *publisher, guint32 ssrc, guint16 seq, guint8 *data, gsize len);

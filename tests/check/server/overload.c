@@ -300,6 +300,15 @@ test_closed_port (void)
   nat_worker_free (w);
 }
 
+static void
+send_burst (NatWorker *w, NatDataSession *publisher, NatProbe *to, guint16 seq)
+{
+  receive_burst (w, publisher, seq);
+  nat_worker_flush (w);
+  for (guint16 k = 0; k < BURST; k++)
+    g_assert_true (arrives (to, BARE_VIDEO_SSRC, (guint16)(seq * BURST + k)));
+}
+
 /* Shorter than our datagrams: the system does not cut, we send apart, and IP fragments. */
 static void
 test_small_mtu (void)
@@ -309,15 +318,71 @@ test_small_mtu (void)
   g_autoptr (NatProbe) p = receiver (w, "a");
 
   for (guint16 i = 0; i < 3; i++) {
-    receive_burst (w, a, i);
-    nat_worker_flush (w);
-    for (guint16 k = 0; k < BURST; k++)
-      g_assert_true (arrives (p, BARE_VIDEO_SSRC, (guint16)(i * BURST + k)));
+    send_burst (w, a, p, i);
     g_assert_cmpuint (nat_counter_get (&w->counters->send_apart), ==, (i + 1) * BURST);
   }
   g_assert_cmpuint (nat_counter_get (&w->counters->unsent_video), ==, 0);
   g_assert_cmpuint (
       nat_udpio_findings (w->io) & (NAT_UDPHINT_LONG | NAT_UDPHINT_NO_OFFLOAD), !=, 0);
+  nat_worker_free (w);
+}
+
+/* A path that was narrow for a while is not taken for narrow for ever, also when the audience changed meanwhile, or after. */
+static void
+test_mtu_grows (void)
+{
+  NatWorker *w = bare_worker_new ("127.0.0.1", BUFFER);
+  NatDataSession *a = join (w, "a", NAT_ROLE_PUBLISHER, "127.0.0.1", 9);
+  g_autoptr (NatProbe) p = receiver (w, "a");
+  guint64 before = 0;
+  guint16 i = 0;
+
+  g_assert_true (own_network_run ("ip link set lo mtu 1000"));
+  send_burst (w, a, p, i++);
+  g_assert_cmpuint (nat_counter_get (&w->counters->send_apart), ==, BURST);
+  g_assert_true (own_network_run ("ip link set lo mtu 65536"));
+  join (w, "a", NAT_ROLE_SUBSCRIBER, "127.0.0.1", 10);
+  while (before != nat_counter_get (&w->counters->send_apart)) {
+    before = nat_counter_get (&w->counters->send_apart);
+    send_burst (w, a, p, i++);
+    g_assert_cmpuint (i, <, 200);
+  }
+  g_assert_cmpuint (i, >, 10);
+  join (w, "a", NAT_ROLE_SUBSCRIBER, "127.0.0.1", 11);
+  send_burst (w, a, p, i);
+  g_assert_cmpuint (nat_counter_get (&w->counters->send_apart), ==, before);
+  nat_worker_free (w);
+}
+
+/* An address of ours goes, and comes back: what was sent from there meanwhile is refused, each message for itself. It
+ * is not the cutting that the system refuses, so afterwards messages are whole as before. */
+static void
+test_address_gone (void)
+{
+  NatWorker *w = bare_worker_new ("[::]", BUFFER);
+  NatDataSession *a = join (w, "a", NAT_ROLE_PUBLISHER, "[::1]", 9);
+  NatWorkerCounters *c = w->counters;
+  g_autoptr (NatProbe) p = NULL;
+  NatAddress relay;
+
+  g_assert_true (nat_address_from_text (&relay, "[fd77::1]", nat_udpio_local (w->io, 0)->port));
+  p = nat_probe_new ("[::1]", &relay);
+  bare_worker_join_at (w, "a", NAT_ROLE_SUBSCRIBER, &p->local, &relay);
+  for (guint16 i = 0; i < 3; i++) {
+    if (i == 1)
+      g_assert_true (own_network_run ("ip address del fd77::1/128 dev lo"));
+    if (i == 2)
+      g_assert_true (own_network_run ("ip address add fd77::1/128 dev lo nodad"));
+    receive_burst (w, a, i);
+    nat_worker_flush (w);
+    if (i == 1) {
+      g_assert_cmpuint (nat_counter_get (&c->send_failed), ==, BURST);
+      g_assert_cmpuint (nat_counter_get (&c->unsent_video), ==, BURST);
+    }
+  }
+  g_assert_true (arrives (p, BARE_VIDEO_SSRC, 3 * BURST - 1));
+  g_assert_cmpuint (nat_counter_get (&c->send_apart), ==, 0);
+  g_assert_cmpuint (nat_udpio_findings (w->io), ==, 0);
   nat_worker_free (w);
 }
 
@@ -370,6 +435,8 @@ static const Row rows[] = {
         test_vanished_neighbour},
     {"/overload/closed-port", "true", test_closed_port},
     {"/overload/small-mtu", "ip link set lo mtu 1000", test_small_mtu},
+    {"/overload/mtu-grows", "true", test_mtu_grows},
+    {"/overload/address-gone", "ip address add fd77::1/128 dev lo nodad", test_address_gone},
     {"/overload/receive-overflow", "true", test_receive_overflow},
 };
 
