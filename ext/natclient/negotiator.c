@@ -17,9 +17,11 @@
 #define RETRY_AFTER_MAX_S 300 /* no relay may send us to sleep for a day */
 
 /* Where a port leads nowhere, the other one is tried (docs/design/transports.md). */
-#define PATIENCE_MS                                                                                \
-  1000 /* with a port that was never seen to work; at most a quarter of all the time */
-#define OTHER_PATIENCE_MS 2000
+/* With a port that was never seen to work, at most a quarter of all the time; with the other one, twice as long after each
+ * time that a proxy was not waited for. */
+#define PATIENCE_MS       1000
+#define OTHER_PATIENCE_MS 2000u
+#define SLOW_PROXY_MAX    2 /* 8 s */
 #define DOUBT             4 /* requests in a row, after which a port that did work may not any more */
 
 struct _NatNegotiator {
@@ -34,6 +36,7 @@ struct _NatNegotiator {
   guint16 door;              /* that of the two where the relay answered last, or is asked first */
   gboolean proved;           /* it did answer there */
   guint failures;            /* requests in a row that reached nobody */
+  guint slow_proxy;          /* detours that were given up while a proxy was busy with them */
   guint n_given_up;          /* attempts whose memory is still in use */
   gboolean takeover;
   gboolean instant_start; /* until a session was opened: whoever plays has a picture */
@@ -51,6 +54,7 @@ typedef struct {
   SoupMessage *message;
   GCancellable *cancellable;
   NatHttpsStage stage;
+  gboolean begun;   /* the name is resolved: from now on it is the port that takes its time */
   gboolean reached; /* the port leads somewhere: TLS began */
   gboolean secure;  /* TLS is ready */
   gboolean via_proxy;
@@ -368,6 +372,15 @@ attempt_give_up (Attempt *a)
   g_cancellable_cancel (a->cancellable);
 }
 
+/* A proxy may yet have led there: what it said of the usual port is no last word. */
+static void
+hurry (NatRequest *r)
+{
+  r->n->slow_proxy++;
+  if (r->blocked != NULL)
+    r->blocked->final = FALSE;
+}
+
 static gboolean
 on_patience (gpointer user)
 {
@@ -378,6 +391,8 @@ on_patience (gpointer user)
   if (r->attempt == NULL || r->attempt->reached || r->cancelled || r->timed_out)
     return G_SOURCE_REMOVE;
   if (was_detour || may_detour (r)) {
+    if (was_detour && r->attempt->via_proxy)
+      hurry (r);
     attempt_give_up (r->attempt);
     if (was_detour)
       detour_failed (r);
@@ -390,7 +405,8 @@ on_patience (gpointer user)
 static void
 arm_patience (NatRequest *r)
 {
-  guint ms = is_detour (r) ? OTHER_PATIENCE_MS : MIN (PATIENCE_MS, r->timeout_ms / 4);
+  guint ms = is_detour (r) ? OTHER_PATIENCE_MS << MIN (r->n->slow_proxy, SLOW_PROXY_MAX)
+                           : MIN (PATIENCE_MS, r->timeout_ms / 4);
 
   nat_source_drop (&r->patience);
   if (!is_detour (r) && !may_detour (r))
@@ -398,6 +414,15 @@ arm_patience (NatRequest *r)
   r->patience = g_timeout_source_new (ms);
   g_source_set_callback (r->patience, on_patience, r, NULL);
   g_source_attach (r->patience, g_main_context_get_thread_default ());
+}
+
+/* How long the name server takes is neither port's fault, and asking it anew is no quicker. */
+static void
+attempt_begun (Attempt *a)
+{
+  if (a->r != NULL && !a->begun)
+    arm_patience (a->r);
+  a->begun = TRUE;
 }
 
 /* The port did not lead to anybody whose answer counts. */
@@ -544,7 +569,10 @@ on_network_event (
 
   switch (event) {
   case G_SOCKET_CLIENT_RESOLVING: a->stage = NAT_HTTPS_RESOLVING; return;
-  case G_SOCKET_CLIENT_CONNECTING: a->stage = NAT_HTTPS_CONNECTING; break;
+  case G_SOCKET_CLIENT_CONNECTING:
+    a->stage = NAT_HTTPS_CONNECTING;
+    attempt_begun (a);
+    break;
   case G_SOCKET_CLIENT_CONNECTED: a->stage = NAT_HTTPS_ANSWER; break;
   case G_SOCKET_CLIENT_PROXY_NEGOTIATING: a->via_proxy = TRUE; return;
   case G_SOCKET_CLIENT_TLS_HANDSHAKING:
@@ -688,7 +716,7 @@ attempt_begin (NatRequest *r, guint16 port)
     soup_message_set_request_body_from_bytes (a->message, "application/json", r->content);
   g_signal_connect (a->message, "accept-certificate", G_CALLBACK (on_accept_certificate), a);
   g_signal_connect (a->message, "network-event", G_CALLBACK (on_network_event), a);
-  arm_patience (r);
+  nat_source_drop (&r->patience); /* that was with the attempt before */
   soup_session_send_async (r->n->soup, a->message, G_PRIORITY_DEFAULT, a->cancellable, on_head, a);
 }
 

@@ -18,6 +18,8 @@ struct _HttpsServer {
   guint16 port;
   GThread *thread;
   GCancellable *stop;
+  guint16 through; /* before the first request */
+  guint through_ms;
   GMutex lock;
   GList *threads;   /* under lock */
   guint n_requests; /* under lock */
@@ -250,6 +252,20 @@ say_answer (Call *c, GIOStream *stream)
   say (c, stream, text);
 }
 
+static gboolean
+is_let_through (Call *c, const char *request)
+{
+  g_autofree char *line = g_strdup_printf ("CONNECT 127.0.0.1:%u ", c->server->through);
+  GPollFD fd;
+
+  if (!g_str_has_prefix (request, line))
+    return FALSE;
+  g_cancellable_make_pollfd (c->server->stop, &fd);
+  g_poll (&fd, 1, (gint)c->server->through_ms);
+  g_cancellable_release_fd (c->server->stop);
+  return TRUE;
+}
+
 static void
 proxy (Call *c)
 {
@@ -259,7 +275,8 @@ proxy (Call *c)
   if (!read_request (c, G_IO_STREAM (c->connection)))
     return;
   request = https_server_dup_request (c->server);
-  refusal = dup_answer (c->server);
+  if (!is_let_through (c, request))
+    refusal = dup_answer (c->server);
   if (refusal != NULL || !g_str_has_prefix (request, "CONNECT ")) {
     say (c, G_IO_STREAM (c->connection), refusal);
     return;
@@ -377,6 +394,13 @@ https_server_set_answer (HttpsServer *s, const char *text)
   g_free (s->answer);
   s->answer = g_strdup (text);
   g_mutex_unlock (&s->lock);
+}
+
+void
+https_server_let_through (HttpsServer *s, guint16 port, guint after_ms)
+{
+  s->through = port;
+  s->through_ms = after_ms;
 }
 
 guint16

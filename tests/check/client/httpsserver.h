@@ -30,6 +30,8 @@ HttpsServer *https_server_new_on (
     guint16 port, HttpsManner manner, const char *answer, const char *pem);
 /* To the requests that are read from now on. */
 void https_server_set_answer (HttpsServer *s, const char *answer);
+/* A proxy leads to this port all the same, after a while. */
+void https_server_let_through (HttpsServer *s, guint16 port, guint after_ms);
 guint16 https_server_port (HttpsServer *s);
 const char *https_server_fingerprint (HttpsServer *s);
 guint https_server_n_requests (HttpsServer *s);

@@ -141,6 +141,71 @@ blocked_clear (Blocked *b)
   g_object_unref (b->listener);
 }
 
+/* ---- A name server that takes its time --------------------------------- */
+
+#define SLOW_MS 2500
+#define NAME    "relay.test"
+
+typedef struct {
+  GResolver parent;
+} SlowResolver;
+typedef struct {
+  GResolverClass parent;
+} SlowResolverClass;
+static GType slow_resolver_get_type (void);
+G_DEFINE_TYPE (SlowResolver, slow_resolver, G_TYPE_RESOLVER)
+
+static void
+free_addresses (gpointer list)
+{
+  g_resolver_free_addresses (list);
+}
+
+static gboolean
+on_found (gpointer user)
+{
+  GInetAddress *address = g_inet_address_new_loopback (G_SOCKET_FAMILY_IPV4);
+
+  g_task_return_pointer (user, g_list_prepend (NULL, address), free_addresses);
+  return G_SOURCE_REMOVE;
+}
+
+static void
+look_up (GResolver *resolver, const gchar *name, GResolverNameLookupFlags flags,
+    GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user)
+{
+  GTask *task = g_task_new (resolver, cancellable, callback, user);
+  GSource *timer = g_timeout_source_new (SLOW_MS);
+
+  g_assert_cmpstr (name, ==, NAME);
+  if (flags & G_RESOLVER_NAME_LOOKUP_FLAGS_IPV6_ONLY) {
+    g_task_return_new_error (task, G_RESOLVER_ERROR, G_RESOLVER_ERROR_NOT_FOUND, "no IPv6");
+    g_object_unref (task);
+  } else {
+    g_source_set_callback (timer, on_found, task, g_object_unref);
+    g_source_attach (timer, g_main_context_get_thread_default ());
+  }
+  g_source_unref (timer);
+}
+
+static GList *
+found (GResolver *resolver, GAsyncResult *result, GError **error)
+{
+  return g_task_propagate_pointer (G_TASK (result), error);
+}
+
+static void
+slow_resolver_class_init (SlowResolverClass *klass)
+{
+  G_RESOLVER_CLASS (klass)->lookup_by_name_with_flags_async = look_up;
+  G_RESOLVER_CLASS (klass)->lookup_by_name_with_flags_finish = found;
+}
+
+static void
+slow_resolver_init (SlowResolver *self)
+{
+}
+
 /* ---- Tests ------------------------------------------------------------- */
 
 static void
@@ -299,6 +364,56 @@ test_proxy (void)
   https_server_free (proxy);
 }
 
+/* What the name server takes is neither port's fault. */
+static void
+test_slow_name_server (void)
+{
+  g_autoptr (GResolver) usual = g_resolver_get_default ();
+  g_autoptr (GResolver) slow = g_object_new (slow_resolver_get_type (), NULL);
+  HttpsServer *server;
+  Blocked blocked;
+  Asker a;
+
+  asker_init (&a);
+  g_free (a.config.host);
+  a.config.host = g_strdup (NAME);
+  server = relay (&a);
+  blocked_init (&blocked);
+  g_resolver_set_default (slow);
+  ask (&a, blocked.port, https_server_port (server), 15000);
+  g_resolver_set_default (usual);
+  assert_found (&a, https_server_port (server), blocked.port);
+  asker_clear (&a);
+  blocked_clear (&blocked);
+  https_server_free (server);
+}
+
+/* A proxy that refuses the usual port at once, and has not yet led to the other: that is no refusal for good. The next time it
+ * is given longer. */
+static void
+test_slow_proxy (void)
+{
+  HttpsServer *proxy = https_server_new (HTTPS_PROXY,
+      "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", NULL);
+  HttpsServer *server;
+  Asker a;
+
+  asker_init (&a);
+  server = relay (&a);
+  https_server_let_through (proxy, https_server_port (server), 3000);
+  a.config.proxy = g_strdup_printf ("http://127.0.0.1:%u", https_server_port (proxy));
+  ask (&a, 8443, https_server_port (server), 15000);
+  g_assert_cmpint (a.cause->kind, ==, NAT_CAUSE_PROXY);
+  g_assert_false (a.cause->final);
+  ask (&a, 8443, https_server_port (server), 15000);
+  g_assert_null (a.cause);
+  g_assert_true (a.has_document);
+  g_assert_cmpuint (nat_negotiator_port (a.n, FALSE), ==, https_server_port (server));
+  asker_clear (&a);
+  https_server_free (proxy);
+  https_server_free (server);
+}
+
 static void
 test_cancel (void)
 {
@@ -340,6 +455,8 @@ main (int argc, char **argv)
   g_test_add_func ("/secondport/nowhere", test_nowhere);
   g_test_add_func ("/secondport/away", test_away);
   g_test_add_func ("/secondport/proxy", test_proxy);
+  g_test_add_func ("/secondport/slow-name-server", test_slow_name_server);
+  g_test_add_func ("/secondport/slow-proxy", test_slow_proxy);
   g_test_add_func ("/secondport/cancel", test_cancel);
   return g_test_run ();
 }
