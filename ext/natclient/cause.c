@@ -3,6 +3,26 @@
  */
 #include "natclient/cause.h"
 
+#include <string.h>
+
+#define TEXT_MAX 900 /* bytes; a relay's reason is a sentence, a stranger's may be anything */
+
+/* Much of it are the words of whoever answered: they go to terminals, and into messages that take UTF-8 alone. Takes text. */
+static char *
+plain (char *text)
+{
+  g_autofree char *valid = g_utf8_make_valid (text, (gssize)strnlen (text, TEXT_MAX));
+  GString *out = g_string_sized_new (strlen (valid));
+
+  for (const char *c = valid; *c != '\0'; c = g_utf8_next_char (c)) {
+    gunichar unichar = g_utf8_get_char (c);
+
+    g_string_append_unichar (out, g_unichar_iscntrl (unichar) ? '?' : unichar);
+  }
+  g_free (text);
+  return g_string_free (out, FALSE);
+}
+
 NatCause *
 nat_cause_new (NatCauseKind kind, const char *format, ...)
 {
@@ -11,7 +31,7 @@ nat_cause_new (NatCauseKind kind, const char *format, ...)
 
   cause->kind = kind;
   va_start (args, format);
-  cause->text = g_strdup_vprintf (format, args);
+  cause->text = plain (g_strdup_vprintf (format, args));
   va_end (args);
   return cause;
 }
@@ -23,7 +43,7 @@ nat_cause_set_detail (NatCause *cause, const char *format, ...)
 
   g_free (cause->detail);
   va_start (args, format);
-  cause->detail = g_strdup_vprintf (format, args);
+  cause->detail = plain (g_strdup_vprintf (format, args));
   va_end (args);
 }
 

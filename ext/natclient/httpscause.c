@@ -193,10 +193,12 @@ nat_https_cause_of_stranger (const NatHttpsStory *story, guint status, const cha
     reason = "";
   if (story->via_proxy)
     return nat_cause_new (NAT_CAUSE_PROXY,
-        "The proxy answered \"%u %s\" instead of the relay %s: it must allow CONNECT to port %u.",
+        "The proxy answered \"%u %.100s\" instead of the relay %s: it must allow CONNECT to port "
+        "%u.",
         status, reason, story->where, story->port);
   return nat_cause_new (NAT_CAUSE_PROXY,
-      "%s answered \"%u %s\", and not as a relay does: check that the uri has the host and port of "
+      "%s answered \"%u %.100s\", and not as a relay does: check that the uri has the host and "
+      "port of "
       "natrelay-server, and that no proxy or login page stands between.",
       story->where, status, reason);
 }

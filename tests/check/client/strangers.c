@@ -1,0 +1,90 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* A session that meets whoever is not a relay: what it says of him, and that it leaves him at once, however far they are. */
+
+#include "watcher.h"
+
+#include <string.h>
+
+#include "httpsserver.h"
+
+#define SOON     60000 /* ms */
+#define PROBLEM  "Content-Type: application/problem+json\r\nConnection: close\r\n\r\n"
+#define WORDS    20000
+#define TEXT_MAX 1000
+
+static void
+point_at (Watcher *w, HttpsServer *server)
+{
+  watcher_init (w, NAT_ROLE_SUBSCRIBER, NULL);
+  w->config.host = g_strdup ("127.0.0.1");
+  w->config.port = https_server_port (server);
+  w->config.second_port = 0;
+  w->config.tls_fingerprint = g_strdup (https_server_fingerprint (server));
+}
+
+/* ---- Words ------------------------------------------------------------- */
+
+static gboolean
+has_cause (Watcher *w)
+{
+  return w->cause != NULL;
+}
+
+static void
+assert_plain (const char *text)
+{
+  g_assert_nonnull (text);
+  g_assert_cmpuint (strlen (text), <, TEXT_MAX);
+  g_assert_true (g_utf8_validate (text, -1, NULL));
+  for (const char *c = text; *c != '\0'; c = g_utf8_next_char (c))
+    g_assert_false (g_unichar_iscntrl (g_utf8_get_char (c)));
+}
+
+/* What strangers say of themselves goes to a person's terminal, and into messages that take UTF-8 alone. */
+static void
+test_words (void)
+{
+  g_autofree char *many = g_strnfill (WORDS, 'w');
+  g_autofree char *long_detail =
+      g_strdup_printf ("HTTP/1.1 429 X\r\n" PROBLEM "{\"type\":\"about:blank\",\"title\":\"T\","
+                       "\"status\":429,\"detail\":\"%s\"}",
+          many);
+  g_autofree char *long_reason =
+      g_strdup_printf ("HTTP/1.1 500 %s\r\nContent-Length: 0\r\n\r\n", many);
+  const char *const answers[] = {
+      "HTTP/1.1 500 Gr\xfc\xdf"
+      "e \x1b[31mred\r\nContent-Length: 0\r\n\r\n",
+      "HTTP/1.1 429 X\r\n" PROBLEM "{\"type\":\"\\u001b[2J\",\"title\":\"\\u001b[31m\","
+      "\"status\":429,\"detail\":\"a\\nb\\u009b1m\"}",
+      long_detail,
+      long_reason,
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (answers); i++) {
+    HttpsServer *server = https_server_new (HTTPS_ANSWERS, answers[i], NULL);
+    Watcher w;
+
+    g_test_message ("row %u", i);
+    point_at (&w, server);
+    watcher_start (&w);
+    g_assert_true (watcher_wait (&w, has_cause, SOON));
+    g_mutex_lock (&w.lock);
+    assert_plain (w.cause->text);
+    assert_plain (w.cause->detail);
+    g_mutex_unlock (&w.lock);
+    watcher_clear (&w);
+    https_server_free (server);
+  }
+}
+
+int
+main (int argc, char **argv)
+{
+  https_forget_proxies ();
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/strangers/words", test_words);
+  return g_test_run ();
+}
