@@ -205,7 +205,9 @@ gst_nat_relay_rtp_build_src (GstNatRelayRtp *rtp, GstBin *bin, gboolean named)
 
   if (!build_rtpbin (rtp, bin, named))
     return;
-  g_object_set (rtp->rtpbin, "do-lost", TRUE, NULL);
+  /* Reports that are a second ahead of the last packet are not believed, which GStreamer 1.26 does not see to by itself any
+   * more: a quiet source's last packet goes in as if it came now, and sound would be held back for it. */
+  g_object_set (rtp->rtpbin, "do-lost", TRUE, "max-rtcp-rtp-time-diff", 1000, NULL);
   g_mutex_init (&rtp->lock);
   rtp->jitterbuffers = g_ptr_array_new_with_free_func (gst_object_unref);
   g_signal_connect (rtp->rtpbin, "new-jitterbuffer", G_CALLBACK (new_jitterbuffer), rtp);
