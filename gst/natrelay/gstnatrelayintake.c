@@ -10,8 +10,6 @@
 #include "gstnatrelaymarker.h"
 #include "gstnatrelaysdp.h"
 
-#include <gst/video/video.h>
-
 #define GST_CAT_DEFAULT gst_nat_relay_debug
 
 /* RTP bytes that, marked and sealed, pass every path: 1280 (the least that IPv6 carries) less 48 of headers, 8 of a
@@ -210,7 +208,7 @@ intake_adopt (GstNatRelayIntake *self, GstBuffer **buffer, gint64 now)
   return gst_nat_relay_track_take (&self->track, buffer, now);
 }
 
-/* The relay knows the SSRC as another stream's. What had the old one is lost, perhaps a picture to begin with. */
+/* The relay knows the SSRC as another stream's. */
 static void
 intake_redraw (GstNatRelayIntake *self)
 {
@@ -221,8 +219,6 @@ intake_redraw (GstNatRelayIntake *self)
   self->track.redraw = TRUE;
   intake_settle (self, caps);
   gst_caps_unref (caps);
-  gst_pad_push_event (
-      self->sinkpad, gst_video_event_new_upstream_force_key_unit (GST_CLOCK_TIME_NONE, TRUE, 0));
 }
 
 static void

@@ -21,8 +21,8 @@
  * Media payloads are sealed with SFrame (RFC 9605) unless #GstNatRelaySink:encryption is "none"; the relay has the keys and gives
  * them to those that may watch, unless #GstNatRelaySink:passphrase or #GstNatRelaySink:key-file keeps them from it. A relay that
  * is absent never holds the pipeline: packets are dropped and counted in #GstNatRelaySink:stats until
- * it is there, unless #GstNatRelaySink:wait-for-connection is set. The pipeline's EOS ends the stream for
- * the audience; stopping without EOS keeps its place for a publisher that comes back.
+ * it is there, unless #GstNatRelaySink:wait-for-connection is set. After such a loss the encoder is asked for a key frame.
+ * The pipeline's EOS ends the stream for the audience; stopping without EOS keeps its place for a publisher that comes back.
  *
  * Nothing is sent before PLAYING. The connection's life is told by PROGRESS messages ("negotiate",
  * "challenge", "register") and by the element messages "natrelay-connected", "natrelay-connection-lost",
@@ -91,6 +91,8 @@ struct _GstNatRelaySink {
   GMutex lock;
   GPtrArray *pads; /* of GstNatRelaySinkPad; their tracks' caps and ids too */
   guint next_index;
+
+  guint64 dropped; /* session thread; packets, until it was connected last */
 
   gint estimated_bitrate; /* atomic; bits per second */
   gint mtu;               /* atomic; bytes, as set */
@@ -218,7 +220,7 @@ sink_settled (GstElement *element)
   wait = self->wait_for_connection;
   GST_OBJECT_UNLOCK (self);
   if (wait)
-    sink_for_each_pad (self, gst_nat_relay_sink_pad_ask, NULL);
+    sink_for_each_pad (self, gst_nat_relay_sink_pad_ask_for_caps, NULL);
   gst_nat_relay_sink_description_update (&self->description, FALSE);
 }
 
@@ -352,12 +354,37 @@ gst_nat_relay_sink_release_pad (GstElement *element, GstPad *pad)
 /* ---- the session --------------------------------------------------------- */
 
 static void
+ask_for_pictures (GstElement *element, gpointer unused)
+{
+  sink_for_each_pad (GST_NAT_RELAY_SINK (element), gst_nat_relay_sink_pad_ask_for_picture, NULL);
+}
+
+/* What was dropped while the relay could take nothing may have been a picture to begin with. Upstream may take its time. */
+static void
+sink_make_good (GstNatRelaySink *self)
+{
+  NatSession *session = gst_nat_relay_connection_get_session (&self->conn);
+  NatSessionStats stats;
+
+  if (session == NULL)
+    return;
+  nat_session_get_stats (session, &stats);
+  if (stats.packets_dropped != self->dropped)
+    gst_element_call_async (GST_ELEMENT (self), ask_for_pictures, NULL, NULL);
+  self->dropped = stats.packets_dropped;
+  nat_session_stats_clear (&stats);
+  nat_session_unref (session);
+}
+
+static void
 sink_on_state (GstElement *element, NatSessionState state)
 {
   GstNatRelaySink *self = GST_NAT_RELAY_SINK (element);
 
-  if (state == NAT_SESSION_CONNECTED)
+  if (state == NAT_SESSION_CONNECTED) {
     gst_nat_relay_transport_sink_set_connected (self->rtp.rtp_sink);
+    sink_make_good (self);
+  }
   gst_nat_relay_transport_sink_set_failed (self->rtp.rtp_sink, state == NAT_SESSION_FAILED);
 }
 
@@ -464,6 +491,7 @@ sink_start (GstNatRelaySink *self)
   g_atomic_int_set (&self->complaints, 0);
   g_atomic_int_set (&self->estimated_bitrate, 0);
   g_atomic_int_set (&self->path_mtu, 0);
+  self->dropped = 0;
   gst_nat_relay_audience_reset (&self->audience);
   gst_nat_relay_sink_description_start (&self->description, gst_nat_relay_rtp_cname (&self->rtp));
   if (gst_nat_relay_sink_keys_start (&self->keys, &self->conn, encryption, wait))

@@ -10,6 +10,8 @@
 #include "gstnatrelaymarker.h"
 #include "gstnatrelaypayloader.h"
 
+#include <gst/video/video.h>
+
 /* So long a packet may be under way that waits for nothing, and a thread busy with what it has. */
 #define PASSING_TRIES 20
 #define BUSY_TRIES    100
@@ -170,7 +172,7 @@ sink_pad_fetch (GstNatRelaySinkPad *self, GstPad *peer)
 }
 
 void
-gst_nat_relay_sink_pad_ask (gpointer pad, gpointer unused)
+gst_nat_relay_sink_pad_ask_for_caps (gpointer pad, gpointer unused)
 {
   GstNatRelaySinkPad *self = pad;
   GstPad *peer;
@@ -237,6 +239,13 @@ void
 gst_nat_relay_sink_pad_redraw (gpointer pad, gpointer unused)
 {
   gst_nat_relay_intake_redraw (GST_NAT_RELAY_INTAKE (GST_NAT_RELAY_SINK_PAD (pad)->intake));
+}
+
+void
+gst_nat_relay_sink_pad_ask_for_picture (gpointer pad, gpointer unused)
+{
+  gst_pad_push_event (
+      pad, gst_video_event_new_upstream_force_key_unit (GST_CLOCK_TIME_NONE, TRUE, 0));
 }
 
 GstNatRelayTrack *

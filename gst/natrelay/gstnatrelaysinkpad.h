@@ -22,11 +22,13 @@ GstPad *gst_nat_relay_sink_pad_new (guint index, GstPadTemplate *template, GstBi
 guint gst_nat_relay_sink_pad_get_index (GstNatRelaySinkPad *pad);
 /* Any thread, a GFunc: the relay tells streams apart by their SSRCs, and another has this track's: it goes on with another. */
 void gst_nat_relay_sink_pad_redraw (gpointer pad, gpointer unused);
+/* Any thread, a GFunc: the encoder is asked for a key frame. */
+void gst_nat_relay_sink_pad_ask_for_picture (gpointer pad, gpointer unused);
 /* The track's caps and id are guarded by the owner's lock outside of the pad's streaming thread. */
 GstNatRelayTrack *gst_nat_relay_sink_pad_get_track (GstNatRelaySinkPad *pad);
 /* Any thread, a GFunc: another track's thread will wait, perhaps for all: caps that upstream has in store for this one are
  * taken now. Of what is not in the first description, who watches already hears a second later. */
-void gst_nat_relay_sink_pad_ask (gpointer pad, gpointer unused);
+void gst_nat_relay_sink_pad_ask_for_caps (gpointer pad, gpointer unused);
 /* Any thread, a GFunc: the element's mtu goes to a payloader that is plugged. */
 void gst_nat_relay_sink_pad_update_mtu (gpointer pad, gpointer element);
 /* A GFunc: takes away a payloader that is plugged; the pad is inactive. */

@@ -4,6 +4,7 @@
 #include "media.h"
 
 #include <gio/gio.h>
+#include <gst/video/video.h>
 #include <string.h>
 
 #define PATIENCE   (PATIENCE_S * GST_SECOND)
@@ -469,8 +470,8 @@ notice (GObject *object, GParamSpec *pspec, gpointer user)
   g_mutex_unlock (&n->lock);
 }
 
-static gboolean
-has_state (GstElement *element, const gchar *nick)
+gboolean
+media_has_state (GstElement *element, const gchar *nick)
 {
   GValue value = G_VALUE_INIT;
   GEnumValue *is;
@@ -495,10 +496,10 @@ media_wait_state (GstElement *element, const gchar *nick)
   g_cond_init (&n.cond);
   id = g_signal_connect (element, "notify::connection-state", G_CALLBACK (notice), &n);
   g_mutex_lock (&n.lock);
-  while (ok && !has_state (element, nick))
+  while (ok && !media_has_state (element, nick))
     ok = g_cond_wait_until (&n.cond, &n.lock, until);
   g_mutex_unlock (&n.lock);
-  fail_unless (has_state (element, nick), "the connection never was %s", nick);
+  fail_unless (media_has_state (element, nick), "the connection never was %s", nick);
   g_signal_handler_disconnect (element, id);
 }
 
@@ -514,6 +515,40 @@ media_stat (GstElement *element, const gchar *field)
     n64 = n;
   gst_structure_free (stats);
   return n64;
+}
+
+enum { WISH_IN_TIME = 1, WISH_TOO_EARLY = 2 };
+
+static GstPadProbeReturn
+note_wish (GstPad *pad, GstPadProbeInfo *info, gpointer user)
+{
+  GstElement *sink = GST_ELEMENT (GST_PAD_PARENT (pad));
+
+  if (gst_video_event_is_force_key_unit (GST_PAD_PROBE_INFO_EVENT (info)))
+    g_atomic_int_or (
+        (guint *)user, media_has_state (sink, "connected") ? WISH_IN_TIME : WISH_TOO_EARLY);
+  return GST_PAD_PROBE_OK;
+}
+
+void
+media_watch_wishes (GstElement *sink, guint *wishes)
+{
+  GstPad *pad = gst_element_get_static_pad (sink, "sink_0");
+
+  gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_EVENT_UPSTREAM, note_wish, wishes, NULL);
+  gst_object_unref (pad);
+}
+
+void
+media_await_wish (guint *wishes)
+{
+  gint64 until = g_get_monotonic_time () + PATIENCE_S * G_TIME_SPAN_SECOND;
+
+  while (g_atomic_int_get (wishes) == 0) {
+    fail_unless (g_get_monotonic_time () < until, "nobody asked for a picture to begin with");
+    g_usleep (1000);
+  }
+  fail_unless_equals_int (g_atomic_int_get (wishes), WISH_IN_TIME);
 }
 
 /* ---- films --------------------------------------------------------------- */

@@ -86,6 +86,11 @@ void media_assert_error (
     GstElement *pipeline, const gchar *element, GQuark domain, gint code, const gchar *says);
 /* Until the element's property connection-state has that nick. */
 void media_wait_state (GstElement *element, const gchar *nick);
+gboolean media_has_state (GstElement *element, const gchar *nick);
+/* natrelaysink asks its first track's encoder for key frames: that is noted, and waited for. It does so when the relay is there, and
+ * not before. */
+void media_watch_wishes (GstElement *sink, guint *wishes);
+void media_await_wish (guint *wishes);
 guint64 media_stat (GstElement *element, const gchar *field);
 
 /* ---- films --------------------------------------------------------------- */

@@ -574,37 +574,45 @@ GST_END_TEST;
 
 #define SAME_SSRC VIDEO " ssrc=1"
 
-static GstPadProbeReturn
-note_wish (GstPad *pad, GstPadProbeInfo *info, gpointer user)
-{
-  if (gst_video_event_is_force_key_unit (GST_PAD_PROBE_INFO_EVENT (info)))
-    g_atomic_int_set ((gint *)user, TRUE);
-  return GST_PAD_PROBE_OK;
-}
-
-/* Two scripts were given one SSRC. The second waits for the connection, and draws another all the same. The picture that was
- * dropped meanwhile may be the one to begin with: another is asked for. */
-GST_START_TEST (test_ssrc_in_use_while_waiting)
+/* Two scripts were given one SSRC. The second draws another, also where it waits for the connection. The picture that was
+ * dropped meanwhile may be the one to begin with: another is asked for when the relay can take it. */
+GST_START_TEST (test_ssrc_in_use)
 {
   g_autofree gchar *door = media_uri ("door", TRUE), *gate = media_uri ("gate", TRUE);
   GstElement *first = media_launch (SAME_SSRC " ! natrelaysink name=r uri=\"%s\"", door);
-  GstElement *second = media_launch (SAME_SSRC " ! natrelaysink name=r wait-for-connection=true "
+  GstElement *second = media_launch (SAME_SSRC " ! natrelaysink name=r wait-for-connection=%s "
                                                "retry-backoff-max=0.2 uri=\"%s\"",
-      gate);
-  GstPad *pad = gst_element_get_static_pad (get (second, "r"), "sink_0");
-  gint wished = FALSE;
+      __i__ ? "true" : "false", gate);
+  guint wishes = 0;
 
-  gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_EVENT_UPSTREAM, note_wish, &wished, NULL);
-  gst_object_unref (pad);
+  media_watch_wishes (get (second, "r"), &wishes);
   media_play (first);
   wait_stat (get (first, "r"), "packets-sent", 10);
   media_play (second);
   media_wait_element (second, "natrelay-connected");
   wait_stat (get (second, "r"), "packets-sent", 50);
   fail_unless (media_stat (get (second, "r"), "attempts") > 1, "the relay took one SSRC twice");
-  fail_unless (g_atomic_int_get (&wished), "nobody asked for a picture to begin with");
+  media_await_wish (&wishes);
   media_stop (second);
   media_stop (first);
+}
+GST_END_TEST;
+
+/* A camera that is there before its relay. */
+GST_START_TEST (test_relay_comes_later)
+{
+  g_autofree gchar *uri = media_uri ("door", TRUE);
+  GstElement *pipeline =
+      media_launch (VIDEO " ! natrelaysink name=r retry-backoff-max=0.2 uri=\"%s\"", uri);
+  guint wishes = 0;
+
+  media_watch_wishes (get (pipeline, "r"), &wishes);
+  relay_process_kill (&relay);
+  media_play (pipeline);
+  wait_stat (get (pipeline, "r"), "packets-sent-dropped", 10);
+  relay_process_restart (&relay);
+  media_await_wish (&wishes);
+  media_stop (pipeline);
 }
 GST_END_TEST;
 
@@ -753,7 +761,8 @@ natrelayconnection_suite (void)
   tcase_add_test (tc, test_audience);
   tcase_add_test (tc, test_relay_comes_and_goes);
   tcase_add_test (tc, test_pause_while_waiting);
-  tcase_add_test (tc, test_ssrc_in_use_while_waiting);
+  tcase_add_loop_test (tc, test_ssrc_in_use, 0, 2);
+  tcase_add_test (tc, test_relay_comes_later);
   tcase_add_loop_test (tc, test_no_network_before_playing, 0, 2);
   return s;
 }
