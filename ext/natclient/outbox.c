@@ -159,17 +159,6 @@ nat_outbox_take (NatOutbox *o, gint64 now_us, guint8 *out, guint *late)
   return len;
 }
 
-gboolean
-nat_outbox_is_empty (NatOutbox *o)
-{
-  gboolean empty;
-
-  g_mutex_lock (&o->lock);
-  empty = o->media.n == 0 && o->control.n == 0;
-  g_mutex_unlock (&o->lock);
-  return empty;
-}
-
 guint
 nat_outbox_close (NatOutbox *o)
 {

@@ -36,7 +36,6 @@ gboolean nat_outbox_put (NatOutbox *o, gint64 now_us, NatOutboxKind kind, const 
 /* The next one into out, which has room for NAT_DATAGRAM_MAX bytes; returns its length, 0 = none. Adds what was
  * left out to *late. */
 gsize nat_outbox_take (NatOutbox *o, gint64 now_us, guint8 *out, guint *late);
-gboolean nat_outbox_is_empty (NatOutbox *o);
 /* Takes nothing any more. What is in it is gone; returns how much media that is. */
 guint nat_outbox_close (NatOutbox *o);
 

@@ -294,12 +294,6 @@ nat_sign_key_fingerprint (NatSignKey *key, guint8 out[NAT_SHA256_SIZE])
   gnutls_free (der.data);
 }
 
-gboolean
-nat_sign_key_can_sign (NatSignKey *key)
-{
-  return key->algorithm == NAT_SIGN_HS256 || key->private_key != NULL;
-}
-
 NatSignKey *
 nat_sign_key_new_hmac (gconstpointer secret, gsize len, GError **error)
 {

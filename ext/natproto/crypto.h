@@ -88,7 +88,6 @@ NatSignKey *nat_sign_key_generate (NatSignAlgorithm algorithm, GError **error);
 /* Not for HS256 and RS256. Whoever frees a private part wipes it first. */
 char *nat_sign_key_to_pem (NatSignKey *key, gboolean private_part, GError **error);
 NatSignAlgorithm nat_sign_key_algorithm (NatSignKey *key);
-gboolean nat_sign_key_can_sign (NatSignKey *key);
 /* JWS signatures: 32 bytes (HS256) or 64 bytes (ES256 as r||s, EdDSA). sig holds 64 bytes. One of RS256 that is
  * to be verified has as many bytes as the modulus. */
 gboolean nat_sign_key_sign (

@@ -130,12 +130,6 @@ nat_sframe_key_free (NatSframeKey *k)
   g_free (k);
 }
 
-guint64
-nat_sframe_key_kid (const NatSframeKey *k)
-{
-  return k->kid;
-}
-
 /* ---- Frames ------------------------------------------------------------ */
 
 /* What both sides compute alike from header and metadata. */

@@ -34,7 +34,6 @@ NatSframeKey *nat_sframe_key_new (
     NatSframeSuite suite, guint64 kid, gconstpointer base_key, gsize base_key_len);
 void nat_sframe_key_free (NatSframeKey *k);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatSframeKey, nat_sframe_key_free)
-guint64 nat_sframe_key_kid (const NatSframeKey *k);
 
 /* out: len + NAT_SFRAME_HEADER_MAX + NAT_SFRAME_TAG_SIZE bytes, not overlapping in.
  * Returns the ciphertext's length (header, text, tag), 0 on a library failure. */

@@ -127,16 +127,6 @@ nat_sframe_sealer_seal (NatSframeSealer *s, const guint8 *packet, gsize len, gui
   return sealed > 0 ? h.header_len + sealed : 0;
 }
 
-guint64
-nat_sframe_sealer_used (const NatSframeSealer *s)
-{
-  guint64 used = 0;
-
-  for (guint i = 0; i < s->n_sources; i++)
-    used = MAX (used, s->sources[i].next_counter);
-  return used;
-}
-
 /* ---- Opening ----------------------------------------------------------- */
 
 typedef struct {

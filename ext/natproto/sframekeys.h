@@ -45,8 +45,6 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatSframeSealer, nat_sframe_sealer_free)
 gsize nat_sframe_sealer_seal (NatSframeSealer *s, const guint8 *packet, gsize len, guint8 *out);
 /* Counters that one SSRC may use under one key. */
 #define NAT_SFRAME_COUNTERS (G_GUINT64_CONSTANT (1) << 32)
-/* Packets sealed so far of the SSRC that had most: tells when to roll, long before NAT_SFRAME_COUNTERS. */
-guint64 nat_sframe_sealer_used (const NatSframeSealer *s);
 
 /* The receiver's side: up to four media keys at once (roll-over, publisher's restart), a replay
  * window per key and SSRC. One thread at a time. */

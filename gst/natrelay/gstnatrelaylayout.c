@@ -533,17 +533,6 @@ gst_nat_relay_layout_collect (GstNatRelayLayout *self, GstStreamCollection *coll
   g_mutex_unlock (&self->lock);
 }
 
-gboolean
-gst_nat_relay_layout_is_idle (GstNatRelayLayout *self)
-{
-  gboolean idle;
-
-  g_mutex_lock (&self->lock);
-  idle = !self->working;
-  g_mutex_unlock (&self->lock);
-  return idle;
-}
-
 void
 gst_nat_relay_layout_request_key_units (GstNatRelayLayout *self)
 {

@@ -79,8 +79,6 @@ void gst_nat_relay_layout_take_description (
     GstNatRelayLayout *layout, NatPublisherState publisher, const NatDescription *description);
 /* Adds what its pads carry. */
 void gst_nat_relay_layout_collect (GstNatRelayLayout *layout, GstStreamCollection *collection);
-/* The worker is through with all that it was given. */
-gboolean gst_nat_relay_layout_is_idle (GstNatRelayLayout *layout);
 /* rtpbin made a pad for ssrc; FALSE: it belongs to no track (any more). */
 gboolean gst_nat_relay_layout_feed (GstNatRelayLayout *layout, guint32 ssrc, GstPad *rtpbin_pad);
 /* The caps of a payload type, or NULL. */

@@ -40,8 +40,9 @@ static const struct {
     [NAT_CAUSE_SILENCE] = {"silence", LOST},
 };
 
-const gchar *
-gst_nat_relay_cause_nick (NatCauseKind kind)
+/* "busy", "no-udp"...: what messages and stats call a cause. */
+static const gchar *
+cause_nick (NatCauseKind kind)
 {
   return (guint)kind < G_N_ELEMENTS (causes) ? causes[kind].nick : "unknown";
 }
@@ -75,8 +76,8 @@ resource_code (NatCauseKind kind, NatRole role)
 static GstStructure *
 cause_to_structure (const NatCause *cause, const gchar *name)
 {
-  return gst_structure_new (name, "cause", G_TYPE_STRING, gst_nat_relay_cause_nick (cause->kind),
-      "text", G_TYPE_STRING, cause->text, "detail", G_TYPE_STRING, cause->detail, "http-status",
+  return gst_structure_new (name, "cause", G_TYPE_STRING, cause_nick (cause->kind), "text",
+      G_TYPE_STRING, cause->text, "detail", G_TYPE_STRING, cause->detail, "http-status",
       G_TYPE_UINT, cause->http_status, "attempt", G_TYPE_UINT, cause->attempt, "retry-ms",
       G_TYPE_UINT, cause->retry_ms, NULL);
 }
@@ -460,7 +461,7 @@ gst_nat_relay_report_stats (NatSession *session, NatRole role)
       stats.reconnects, "attempts", G_TYPE_UINT, stats.attempts, NULL);
   if (stats.last_cause != NULL)
     gst_structure_set (s, "last-error", G_TYPE_STRING, stats.last_cause->text, "last-error-cause",
-        G_TYPE_STRING, gst_nat_relay_cause_nick (stats.last_cause->kind), NULL);
+        G_TYPE_STRING, cause_nick (stats.last_cause->kind), NULL);
   nat_session_stats_clear (&stats);
   return s;
 }

@@ -52,7 +52,4 @@ void gst_nat_relay_report_latency (
 /* application/x-natrelay-statistics. session may be NULL. */
 GstStructure *gst_nat_relay_report_stats (NatSession *session, NatRole role);
 
-/* "busy", "no-udp"...: what messages and stats call a cause. */
-const gchar *gst_nat_relay_cause_nick (NatCauseKind kind);
-
 G_END_DECLS

@@ -95,16 +95,6 @@ nat_ws_queue_clear (NatWsQueue *q, NatWsStore *store)
 }
 
 gboolean
-nat_ws_queue_is_empty (const NatWsQueue *q)
-{
-  for (guint rank = 0; rank < NAT_RANKS; rank++) {
-    if (q->lines[rank].n > 0)
-      return FALSE;
-  }
-  return TRUE;
-}
-
-gboolean
 nat_ws_queue_push (NatWsQueue *q, NatWsStore *store, NatRank rank, NatWsBlock *block, gsize at,
     gsize len, gint64 time_us)
 {

@@ -49,7 +49,6 @@ typedef struct {
 } NatWsQueue;      /* all zero: empty */
 
 void nat_ws_queue_clear (NatWsQueue *q, NatWsStore *store);
-gboolean nat_ws_queue_is_empty (const NatWsQueue *q);
 /* FALSE: control that does not fit. Media that does not is dropped and counted. */
 gboolean nat_ws_queue_push (NatWsQueue *q, NatWsStore *store, NatRank rank, NatWsBlock *block,
     gsize at, gsize len, gint64 time_us);

@@ -111,12 +111,6 @@ nat_exchange_fd (NatExchange *x)
   return nat_mesh_fd (x->mesh, x->index);
 }
 
-guint
-nat_exchange_index (const NatExchange *x)
-{
-  return x->index;
-}
-
 /* ---- Routes ------------------------------------------------------------ */
 
 static Route *

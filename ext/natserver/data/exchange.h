@@ -14,7 +14,6 @@ gsize nat_exchange_letter_size (void);
 NatExchange *nat_exchange_new (NatMesh *mesh, guint index);
 void nat_exchange_free (NatExchange *x);
 int nat_exchange_fd (NatExchange *x);
-guint nat_exchange_index (const NatExchange *x);
 
 /* ---- Hearing for others ---- */
 

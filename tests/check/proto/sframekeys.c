@@ -99,7 +99,6 @@ test_counters_per_ssrc (void)
   g_autoptr (NatSframeOpener) o = opener_with (&key_a);
   NatSframeHeader h;
 
-  g_assert_cmpuint (nat_sframe_sealer_used (s), ==, 0);
   for (guint i = 0; i < 20; i++) {
     Pair a = seal (s, 1, i), b = seal (s, 2, 1000 + i);
 
@@ -111,7 +110,6 @@ test_counters_per_ssrc (void)
     g_assert_cmpint (open_pair (o, &a), ==, NAT_OPEN_OK);
     g_assert_cmpint (open_pair (o, &b), ==, NAT_OPEN_OK);
   }
-  g_assert_cmpuint (nat_sframe_sealer_used (s), ==, 20);
 }
 
 /* CSRCs, extensions and padding: the header stays as it is but for the P bit, padding goes. */
