@@ -324,16 +324,13 @@ test_long_row (void)
 
 static guint reports;
 
-static GLogWriterOutput
-count_reports (GLogLevelFlags level, const GLogField *fields, gsize n, gpointer user)
+/* No writer of structured messages: with g_test_init, newer GLibs bring them to the handler alone. */
+static void
+count_reports (const gchar *domain, GLogLevelFlags level, const gchar *message, gpointer user)
 {
-  (void)user;
-  for (gsize i = 0; i < n; i++) {
-    if (strcmp (fields[i].key, "MESSAGE") == 0 &&
-        strcmp (fields[i].value, "1 sessions ended: what let them in was withdrawn") == 0)
-      reports++;
-  }
-  return g_log_writer_default (level, fields, n, NULL);
+  if (strcmp (message, "1 sessions ended: what let them in was withdrawn") == 0)
+    reports++;
+  g_log_default_handler (domain, level, message, NULL);
 }
 
 /* So many that a second is too short for a look at all: the next tick does not begin anew, and the operator is told. */
@@ -345,7 +342,7 @@ test_longer_than_a_second (void)
   let_in_many (w, 'a', 1, NULL);
   let_in_many (w, 'b', 2 * NAT_REGISTRY_LOOKS_AT_ONCE, NULL);
   take_key (w, 'b');
-  g_log_set_writer_func (count_reports, NULL, NULL);
+  g_log_set_default_handler (count_reports, NULL);
   g_assert_true (nat_registry_revoke (w->registry, w->now));
   g_assert_true (nat_registry_tick (w->registry, w->now));
   g_assert_cmpuint (reports, ==, 0);
