@@ -21,7 +21,8 @@ G_DECLARE_FINAL_TYPE (GstNatRelayIntake, gst_nat_relay_intake, GST, NAT_RELAY_IN
 
 typedef enum {
   GST_NAT_RELAY_COMPLAINT_INPUT, /* an error */
-  GST_NAT_RELAY_COMPLAINT_SIZE,  /* a warning */
+  GST_NAT_RELAY_COMPLAINT_SIZE,  /* a warning, as is the next; that one is the element's own */
+  GST_NAT_RELAY_COMPLAINT_NO_PAD,
 } GstNatRelayComplaint;
 
 /* What a track asks of its element; on streaming threads. */

@@ -73,6 +73,9 @@ GST_DEBUG_CATEGORY_STATIC (gst_nat_relay_sink_debug);
 static GstStaticPadTemplate sink_template = GST_STATIC_PAD_TEMPLATE (
     "sink_%u", GST_PAD_SINK, GST_PAD_REQUEST, GST_STATIC_CAPS (GST_NAT_RELAY_INPUT_CAPS));
 
+/* An application may not know its tracks before, as of a camera that is far away. */
+#define PAD_PATIENCE (5 * GST_SECOND)
+
 struct _GstNatRelaySink {
   GstBin parent;
   GstNatRelayConnection conn;
@@ -91,6 +94,7 @@ struct _GstNatRelaySink {
   GMutex lock;
   GPtrArray *pads; /* of GstNatRelaySinkPad; their tracks' caps and ids too */
   guint next_index;
+  GstClockID pads_due; /* in PLAYING without a pad, or NULL */
 
   guint64 dropped; /* session thread; packets, until it was connected last */
 
@@ -351,6 +355,56 @@ gst_nat_relay_sink_release_pad (GstElement *element, GstPad *pad)
   gst_nat_relay_sink_description_update (&self->description, FALSE);
 }
 
+/* ---- nothing linked ------------------------------------------------------- */
+
+static gboolean
+sink_pads_are_due (GstClock *clock, GstClockTime time, GstClockID id, gpointer user)
+{
+  GstNatRelaySink *self = g_weak_ref_get (user);
+  gboolean none;
+
+  if (self == NULL)
+    return TRUE;
+  g_mutex_lock (&self->lock);
+  none = self->pads_due == id && self->pads->len == 0;
+  g_mutex_unlock (&self->lock);
+  if (none && sink_may_complain (GST_ELEMENT (self), GST_NAT_RELAY_COMPLAINT_NO_PAD))
+    GST_ELEMENT_WARNING (self, CORE, PAD,
+        ("Nothing is linked to %s, so nothing is sent; put before it what makes an encoded stream, "
+         "as in videotestsrc is-live=true ! x264enc tune=zerolatency ! natrelaysink uri=…",
+            GST_ELEMENT_NAME (self)),
+        ("no sink_%%u was requested for %u s", (guint)(PAD_PATIENCE / GST_SECOND)));
+  gst_object_unref (self);
+  return TRUE;
+}
+
+static void
+sink_await_pads (GstNatRelaySink *self)
+{
+  GstClock *clock = gst_system_clock_obtain ();
+  GstClockID id = gst_clock_new_single_shot_id (clock, gst_clock_get_time (clock) + PAD_PATIENCE);
+
+  gst_object_unref (clock);
+  g_mutex_lock (&self->lock);
+  self->pads_due = gst_clock_id_ref (id);
+  g_mutex_unlock (&self->lock);
+  gst_nat_relay_wait_weakly (id, sink_pads_are_due, G_OBJECT (self));
+}
+
+static void
+sink_forget_pads_due (GstNatRelaySink *self)
+{
+  GstClockID id;
+
+  g_mutex_lock (&self->lock);
+  id = g_steal_pointer (&self->pads_due);
+  g_mutex_unlock (&self->lock);
+  if (id == NULL)
+    return;
+  gst_clock_id_unschedule (id);
+  gst_clock_id_unref (id);
+}
+
 /* ---- the session --------------------------------------------------------- */
 
 static void
@@ -463,6 +517,7 @@ sink_stop (GstNatRelaySink *self)
 {
   gboolean ended = gst_nat_relay_transport_sink_saw_eos (self->rtp.rtp_sink);
 
+  sink_forget_pads_due (self);
   gst_nat_relay_connection_stop (&self->conn, ended);
   gst_nat_relay_transport_sink_set_session (self->rtp.rtp_sink, NULL);
   gst_nat_relay_transport_sink_set_session (self->rtp.rtcp_sink, NULL);
@@ -511,8 +566,12 @@ gst_nat_relay_sink_change_state (GstElement *element, GstStateChange transition)
     return GST_STATE_CHANGE_FAILURE;
   if (transition == GST_STATE_CHANGE_READY_TO_PAUSED && !sink_start (self))
     return GST_STATE_CHANGE_FAILURE;
-  if (transition == GST_STATE_CHANGE_PAUSED_TO_PLAYING)
+  if (transition == GST_STATE_CHANGE_PAUSED_TO_PLAYING) {
     gst_nat_relay_connection_play (&self->conn);
+    sink_await_pads (self);
+  }
+  if (transition == GST_STATE_CHANGE_PLAYING_TO_PAUSED)
+    sink_forget_pads_due (self);
   /* A streaming thread may wait for the passphrase to be stretched, which takes a slow machine seconds. */
   if (transition == GST_STATE_CHANGE_PAUSED_TO_READY)
     gst_nat_relay_seal_set_held (self->rtp.seal, FALSE);

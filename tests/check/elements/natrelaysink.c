@@ -470,6 +470,37 @@ GST_START_TEST (test_live_is_not_delayed)
 }
 GST_END_TEST;
 
+/* ---- nothing linked ------------------------------------------------------ */
+
+/* Whoever forgets to link is told, once; an application may request its pads in PLAYING. The first to play has its patience first. */
+GST_START_TEST (test_warns_of_no_pad)
+{
+  GstElement *pipeline = media_pipeline_new (), *sinks[] = {sink_new (), sink_new ()};
+  GstMessage *message;
+  GError *error;
+  GstPad *pad;
+
+  gst_element_set_state (pipeline, GST_STATE_PLAYING);
+  for (guint i = 0; i < 2; i++) {
+    g_object_set (sinks[i], "uri", NOWHERE, NULL);
+    gst_bin_add (GST_BIN (pipeline), sinks[i]);
+    fail_unless (gst_element_sync_state_with_parent (sinks[i]));
+  }
+  pad = gst_element_request_pad_simple (sinks[0], "sink_%u");
+  message = media_wait (pipeline, GST_MESSAGE_WARNING, NULL);
+  gst_message_parse_warning (message, &error, NULL);
+  fail_unless (g_error_matches (error, GST_CORE_ERROR, GST_CORE_ERROR_PAD), "%s", error->message);
+  fail_unless (GST_MESSAGE_SRC (message) == GST_OBJECT (sinks[1]), "%s", error->message);
+  fail_unless (strstr (error->message, "x264enc") != NULL, "%s", error->message);
+  g_error_free (error);
+  gst_message_unref (message);
+  gst_object_unref (pad);
+  for (guint i = 0; i < 2; i++)
+    gst_object_unref (sinks[i]);
+  media_stop (pipeline);
+}
+GST_END_TEST;
+
 static Suite *
 natrelaysink_suite (void)
 {
@@ -489,6 +520,7 @@ natrelaysink_suite (void)
   tcase_add_test (tc, test_warns_about_size_once);
   tcase_add_test (tc, test_sync);
   tcase_add_test (tc, test_live_is_not_delayed);
+  tcase_add_test (tc, test_warns_of_no_pad);
   suite_add_tcase (s, absent);
   tcase_add_test (absent, test_absent_relay);
   tcase_add_test (absent, test_black_hole);
