@@ -251,6 +251,52 @@ GST_START_TEST (test_push_while_flush_goes)
 }
 GST_END_TEST;
 
+static gpointer
+push_into_flush (gpointer user)
+{
+  assert_push (user, 1, GST_FLOW_FLUSHING);
+  return NULL;
+}
+
+/* On a neighbour's thread, whose turn it is: the track's own comes to wait for the next, and is flushed then. */
+static GstPadProbeReturn
+flush_who_waits (GstPad *pad, GstPadProbeInfo *info, gpointer user)
+{
+  Fixture *f = user;
+  GstPad *waits = gst_pad_get_peer (f->tracks[1]->srcpad);
+  GThread *thread = g_thread_new ("waits", push_into_flush, f);
+
+  while (GST_PAD_STREAM_TRYLOCK (waits)) {
+    GST_PAD_STREAM_UNLOCK (waits);
+    g_usleep (1000);
+  }
+  gst_harness_push_event (f->tracks[1], gst_event_new_flush_start ());
+  g_thread_join (thread);
+  gst_object_unref (waits);
+  return GST_PAD_PROBE_REMOVE;
+}
+
+/* Two tracks flush, and the end of one's flush lets nothing out of what the other had under way. */
+GST_START_TEST (test_flush_of_both)
+{
+  GstPad *src;
+  Fixture f;
+
+  fixture_init (&f);
+  push (&f, 1);
+  src = gst_element_get_static_pad (f.bundle, "src");
+  gst_pad_add_probe (src, GST_PAD_PROBE_TYPE_BUFFER, flush_who_waits, &f, NULL);
+  gst_harness_push (f.tracks[0], gst_buffer_new_memdup ("rtp", 3));
+  gst_harness_push_event (f.tracks[0], gst_event_new_flush_start ());
+  g_string_truncate (f.story, 0);
+  gst_harness_push_event (f.tracks[0], gst_event_new_flush_stop (TRUE));
+  assert_push (&f, 1, GST_FLOW_FLUSHING);
+  assert_story (&f, "flush-stop ");
+  gst_object_unref (src);
+  fixture_clear (&f);
+}
+GST_END_TEST;
+
 /* Whoever comes during the flush is introduced after it, though another is before. */
 GST_START_TEST (test_caps_beside_flush)
 {
@@ -342,6 +388,7 @@ natrelaybundle_suite (void)
   tcase_add_test (tc, test_flush_beside);
   tcase_add_loop_test (tc, test_release_in_flush, 0, 2);
   tcase_add_test (tc, test_push_while_flush_goes);
+  tcase_add_test (tc, test_flush_of_both);
   tcase_add_test (tc, test_caps_beside_flush);
   tcase_add_test (tc, test_used_twice);
   tcase_add_test (tc, test_events_find_their_track);
