@@ -42,10 +42,11 @@ typedef struct {
   NatMemory *memory;     /* NULL: there is no bound */
 } NatRegistryConfig;
 
-#define NAT_REGISTRY_SOON_MS          50
+#define NAT_REGISTRY_SOON_MS          25
 #define NAT_REGISTRY_LOOKS_AT_ONCE    8192 /* sessions: a millisecond or two */
-#define NAT_REGISTRY_MEASURED_AT_ONCE 8192 /* sessions and streams: the same */
-#define NAT_REGISTRY_ENDS_AT_ONCE     1024 /* of these: some ten, and what a worker's ring takes */
+#define NAT_REGISTRY_MEASURED_AT_ONCE 4096 /* sessions and streams: one or two */
+#define NAT_REGISTRY_ENDS_AT_ONCE                                                                  \
+  512 /* of these: some five, and what they may have of a worker's ring */
 
 typedef struct _NatRegistry NatRegistry;
 typedef struct _NatRegistered

@@ -10,6 +10,8 @@
 
 G_BEGIN_DECLS
 
+#define NAT_COMMANDS 1024 /* that control may be ahead; a power of two */
+
 typedef enum {
   NAT_COMMAND_ADD,
   NAT_COMMAND_RENEW,

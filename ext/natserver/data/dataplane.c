@@ -285,6 +285,27 @@ nat_dataplane_worker_counters (NatDataplane *dp)
 
 /* ---- Commands ---------------------------------------------------------- */
 
+/* What may be thousands at once, and is told again where it found no room, leaves some to who waits for an answer. */
+static guint
+leaves_room (NatCommandType type)
+{
+  switch (type) {
+  case NAT_COMMAND_END: return NAT_COMMANDS / 2;
+  case NAT_COMMAND_DESCRIBE:
+  case NAT_COMMAND_VERIFY: return NAT_COMMANDS / 4;
+  default: return 0;
+  }
+}
+
+static gboolean
+has_room (NatWorker *w, const NatCommand *command)
+{
+  if (!w->running || nat_ring_space (w->commands) > leaves_room (command->type))
+    return TRUE;
+  nat_counter_add (&w->counters->commands_refused, 1);
+  return FALSE;
+}
+
 /* While no thread runs, its memory is ours: a relay that starts hands over any number of ended ids
  * without filling a ring that nobody empties yet. */
 static gboolean
@@ -295,10 +316,7 @@ post_to (NatWorker *w, const NatCommand *command)
     nat_command_apply (w, command);
     return TRUE;
   }
-  if (nat_ring_push (w->commands, command))
-    return TRUE;
-  nat_counter_add (&w->counters->commands_refused, 1);
-  return FALSE;
+  return has_room (w, command) && nat_ring_push (w->commands, command);
 }
 
 /* To the stream's owner. One that is new goes to each worker in turn, until a publisher is heard. make:
@@ -334,11 +352,8 @@ post_to_all (NatDataplane *dp, const NatCommand *command)
     return post_to (dp->workers[0], command);
   /* Not while a stream changes hands: one of its owners must see it. */
   nat_mesh_lock (dp->mesh);
-  for (guint i = 0; i < dp->n && ok; i++) {
-    ok = !dp->workers[i]->running || nat_ring_space (dp->workers[i]->commands) > 0;
-    if (!ok)
-      nat_counter_add (&dp->workers[i]->counters->commands_refused, 1);
-  }
+  for (guint i = 0; i < dp->n && ok; i++)
+    ok = has_room (dp->workers[i], command);
   for (guint i = 0; i < dp->n && ok; i++)
     post_to (dp->workers[i], command);
   nat_mesh_unlock (dp->mesh);

@@ -64,7 +64,8 @@ void nat_dataplane_set_memory (NatDataplane *dp, gsize cache_bytes, gboolean is_
 /* From now on, for those that are there as well. */
 void nat_dataplane_set_rates (NatDataplane *dp, const NatRate rates[NAT_LIMITS]);
 
-/* ---- Commands: FALSE if the ring is full (counted; the caller tries again later) -------- */
+/* ---- Commands: FALSE if the ring is full (counted; the caller tries again later) --------
+ * Ends leave half of it to others, descriptions and verifiers a quarter. */
 
 /* A session that control made. It is expected, not yet registered: its first authenticated Binding
  * registers it. Password and key follow from ticket and secrets. counters: a reference is taken. */

@@ -27,8 +27,7 @@
 #include "natserver/data/responder.h"
 #include "natserver/data/rtcpagg.h"
 
-#define COMMANDS         1024 /* what control may be ahead; powers of two */
-#define EVENTS           4096
+#define EVENTS           4096 /* a power of two */
 #define SOCKET_BUFFER    (8 * 1024 * 1024)
 #define BATCHES_PER_TURN 4   /* of one socket, before the others and time get their turn */
 #define LETTERS          128 /* of the tunnel that are served before their packets are sent */
@@ -125,7 +124,7 @@ nat_worker_new (
   w->busy_poll = config->busy_poll;
   w->now_us = w->started_us = g_get_monotonic_time ();
   w->counters = g_aligned_alloc0 (1, sizeof *w->counters, 64);
-  w->commands = nat_ring_new (sizeof (NatCommand), COMMANDS);
+  w->commands = nat_ring_new (sizeof (NatCommand), NAT_COMMANDS);
   w->events = nat_ring_new (sizeof (NatEvent), EVENTS);
   w->roster = nat_roster_new ();
   w->repair_us = w->headstart_us = G_MAXINT64;

@@ -7,6 +7,8 @@
 
 #include "registryworld.h"
 
+#include "natserver/data/command.h"
+
 #define PATIENCE 10000 /* looks of a millisecond */
 
 /* The linker puts these in the place of the data plane's. */
@@ -63,6 +65,7 @@ world_up (const NatDataTimes *times)
   w->auth = nat_auth_new (FALSE);
   take_key (w, 'a');
   world_start (w, times);
+  alone = FALSE;
   return w;
 }
 
@@ -96,15 +99,23 @@ let_in (World *w, NatCaller *c, NatRole role)
   return *nat_registered_ticket (session);
 }
 
-static NatTicket
-let_in_by_key (World *w, char letter, NatRole role)
+static NatCaller
+caller_by_key (char letter)
 {
   g_autoptr (NatSignKey) key = key_of (letter);
   guint8 fingerprint[NAT_SHA256_SIZE];
-  NatCaller c = {.open = FALSE};
+  NatCaller c = {.open = FALSE, .token.expires_s = G_MAXINT64};
 
   nat_sign_key_fingerprint (key, fingerprint);
   nat_voucher_make (&c.token.voucher, NAT_VOUCHER_KEY, fingerprint, sizeof fingerprint);
+  return c;
+}
+
+static NatTicket
+let_in_by_key (World *w, char letter, NatRole role)
+{
+  NatCaller c = caller_by_key (letter);
+
   return let_in (w, &c, role);
 }
 
@@ -365,6 +376,89 @@ test_thousands_ran_out (void)
   g_assert_cmpuint (nat_registry_n_sessions (w->registry), ==, 0);
 }
 
+/* ---- A worker that is held up ------------------------------------------ */
+
+/* The linker puts this in the place of the worker's. */
+void __real_nat_command_apply (NatWorker *w, const NatCommand *command);
+void __wrap_nat_command_apply (NatWorker *w, const NatCommand *command);
+
+static struct {
+  GMutex lock;
+  GCond changed;
+  gboolean held;
+  guint applied[NAT_COMMAND_VERIFY + 1];
+} worker;
+
+void
+__wrap_nat_command_apply (NatWorker *w, const NatCommand *command)
+{
+  g_mutex_lock (&worker.lock);
+  while (worker.held)
+    g_cond_wait (&worker.changed, &worker.lock);
+  worker.applied[command->type]++;
+  g_cond_broadcast (&worker.changed);
+  g_mutex_unlock (&worker.lock);
+  __real_nat_command_apply (w, command);
+}
+
+static void
+hold_worker (gboolean held)
+{
+  g_mutex_lock (&worker.lock);
+  worker.held = held;
+  g_cond_broadcast (&worker.changed);
+  g_mutex_unlock (&worker.lock);
+}
+
+static void
+wait_until_applied (NatCommandType type, guint n)
+{
+  g_mutex_lock (&worker.lock);
+  while (worker.applied[type] < n)
+    g_cond_wait (&worker.changed, &worker.lock);
+  g_assert_cmpuint (worker.applied[type], ==, n);
+  g_mutex_unlock (&worker.lock);
+}
+
+/* Each of a stream of its own. */
+static void
+publish_many (World *w, guint n, NatCaller *c)
+{
+  memset (worker.applied, 0, sizeof worker.applied);
+  for (guint i = 0; i < n; i++) {
+    g_autofree char *name = g_strdup_printf ("cam%u", i);
+    g_autofree char *sdp = g_strdup_printf (WORLD_SDP ("%u"), i + 1);
+    NatRegistered *session;
+
+    g_assert_cmpint (world_publish (w, name, c, sdp, FALSE, &session), ==, NAT_PROBLEM_NONE);
+    wait_until_applied (NAT_COMMAND_DESCRIBE, i + 1);
+  }
+}
+
+/* More than its ring takes, and their streams' new states: who comes then is let in, and has not to come again. */
+static void
+test_newcomers_have_room (void)
+{
+  const guint n = 3 * NAT_REGISTRY_ENDS_AT_ONCE;
+  g_autoptr (World) w = world_up (NULL);
+  NatCaller c = caller_by_key ('a');
+
+  publish_many (w, n, &c);
+  hold_worker (TRUE);
+  take_key (w, 'b');
+  while (nat_registry_n_sessions (w->registry) > 0)
+    g_assert_true (nat_registry_revoke (w->registry, w->now));
+  for (guint i = 0; i < 200; i++)
+    let_in_by_key (w, 'b', NAT_ROLE_SUBSCRIBER);
+  hold_worker (FALSE);
+  for (guint i = 0; nat_registry_go_on (w->registry, w->now); i++) {
+    g_assert_cmpuint (i, <, PATIENCE);
+    g_usleep (1000);
+  }
+  wait_until_applied (NAT_COMMAND_END, n);
+  wait_until_applied (NAT_COMMAND_ADD, n + 200);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -378,5 +472,6 @@ main (int argc, char **argv)
   g_test_add_func ("/revocation/thousands_ran_out", test_thousands_ran_out);
   g_test_add_func ("/revocation/long_row", test_long_row);
   g_test_add_func ("/revocation/longer_than_a_second", test_longer_than_a_second);
+  g_test_add_func ("/revocation/newcomers_have_room", test_newcomers_have_room);
   return g_test_run ();
 }
