@@ -5,6 +5,7 @@
 #include "camera.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define LOOK_S 1 /* between two looks whether packets came */
 
@@ -108,7 +109,13 @@ say_playing (Camera *camera)
   g_string_free (tracks, TRUE);
 }
 
-/* The relay's side, in the words of natrelaysink. */
+static gboolean
+is_of_sink (Camera *camera, GstMessage *message)
+{
+  return GST_MESSAGE_SRC (message) == GST_OBJECT (camera->sink);
+}
+
+/* The relay's side, in the words of natrelaysink. Why it went wrong comes in another message, too. */
 static void
 say_progress (Camera *camera, GstMessage *message)
 {
@@ -117,8 +124,18 @@ say_progress (Camera *camera, GstMessage *message)
   g_autofree char *text = NULL;
 
   gst_message_parse_progress (message, &type, &code, &text);
-  if (GST_MESSAGE_SRC (message) == GST_OBJECT (camera->sink))
+  if (type != GST_PROGRESS_TYPE_ERROR)
     g_message ("%s: %s", camera->config->name, text);
+}
+
+static void
+say_setback (Camera *camera, GstMessage *message)
+{
+  const GstStructure *s = gst_message_get_structure (message);
+
+  if (gst_structure_has_name (s, "natrelay-connection-attempt") ||
+      gst_structure_has_name (s, "natrelay-connection-lost"))
+    g_message ("%s: %s", camera->config->name, gst_structure_get_string (s, "text"));
 }
 
 /* ---- The pipeline ------------------------------------------------------ */
@@ -134,26 +151,29 @@ is_superseded (GstMessage *message)
   return g_strcmp0 (cause, "superseded") == 0;
 }
 
-/* What rtspsrc says where nobody answers names neither whom it asked nor what to do. */
-static gboolean
-is_unreachable (Camera *camera, GstMessage *message, const GError *error)
+/* What rtspsrc says of a camera names neither whom it asked nor what to do. */
+static const char *
+explain (const GError *error)
 {
-  return GST_MESSAGE_SRC (message) != GST_OBJECT (camera->sink) &&
-         g_error_matches (error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_OPEN_READ_WRITE);
+  if (g_error_matches (error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_OPEN_READ_WRITE))
+    return "The camera does not answer: check that it is on, and its address";
+  if (g_error_matches (error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_NOT_AUTHORIZED))
+    return "The camera wants another user or password: check them in its address, "
+           "rtsp://USER:PASSWORD@...";
+  if (g_error_matches (error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_NOT_FOUND))
+    return "The camera has no such stream: check what follows host and port in its address";
+  return error->message;
 }
 
 static void
 take_error (Camera *camera, GstMessage *message)
 {
   g_autoptr (GError) error = NULL;
-  gboolean over = camera->over && GST_MESSAGE_SRC (message) == GST_OBJECT (camera->sink) &&
-                  is_superseded (message);
+  gboolean by_sink = is_of_sink (camera, message);
 
   gst_message_parse_error (message, &error, NULL);
-  if (!over) {
-    try_later (camera, is_unreachable (camera, message, error)
-                           ? "The camera does not answer: check that it is on, and its address"
-                           : error->message);
+  if (!(camera->over && by_sink && is_superseded (message))) {
+    try_later (camera, by_sink ? error->message : explain (error));
     return;
   }
   g_warning ("%s: %s; given up", camera->config->name, error->message);
@@ -169,7 +189,14 @@ on_message (GstBus *bus, GstMessage *message, gpointer user)
   switch (GST_MESSAGE_TYPE (message)) {
   case GST_MESSAGE_ERROR: take_error (camera, message); return G_SOURCE_REMOVE;
   case GST_MESSAGE_EOS: try_later (camera, "the camera ended the stream"); return G_SOURCE_REMOVE;
-  case GST_MESSAGE_PROGRESS: say_progress (camera, message); break;
+  case GST_MESSAGE_PROGRESS:
+    if (is_of_sink (camera, message))
+      say_progress (camera, message);
+    break;
+  case GST_MESSAGE_ELEMENT:
+    if (is_of_sink (camera, message))
+      say_setback (camera, message);
+    break;
   case GST_MESSAGE_LATENCY: gst_bin_recalculate_latency (GST_BIN (camera->pipeline)); break;
   default: break;
   }
@@ -249,7 +276,12 @@ try (gpointer user)
 static void
 try_later (Camera *camera, const char *cause)
 {
-  g_warning ("%s: %s; next try in %u s", camera->config->name, cause, camera->wait_s);
+  gsize length = strlen (cause);
+
+  if (g_str_has_suffix (cause, "."))
+    length--;
+  g_warning (
+      "%s: %.*s; next try in %u s", camera->config->name, (int)length, cause, camera->wait_s);
   take_down (camera);
   camera->retry = g_timeout_add_seconds (camera->wait_s, try, camera);
   camera->wait_s = MIN (2 * camera->wait_s, CAMERA_RETRY_MAX_S);

@@ -13,7 +13,22 @@
 
 #define fail(error, ...) nat_error_set (error, NAT_ERROR_ARGUMENT, __VA_ARGS__)
 
-/* The value may hold a password: it is not repeated. */
+/* One of two ends the password, and GLib and GStreamer do not agree on which. */
+static gboolean
+has_two_ats (const char *uri)
+{
+  const char *authority = strstr (uri, "://");
+  const char *end, *at;
+
+  if (!authority)
+    return FALSE;
+  authority += strlen ("://");
+  end = authority + strcspn (authority, "/?#");
+  at = memchr (authority, '@', end - authority);
+  return at && memchr (at + 1, '@', end - at - 1);
+}
+
+/* The value may hold a password: neither it is repeated nor what GLib says of it. */
 static gboolean
 check_uri (const char *uri, const char *what, const char *scheme, const char *other, GError **error)
 {
@@ -22,6 +37,11 @@ check_uri (const char *uri, const char *what, const char *scheme, const char *ot
       g_uri_parse (uri, G_URI_FLAGS_NON_DNS | G_URI_FLAGS_PARSE_RELAXED, &cause);
   const char *got = parsed ? g_uri_get_scheme (parsed) : NULL;
 
+  if (has_two_ats (uri) || (!parsed && strchr (uri, '@')))
+    return fail (error,
+        "%s is not a URI: in user and password write %% as %%25, @ as %%40, : as %%3A, / as %%2F, "
+        "# as %%23 and ? as %%3F.",
+        what);
   if (!parsed)
     return fail (error, "%s is not a URI: %s.", what, cause->message);
   if (strcmp (got, scheme) != 0 && strcmp (got, other) != 0)

@@ -64,9 +64,9 @@ pusher_start (Pusher *pusher, const gchar *settings)
   pusher->log = g_data_input_stream_new (g_subprocess_get_stderr_pipe (pusher->process));
 }
 
-/* Until it says that. Nothing that it says before has a password in it. */
+/* Until it says that; then the same line has that in it, too. Nothing that it says before has a password in it. */
 static void
-pusher_wait (Pusher *pusher, const gchar *words)
+pusher_wait_with (Pusher *pusher, const gchar *words, const gchar *too)
 {
   for (;;) {
     g_autofree gchar *line = g_data_input_stream_read_line (pusher->log, NULL, NULL, NULL);
@@ -74,9 +74,17 @@ pusher_wait (Pusher *pusher, const gchar *words)
     fail_unless (line != NULL, "it ended without having said \"%s\"", words);
     GST_INFO ("%s", line);
     fail_unless (strstr (line, "geheim") == NULL, "%s", line);
-    if (strstr (line, words))
+    if (strstr (line, words)) {
+      fail_unless (strstr (line, too) != NULL, "%s", line);
       return;
+    }
   }
+}
+
+static void
+pusher_wait (Pusher *pusher, const gchar *words)
+{
+  pusher_wait_with (pusher, words, "");
 }
 
 static void
@@ -176,8 +184,15 @@ GST_START_TEST (test_no_camera)
 }
 GST_END_TEST;
 
-/* It is said, and tried again: somebody may set the camera's password right. */
-GST_START_TEST (test_wrong_password)
+/* It is said, and tried again: somebody may set the camera right. */
+static const struct {
+  const gchar *user, *path, *says;
+} refusals[] = {
+    {"owner:geheim", "live", "The camera wants another user or password: check"},
+    {"owner:another", "dead", "The camera has no such stream: check"},
+};
+
+GST_START_TEST (test_refused)
 {
   static RtspCamera camera;
   Pusher pusher;
@@ -189,15 +204,40 @@ GST_START_TEST (test_wrong_password)
   camera.password = "another";
   port = rtsp_camera_start (&camera, 0);
   settings = g_strdup_printf (
-      "[yard]\ncamera=rtsp://owner:geheim@127.0.0.1:%d/live\nrelay=natrelay://127.0.0.1:1/yard\n",
-      port);
+      "[yard]\ncamera=rtsp://%s@127.0.0.1:%d/%s\nrelay=natrelay://127.0.0.1:1/yard\n",
+      refusals[__i__].user, port, refusals[__i__].path);
   pusher_start (&pusher, settings);
-  pusher_wait (&pusher, "Unauthorized");
+  pusher_wait (&pusher, refusals[__i__].says);
   pusher_wait (&pusher, "next try in 2 s");
   pusher_stop (&pusher);
   rtsp_camera_stop (&camera);
   rtsp_camera_clear (&camera);
   g_free (settings);
+}
+GST_END_TEST;
+
+/* What the relay says is said once in each try. */
+GST_START_TEST (test_refused_by_relay)
+{
+  static RtspCamera camera;
+  Pusher pusher;
+  gchar *to, *settings;
+  gint port;
+
+  relay_begin ();
+  rtsp_camera_init (&camera, 0, cameras[2].camera);
+  port = rtsp_camera_start (&camera, 0);
+  to = media_uri ("yard", FALSE);
+  settings = g_strdup_printf (
+      "[yard]\ncamera=rtsp://127.0.0.1:%d/live\nrelay=%s\ntransport=tcp\n", port, to);
+  pusher_start (&pusher, settings);
+  pusher_wait_with (&pusher, "does not permit", "must name it; next try in 1 s");
+  pusher_stop (&pusher);
+  rtsp_camera_stop (&camera);
+  rtsp_camera_clear (&camera);
+  relay_end ();
+  g_free (settings);
+  g_free (to);
 }
 GST_END_TEST;
 
@@ -243,6 +283,8 @@ GST_START_TEST (test_settings)
       {"[a]\ncamera=rtsp://x/\n", "[a]: camera= (rtsp://...) and relay="},
       {"[a]\ncamera=http://u:geheim@x/\nrelay=natrelay://y/z\n", "rtsp://, not http://"},
       {"[a]\ncamera=rtsp://u:geheim@/\nrelay=natrelay://y/z\n", "no host"},
+      {"[a]\ncamera=rtsp://u:geheim@im@x/\nrelay=natrelay://y/z\n", "@ as %40"},
+      {"[a]\ncamera=rtsp://u:geheim/im@x/\nrelay=natrelay://y/z\n", "/ as %2F"},
       {"[a]\ncamera=rtsp://x/\nrelay=rtsp://y/z\n", "natrelay://, not rtsp://"},
       {"[a]\ncamera=rtsp://x/\nrelay=natrelay://y/z\ntransport=smoke\n", "auto, udp or tcp"},
       {"[a]\ncamera=rtsp://x/\nrelay=natrelay://y/z\nlatency=x\n", "latency"},
@@ -273,7 +315,8 @@ natrelaycamera_suite (void)
   suite_add_tcase (s, tc);
   tcase_add_loop_test (tc, test_camera, 0, G_N_ELEMENTS (cameras));
   tcase_add_test (tc, test_no_camera);
-  tcase_add_test (tc, test_wrong_password);
+  tcase_add_loop_test (tc, test_refused, 0, G_N_ELEMENTS (refusals));
+  tcase_add_test (tc, test_refused_by_relay);
   tcase_add_test (tc, test_superseded);
   tcase_add_test (tc, test_settings);
   return s;
