@@ -1,7 +1,7 @@
 # natrelay
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""The status page in Chromium, with streams of our elements: what a person sees and does. NATRELAY_SCREENSHOTS names a
+"""The status page in a browser (webdriver.py), with streams of our elements: what a person sees and does. NATRELAY_SCREENSHOTS names a
 folder that pictures of it go to, NATRELAY_AXE the axe.min.js of axe-core, which looks whether the page is for everybody;
 without it that is skipped."""
 
