@@ -5,12 +5,14 @@
 
     NATRELAY_AUTH_TOKEN=… examples/browser.py natrelay://HOST/STREAM
 
-    natrelaysrc ! depayloader ! payloader ! tee ! queue ! webrtcbin ))) browser
-                                                ! queue ! webrtcbin ))) another
+    natrelaysrc ! tee ! depayloader ! payloader ! tee ! queue ! webrtcbin ))) browser
+                                                      ! queue ! webrtcbin ))) another
+                      ! queue ! decoder ! encoder ! tee ! queue ! webrtcbin ))) one that does not play what is sent
 
-What browsers play (H.264, VP8, VP9, AV1, Opus, G.711) goes through as it is; of H.264 they take no pictures with B-frames.
-Anything else is decoded once and becomes VP8 or Opus. Needs Debian's python3-gi, gir1.2-gst-plugins-bad-1.0, gstreamer1.0-nice,
-gstreamer1.0-plugins-bad and -good, and natrelay's plugin where GStreamer finds it (GST_PLUGIN_PATH).
+What the browser says that it plays of H.264, VP8, VP9, AV1, Opus and G.711 goes through as it is. Anything else is decoded once
+for all who need it, while they do, and becomes VP8 or Opus: H.264 for Debian's Firefox, which has none in WebRTC, H.264 with B-frames,
+and colours of 4:4:4. Needs Debian's python3-gi, gir1.2-gst-plugins-bad-1.0, gstreamer1.0-nice, gstreamer1.0-plugins-bad and -good,
+gstreamer1.0-libav to decode H.264, and natrelay's plugin where GStreamer finds it (GST_PLUGIN_PATH).
 
 Whoever opens the page sees the stream: from other machines only with --listen, and then over plain HTTP. For the world, put
 a web server with TLS and a password in front. Where gst-plugins-rs is installed, its element webrtcsink does the same with an
@@ -20,6 +22,7 @@ import argparse
 import base64
 import html
 import http.server
+import json
 import os
 import secrets
 import signal
@@ -31,14 +34,16 @@ try:
 
     gi.require_version("Gst", "1.0")
     gi.require_version("GstSdp", "1.0")
+    gi.require_version("GstVideo", "1.0")
     gi.require_version("GstWebRTC", "1.0")
-    from gi.repository import GLib, Gst, GstSdp, GstWebRTC
+    from gi.repository import GLib, Gst, GstSdp, GstVideo, GstWebRTC
 except (ImportError, ValueError) as error:
     print("browser: %s. Missing (Debian's names): python3-gi, gir1.2-gst-plugins-bad-1.0" % error, file=sys.stderr)
     sys.exit(3)
 
 VIEWERS = 20  # at a time
 WAIT_S = 10  # for a stream's tracks, and for a browser's answer
+KEEP_S = 60  # what is encoded anew, after the last who needed it
 NEEDED = {
     "natrelaysrc": "natrelay's plugin: GST_PLUGIN_PATH=build/gst/natrelay",
     "webrtcbin": "Debian: gstreamer1.0-plugins-bad",
@@ -60,18 +65,19 @@ AS_IT_IS = {
     "PCMA": "rtppcmadepay name=head ! rtppcmapay %s",
 }
 CONVERTED = {
-    "video": "decodebin name=head ! videoconvert ! "
+    "video": "queue name=head ! decodebin ! videoconvert ! "
              "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=120 target-bitrate=2000000 ! rtpvp8pay %s picture-id-mode=15-bit",
-    "audio": "decodebin name=head ! audioconvert ! audioresample ! opusenc ! rtpopuspay %s",
+    "audio": "queue name=head ! decodebin ! audioconvert ! audioresample ! opusenc ! rtpopuspay %s",
 }
 PAYLOAD_TYPE = {"video": 96, "audio": 97, "PCMU": 0, "PCMA": 8}
+ALL = frozenset(AS_IT_IS)
 PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "browser.html")
 
 
 class Viewer:
     """One browser: a webrtcbin, and a queue for each track. Made and ended by the main thread."""
 
-    def __init__(self, stream):
+    def __init__(self, stream, known):
         self.id, self.stream, self.offer, self.offered = secrets.token_urlsafe(12), stream, None, threading.Event()
         self.webrtc = Gst.ElementFactory.make("webrtcbin")
         self.webrtc.set_property("bundle-policy", GstWebRTC.WebRTCBundlePolicy.MAX_BUNDLE)
@@ -81,11 +87,11 @@ class Viewer:
         self.webrtc.connect("notify::ice-gathering-state", self.on_gathering)
         self.webrtc.connect("notify::connection-state", self.on_state)
         stream.pipeline.add(self.webrtc)
-        self.branches = [(tee, *self.branch(tee)) for tee in stream.tees.values()]
+        self.branches = [(track, *self.branch(track.tee_for(self, known))) for track in stream.shown(known)]
         # From the end to the beginning: what is pushed into an element that does not run yet stops the branch for all.
-        for element in [self.webrtc] + [queue for _, _, queue in self.branches]:
+        for element in [self.webrtc] + [queue for *_, queue in self.branches]:
             element.sync_state_with_parent()
-        for _, pad, queue in self.branches:
+        for _, _, pad, queue in self.branches:
             pad.link(queue.get_static_pad("sink"))
 
     def branch(self, tee):
@@ -96,7 +102,7 @@ class Viewer:
         sink = self.webrtc.request_pad_simple("sink_%u")
         sink.get_property("transceiver").set_property("direction", GstWebRTC.WebRTCRTPTransceiverDirection.SENDONLY)
         queue.get_static_pad("src").link(sink)
-        return tee.request_pad_simple("src_%u"), queue
+        return tee, tee.request_pad_simple("src_%u"), queue
 
     def on_negotiation_needed(self, webrtc):
         """Once each track has its caps. On a thread of webrtcbin's, as the next two."""
@@ -130,36 +136,121 @@ class Viewer:
         return self.webrtc.get_property("connection-state") == GstWebRTC.WebRTCPeerConnectionState.CONNECTED
 
     def end(self):
-        """First off the tees, each between two packets, so that no branch meets a queue that is gone."""
         self.left = len(self.branches)
-        for tee, pad, queue in self.branches:
-            pad.add_probe(Gst.PadProbeType.IDLE, self.on_idle, tee, queue)
+        for track, tee, pad, queue in self.branches:
+            unlink(tee, pad, self.on_unlinked)
+            track.left_by(self)
 
-    def on_idle(self, pad, _info, tee, queue):
-        """On the branch's thread, or at once on ours."""
-        pad.unlink(queue.get_static_pad("sink"))
-        GLib.idle_add(self.on_unlinked, tee, pad)
-        return Gst.PadProbeReturn.REMOVE
-
-    def on_unlinked(self, tee, pad):
-        tee.release_request_pad(pad)
+    def on_unlinked(self):
         self.left -= 1
         if self.left == 0:
-            self.free()
+            self.stream.throw_away(self.webrtc, *(queue for *_, queue in self.branches))
+
+
+class Track:
+    """A pad of natrelaysrc: its packets, as browsers take them, in the one tee, and encoded anew in another while somebody needs that.
+    Made on a streaming thread, all else on the main thread."""
+
+    def __init__(self, stream, pad, about):
+        self.stream, self.media, self.name = stream, about.get_string("media"), (about.get_string("encoding-name") or "").upper()
+        self.passes, self.decodes = plays(self.name, about), decodes(about)
+        self.number = PAYLOAD_TYPE.get(self.name, PAYLOAD_TYPE[self.media])
+        self.branch, self.tee, self.anew, self.needed_by = None, None, None, set()
+        say("track: %s%s" % (self, "" if self.passes else ", which is encoded anew for browsers" if self.decodes else
+                             ", which cannot be shown: " + self.missing_for(ALL)))
+        self.packets = new_tee()
+        stream.pipeline.add(self.packets)
+        if self.passes:
+            self.branch, self.tee = stream.new_branch(AS_IT_IS[self.name], self.number)
+            self.watch()
+            self.packets.link(self.branch)
+        self.packets.sync_state_with_parent()
+        pad.link(self.packets.get_static_pad("sink"))
+
+    def __str__(self):
+        return "%s %s" % (self.media, self.name)
+
+    # ---- What only the media shows: on a streaming thread ----
+
+    def watch(self):
+        head = self.branch.get_by_name("head")
+        self.latest = None
+        if self.name == "H264":
+            head.get_static_pad("sink").add_probe(Gst.PadProbeType.BUFFER, self.on_packet)
+        elif self.name == "VP9":
+            head.get_static_pad("src").add_probe(Gst.PadProbeType.BUFFER, self.on_frame)
+
+    def on_packet(self, _pad, info):
+        """Pictures that are sent before those that they follow: time goes back. A browser shows a few of them in a second."""
+        time = int.from_bytes(info.get_buffer().extract_dup(4, 4), "big")
+        if self.latest is not None and 0 < (self.latest - time) % 2**32 < 2 * 90000:
+            GLib.idle_add(self.does_not_pass, "has B-frames")
+            return Gst.PadProbeReturn.REMOVE
+        self.latest = time
+        return Gst.PadProbeReturn.OK
+
+    def on_frame(self, _pad, info):
+        """A frame of VP9 begins with 2, in two bits, and its profile; that of the colours 4:2:0 with eight bits is 0."""
+        first = info.get_buffer().extract_dup(0, 1)
+        if first and first[0] & 0xC0 == 0x80 and first[0] & 0x30:
+            GLib.idle_add(self.does_not_pass, "is of a profile that not all browsers play")
+            return Gst.PadProbeReturn.REMOVE
+        return Gst.PadProbeReturn.OK
+
+    # ---- On the main thread ----
+
+    def does_not_pass(self, why):
+        """Whoever views comes again, and gets it encoded anew."""
+        if self.passes and self.packets is not None:
+            self.passes = False
+            say("track: %s %s: it %s" % (self, why, "is encoded anew for browsers" if self.decodes else "cannot be shown: " + self.missing_for(ALL)))
+            self.stream.remove_all()
         return GLib.SOURCE_REMOVE
 
-    def free(self):
-        for element in [self.webrtc] + [queue for _, _, queue in self.branches]:
-            element.set_state(Gst.State.NULL)
-            self.stream.pipeline.remove(element)
+    def missing_for(self, known):
+        """Why somebody whose browser knows these does not get it; None if he does."""
+        if self.passes and self.name in known or self.decodes:
+            return None
+        return "the browser does not play it, and nothing here decodes it" if self.passes else "nothing here takes it out of RTP and decodes it"
+
+    def tee_for(self, viewer, known):
+        if self.passes and self.name in known:
+            return self.tee
+        if self.anew is None:
+            if self.passes:
+                say("track: %s is encoded anew for a browser that does not play it" % self)
+            self.anew = self.stream.new_branch(CONVERTED[self.media], PAYLOAD_TYPE[self.media])
+            pad = self.packets.request_pad_simple("src_%u")
+            pad.link(self.anew[0].get_static_pad("sink"))
+            # The decoder begins with a picture that stands alone.
+            self.packets.get_static_pad("sink").push_event(GstVideo.video_event_new_upstream_force_key_unit(Gst.CLOCK_TIME_NONE, True, 0))
+        self.needed_by.add(viewer)
+        return self.anew[1]
+
+    def left_by(self, viewer):
+        """Whoever comes again soon need not wait for a picture that stands alone."""
+        self.needed_by.discard(viewer)
+        if self.anew is not None and not self.needed_by:
+            GLib.timeout_add_seconds(KEEP_S, self.spare, self.anew)
+
+    def spare(self, anew):
+        """Nobody needs it encoded anew any more: that is worth a processor."""
+        if self.anew is anew and not self.needed_by:
+            self.anew = None
+            unlink(self.packets, anew[0].get_static_pad("sink").get_peer(), self.stream.throw_away, *anew)
+        return GLib.SOURCE_REMOVE
+
+    def end(self):
+        self.stream.throw_away(self.packets, self.branch, self.tee, *(self.anew or ()))
+        self.packets = self.anew = None
 
 
 class Stream:
-    """natrelaysrc, for each of its tracks a branch that ends in a tee, and those who view."""
+    """natrelaysrc, its tracks, and those who view."""
 
     def __init__(self, options):
         self.stun, self.problem = options.stun_server, None
-        self.tees, self.bins, self.viewers, self.loop = {}, {}, {}, GLib.MainLoop()
+        self.tracks, self.viewers, self.loop = {}, {}, GLib.MainLoop()
         self.pipeline = Gst.Pipeline()
         self.source = Gst.ElementFactory.make("natrelaysrc")
         self.source.set_property("uri", options.uri)
@@ -177,46 +268,60 @@ class Stream:
     def on_pad_added(self, _source, pad):
         caps = pad.get_current_caps() or pad.query_caps(None)
         about = caps.get_structure(0)
-        media, name = about.get_string("media"), (about.get_string("encoding-name") or "").upper()
-        if media not in CONVERTED:
-            return
-        passes = plays(name, about)
-        say("track: %s %s%s" % (media, name, "" if passes else ", which is encoded anew for browsers"))
-        text = AS_IT_IS[name] if passes else CONVERTED[media]
-        number = PAYLOAD_TYPE.get(name if passes else media, PAYLOAD_TYPE[media])
+        if about.get_string("media") in CONVERTED:
+            GLib.idle_add(self.track_changed, pad.get_name(), Track(self, pad, about))
+
+    def on_pad_removed(self, _source, pad):
+        GLib.idle_add(self.track_changed, pad.get_name(), None)
+
+    def new_branch(self, text, number):
+        """From packets to a tee that hands others out; runs before anything comes."""
         branch = Gst.parse_bin_from_description(text % ("mtu=1200 pt=%d" % number) + " name=tail", False)
         for end, direction in (("head", "sink"), ("tail", "src")):
             branch.add_pad(Gst.GhostPad.new(direction, branch.get_by_name(end).get_static_pad(direction)))
-        tee = Gst.ElementFactory.make("tee")
-        tee.set_property("allow-not-linked", True)
+        tee = new_tee()
         for element in (tee, branch):
             self.pipeline.add(element)
         branch.link(tee)
-        pad.link(branch.get_static_pad("sink"))
         for element in (tee, branch):
             element.sync_state_with_parent()
-        GLib.idle_add(self.tracks_changed, pad.get_name(), branch, tee)
-
-    def on_pad_removed(self, _source, pad):
-        GLib.idle_add(self.tracks_changed, pad.get_name(), None, None)
+        return branch, tee
 
     # ---- On the main thread ----
 
-    def tracks_changed(self, name, branch, tee):
+    def track_changed(self, name, track):
         """Whoever views has other tracks from now on, and comes again for them."""
-        for viewer in list(self.viewers):
-            self.remove(viewer)
-        for element in (self.bins.pop(name, None), self.tees.pop(name, None)):
+        self.remove_all()
+        old = self.tracks.pop(name, None)
+        if old is not None:
+            old.end()
+        if track is not None:
+            self.tracks[name] = track
+        return GLib.SOURCE_REMOVE
+
+    def throw_away(self, *elements):
+        for element in elements:
             if element is not None:
                 element.set_state(Gst.State.NULL)
                 self.pipeline.remove(element)
-        if tee is not None:
-            self.bins[name], self.tees[name] = branch, tee
 
-    def add(self):
-        if not self.tees or len(self.viewers) >= VIEWERS:
+    def shown(self, known):
+        return [track for track in self.tracks.values() if not track.missing_for(known)]
+
+    def without(self, known):
+        """What a browser that knows these does not get, and why."""
+        return ["%s (%s)" % (track, track.missing_for(known)) for track in self.tracks.values() if track.missing_for(known)]
+
+    def why_not(self, known):
+        """It cannot view at the moment."""
+        if not self.shown(known):
+            return "cannot be shown: " + ", ".join(self.without(known)) if self.tracks else "nobody sends yet"
+        return "as many watch as may" if len(self.viewers) >= VIEWERS else None
+
+    def add(self, known):
+        if self.why_not(known):
             return None
-        viewer = Viewer(self)
+        viewer = Viewer(self, known)
         self.viewers[viewer.id] = viewer
         GLib.timeout_add_seconds(2 * WAIT_S, self.remove_if_idle, viewer)
         return viewer
@@ -226,6 +331,10 @@ class Stream:
         if viewer is not None:
             viewer.end()
         return GLib.SOURCE_REMOVE
+
+    def remove_all(self):
+        for viewer in list(self.viewers):
+            self.remove(viewer)
 
     def remove_if_idle(self, viewer):
         if not viewer.is_connected():
@@ -268,13 +377,13 @@ class Stream:
         for number in (signal.SIGINT, signal.SIGTERM):
             GLib.unix_signal_add(GLib.PRIORITY_DEFAULT, number, self.loop.quit)
         self.loop.run()
-        for viewer in list(self.viewers):
-            self.remove(viewer)
+        self.remove_all()
         self.pipeline.set_state(Gst.State.NULL)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """GET / is the page; POST /viewers an offer, POST /viewers/ID the answer to it, DELETE /viewers/ID the end."""
+    """GET / is the page; POST /viewers, with what the browser plays (["H264", …]), an offer and what is missing of the stream;
+    POST /viewers/ID the answer to it, DELETE /viewers/ID the end."""
 
     protocol_version = "HTTP/1.1"
     timeout = 30
@@ -303,7 +412,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(min(int(self.headers.get("Content-Length", 0)), 65536)).decode("utf-8", "replace")
         if self.path == "/viewers":
-            self.offer()
+            self.offer(body)
         elif self.viewer() is None:
             self.reply(404, "the stream has changed")
         elif not self.viewer().answer(body):
@@ -311,15 +420,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.reply(204)
 
-    def offer(self):
-        viewer = self.stream.call(self.stream.add)
+    def offer(self, body):
+        try:
+            known = ALL.intersection(str(name).upper() for name in json.loads(body)) if body else ALL
+        except (ValueError, TypeError):
+            self.reply(400, "no list of codecs")
+            return
+        viewer = self.stream.call(self.stream.add, known)
         if viewer is None:
-            self.reply(503, "as many watch as may" if self.stream.tees else "nobody sends yet")
+            self.reply(503, self.stream.call(self.stream.why_not, known) or "busy")
         elif not viewer.offered.wait(WAIT_S):
             self.stream.call(self.stream.remove, viewer.id)
             self.reply(503, "nothing comes at the moment")
         else:
-            self.reply(201, viewer.offer, "application/sdp", Location="/viewers/" + viewer.id)
+            document = {"sdp": viewer.offer, "without": self.stream.without(known)}
+            self.reply(201, json.dumps(document), "application/json", Location="/viewers/" + viewer.id)
 
     def do_DELETE(self):
         self.stream.call(self.stream.remove, self.path.rpartition("/")[2])
@@ -328,6 +443,28 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 def say(text):
     print(text, flush=True)
+
+
+def new_tee():
+    tee = Gst.ElementFactory.make("tee")
+    tee.set_property("allow-not-linked", True)
+    return tee
+
+
+def unlink(tee, pad, then, *arguments):
+    """Between two packets, so that they never meet an element that is gone; and then, on the main thread."""
+    def on_main():
+        tee.release_request_pad(pad)
+        then(*arguments)
+        return GLib.SOURCE_REMOVE
+
+    def on_idle(_pad, _info):
+        """On the branch's thread, or at once on ours."""
+        pad.unlink(pad.get_peer())
+        GLib.idle_add(on_main)
+        return Gst.PadProbeReturn.REMOVE
+
+    pad.add_probe(Gst.PadProbeType.IDLE, on_idle)
 
 
 def h264_profile(caps):
@@ -345,6 +482,21 @@ def plays(name, caps):
     if name == "H264":
         return h264_profile(caps) in (66, 77, 100, None)
     return name in AS_IT_IS and all(Gst.ElementFactory.find("rtp%s%s" % (name.lower(), end)) for end in ("pay", "depay"))
+
+
+def factories(kind, caps):
+    every = Gst.ElementFactory.list_get_elements(kind, Gst.Rank.MARGINAL)
+    return Gst.ElementFactory.list_filter(every, caps, Gst.PadDirection.SINK, False)
+
+
+def decodes(about):
+    """Something takes it out of RTP, and something decodes what that gives."""
+    caps = Gst.Caps.new_empty()
+    caps.append_structure(about.copy())
+    given = [template.get_caps() for factory in factories(Gst.ELEMENT_FACTORY_TYPE_DEPAYLOADER, caps)
+             for template in factory.get_static_pad_templates() if template.direction == Gst.PadDirection.SRC]
+    raw = Gst.Caps.from_string("video/x-raw; audio/x-raw")
+    return any(what.can_intersect(raw) or factories(Gst.ELEMENT_FACTORY_TYPE_DECODER, what) for what in given)
 
 
 def page(uri):
