@@ -427,10 +427,8 @@ small_add (SmallActor actor, guint max_kbps, gboolean headstart)
     return;
   make_session (actor, max_kbps);
   counters = nat_session_counters_new ();
-  if (c->role == NAT_ROLE_SUBSCRIBER)
-    nat_dataplane_add_subscriber (small.dp, &c->ticket, counters, &wishes);
-  else
-    nat_dataplane_add_session (small.dp, &c->ticket, counters);
+  nat_dataplane_add_session (
+      small.dp, &c->ticket, counters, c->role == NAT_ROLE_SUBSCRIBER ? &wishes : NULL);
   nat_session_counters_unref (counters);
   turn ();
 }

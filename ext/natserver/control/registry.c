@@ -214,7 +214,7 @@ session_new (NatRegistry *r, NatTime now, const NatAsk *ask, NatRole role, NatRe
     return nat_registry_refuse (ask, limit, problem);
   make_ticket (r, now, ask, role, &ticket);
   counters = nat_session_counters_new ();
-  if (!nat_dataplane_add_subscriber (r->config.dataplane, &ticket, counters, &wishes)) {
+  if (!nat_dataplane_add_session (r->config.dataplane, &ticket, counters, &wishes)) {
     nat_session_counters_unref (counters);
     nat_admission_leave (r->config.admission, &who);
     return NAT_PROBLEM_RELAY_BUSY;

@@ -361,27 +361,21 @@ post_to_all (NatDataplane *dp, const NatCommand *command)
 }
 
 gboolean
-nat_dataplane_add_subscriber (NatDataplane *dp, const NatTicket *ticket,
-    NatSessionCounters *counters, const NatWishes *wishes)
+nat_dataplane_add_session (NatDataplane *dp, const NatTicket *ticket, NatSessionCounters *counters,
+    const NatWishes *wishes)
 {
   NatCommand command = {.type = NAT_COMMAND_ADD};
 
   command.session.ticket = *ticket;
-  command.session.headstart = wishes->headstart;
-  command.session.exclude = wishes->exclude ? nat_room_name_hash (wishes->exclude) : 0;
+  if (wishes) {
+    command.session.headstart = wishes->headstart;
+    command.session.exclude = wishes->exclude ? nat_room_name_hash (wishes->exclude) : 0;
+  }
   command.session.counters = nat_session_counters_ref (counters);
   if (post (dp, ticket->stream, TRUE, &command))
     return TRUE;
   nat_session_counters_unref (counters);
   return FALSE;
-}
-
-gboolean
-nat_dataplane_add_session (NatDataplane *dp, const NatTicket *ticket, NatSessionCounters *counters)
-{
-  static const NatWishes none;
-
-  return nat_dataplane_add_subscriber (dp, ticket, counters, &none);
 }
 
 gboolean

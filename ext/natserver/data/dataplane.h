@@ -67,17 +67,16 @@ void nat_dataplane_set_rates (NatDataplane *dp, const NatRate rates[NAT_LIMITS])
 /* ---- Commands: FALSE if the ring is full (counted; the caller tries again later) --------
  * Ends leave half of it to others, descriptions and verifiers a quarter. */
 
-/* A session that control made. It is expected, not yet registered: its first authenticated Binding
- * registers it. Password and key follow from ticket and secrets. counters: a reference is taken. */
-gboolean nat_dataplane_add_session (
-    NatDataplane *dp, const NatTicket *ticket, NatSessionCounters *counters);
 /* What a subscriber may wish. */
 typedef struct {
   gboolean headstart; /* a picture at once (headstart.h) */
   const char
       *exclude; /* of a pattern's streams, the one of that name is not sent to it; NULL = all are */
 } NatWishes;
-gboolean nat_dataplane_add_subscriber (NatDataplane *dp, const NatTicket *ticket,
+
+/* A session that control made. It is expected, not yet registered: its first authenticated Binding
+ * registers it. Password and key follow from ticket and secrets. counters: a reference is taken. wishes: NULL = none. */
+gboolean nat_dataplane_add_session (NatDataplane *dp, const NatTicket *ticket,
     NatSessionCounters *counters, const NatWishes *wishes);
 /* New ticket for a session (PUT token): later ends. The old username stays good until its own end. */
 gboolean nat_dataplane_renew_session (NatDataplane *dp, const NatTicket *ticket);

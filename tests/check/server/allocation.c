@@ -121,7 +121,7 @@ subscribe_at (DataRelay *r, guint worker)
   NatSessionCounters *c = nat_session_counters_new ();
 
   nat_probe_set_ticket (p, r->secrets, &t);
-  g_assert_true (nat_dataplane_add_session (r->dp, &t, c));
+  g_assert_true (nat_dataplane_add_session (r->dp, &t, c, NULL));
   g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
   nat_session_counters_unref (c);
   return p;

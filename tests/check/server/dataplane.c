@@ -53,7 +53,7 @@ test_registration (void)
   NatEvent event;
   gsize len;
 
-  g_assert_true (nat_dataplane_add_session (r->dp, &t, c));
+  g_assert_true (nat_dataplane_add_session (r->dp, &t, c, NULL));
   g_assert_cmpint (nat_probe_challenge (p, 200, NAT_PROBE_WAIT_MS), ==, 401);
   len = nat_probe_request (p, NAT_PROBE_SELECT, request);
   for (guint i = 0; i < 3; i++) { /* a repeated request is answered again */
@@ -687,7 +687,7 @@ test_many (void)
 
   for (guint i = 0; i < 20000;) {
     memcpy (t.session_id, &i, sizeof i);
-    if (nat_dataplane_add_session (r->dp, &t, c))
+    if (nat_dataplane_add_session (r->dp, &t, c, NULL))
       i++;
     else
       refused++;

@@ -163,7 +163,7 @@ data_relay_join (DataRelay *r, NatTicket *ticket, NatSessionCounters **counters)
   NatProbe *p = data_relay_probe (r, ticket);
   NatEvent event;
 
-  g_assert_true (nat_dataplane_add_session (r->dp, ticket, c));
+  g_assert_true (nat_dataplane_add_session (r->dp, ticket, c, NULL));
   g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
   g_assert_true (p->authentic);
   g_assert_true (data_relay_event (r, NAT_EVENT_REGISTERED, &event, NAT_PROBE_WAIT_MS));

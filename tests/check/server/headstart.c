@@ -75,8 +75,7 @@ join (Fixture *f, NatTicket *ticket)
 
   *ticket = data_relay_ticket (f->r, NAT_ROLE_SUBSCRIBER);
   p = data_relay_probe (f->r, ticket);
-  g_assert_true (
-      nat_dataplane_add_subscriber (f->r->dp, ticket, c, &(NatWishes){.headstart = TRUE}));
+  g_assert_true (nat_dataplane_add_session (f->r->dp, ticket, c, &(NatWishes){.headstart = TRUE}));
   g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
   nat_session_counters_unref (c);
   return p;

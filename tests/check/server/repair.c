@@ -244,7 +244,7 @@ test_publisher_moves (void)
     g_autoptr (NatProbe) p = data_relay_probe (r, &ticket);
     NatSessionCounters *c = nat_session_counters_new ();
 
-    g_assert_true (nat_dataplane_add_session (r->dp, &ticket, c));
+    g_assert_true (nat_dataplane_add_session (r->dp, &ticket, c, NULL));
     data_relay_describe (r, 1, &ticket);
     g_assert_cmpint (nat_probe_challenge (p, 200, NAT_PROBE_WAIT_MS), ==, 401);
     g_usleep (400 * 1000);

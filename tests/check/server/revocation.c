@@ -12,9 +12,9 @@
 #define PATIENCE 10000 /* looks of a millisecond */
 
 /* The linker puts these in the place of the data plane's. */
-gboolean __real_nat_dataplane_add_subscriber (NatDataplane *dp, const NatTicket *ticket,
+gboolean __real_nat_dataplane_add_session (NatDataplane *dp, const NatTicket *ticket,
     NatSessionCounters *counters, const NatWishes *wishes);
-gboolean __wrap_nat_dataplane_add_subscriber (NatDataplane *dp, const NatTicket *ticket,
+gboolean __wrap_nat_dataplane_add_session (NatDataplane *dp, const NatTicket *ticket,
     NatSessionCounters *counters, const NatWishes *wishes);
 gboolean __real_nat_dataplane_end_session (
     NatDataplane *dp, const guint8 id[NAT_SESSION_ID_SIZE], NatReason reason, gint64 until_s);
@@ -24,10 +24,10 @@ gboolean __wrap_nat_dataplane_end_session (
 static gboolean alone; /* nobody empties the data plane's ring: nothing goes in */
 
 gboolean
-__wrap_nat_dataplane_add_subscriber (NatDataplane *dp, const NatTicket *ticket,
+__wrap_nat_dataplane_add_session (NatDataplane *dp, const NatTicket *ticket,
     NatSessionCounters *counters, const NatWishes *wishes)
 {
-  return alone || __real_nat_dataplane_add_subscriber (dp, ticket, counters, wishes);
+  return alone || __real_nat_dataplane_add_session (dp, ticket, counters, wishes);
 }
 
 gboolean

@@ -44,7 +44,7 @@ publish (DataRelay *r, const char *stream, const char *subject, guint32 ssrc, gu
   NatProbe *p = data_relay_heard_by (r, worker % nat_dataplane_n_workers (r->dp));
 
   nat_probe_set_ticket (p, r->secrets, &t);
-  g_assert_true (nat_dataplane_add_session (r->dp, &t, c));
+  g_assert_true (nat_dataplane_add_session (r->dp, &t, c, NULL));
   describe (r, &t, ssrc);
   g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
   nat_session_counters_unref (c);
@@ -60,7 +60,7 @@ subscribe_with (DataRelay *r, const NatTicket *t, const NatWishes *wishes, guint
   NatProbe *p = data_relay_heard_by (r, worker % nat_dataplane_n_workers (r->dp));
 
   nat_probe_set_ticket (p, r->secrets, t);
-  g_assert_true (nat_dataplane_add_subscriber (r->dp, t, c, wishes));
+  g_assert_true (nat_dataplane_add_session (r->dp, t, c, wishes));
   g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
   if (counters)
     *counters = c;

@@ -23,7 +23,7 @@ register_carried (
   NatSessionCounters *c = nat_session_counters_new ();
   NatEvent event;
 
-  g_assert_true (nat_dataplane_add_session (r->dp, ticket, c));
+  g_assert_true (nat_dataplane_add_session (r->dp, ticket, c, NULL));
   nat_session_counters_unref (c);
   nat_probe_set_ticket (p, r->secrets, ticket);
   g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);

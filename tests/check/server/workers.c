@@ -37,7 +37,7 @@ join_at (DataRelay *r, NatTicket *t, guint worker, NatSessionCounters **counters
   NatProbe *p = data_relay_heard_by (r, worker);
 
   nat_probe_set_ticket (p, r->secrets, t);
-  g_assert_true (nat_dataplane_add_session (r->dp, t, c));
+  g_assert_true (nat_dataplane_add_session (r->dp, t, c, NULL));
   g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
   if (counters)
     *counters = c;
@@ -258,7 +258,7 @@ assert_guest (DataRelay *r, NatProbe *publisher, guint32 version, guint16 seq)
   g_autoptr (NatProbe) guest = data_relay_probe (r, &t);
   NatSessionCounters *c = nat_session_counters_new ();
 
-  g_assert_true (nat_dataplane_add_session (r->dp, &t, c));
+  g_assert_true (nat_dataplane_add_session (r->dp, &t, c, NULL));
   g_assert_cmpint (nat_probe_bind (guest, NAT_PROBE_SELECT), ==, 0);
   g_assert_cmpuint (guest->version, ==, version);
   g_assert_cmpuint (nat_counter_get (&c->bindings), ==, 1); /* not a revived one with its own */
@@ -408,7 +408,7 @@ test_address_reused (void)
     guint8 rtp[100];
 
     g_snprintf (t.stream, sizeof t.stream, "other-%u", i);
-    g_assert_true (nat_dataplane_add_session (r->dp, &t, c));
+    g_assert_true (nat_dataplane_add_session (r->dp, &t, c, NULL));
     nat_probe_set_ticket (p, r->secrets, &t);
     g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
     data_relay_sync (r);

@@ -95,7 +95,7 @@ ws_relay_register (WsRelay *f, NatProbe *p, NatTicket *ticket)
   NatSessionCounters *c = nat_session_counters_new ();
   NatEvent event;
 
-  g_assert_true (nat_dataplane_add_session (f->r->dp, ticket, c));
+  g_assert_true (nat_dataplane_add_session (f->r->dp, ticket, c, NULL));
   nat_session_counters_unref (c);
   nat_probe_set_ticket (p, f->r->secrets, ticket);
   g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
