@@ -14,6 +14,7 @@
 #define PROBLEM  "Content-Type: application/problem+json\r\nConnection: close\r\n\r\n"
 #define WORDS    20000
 #define TEXT_MAX 1000
+#define QUICK_US (900 * 1000) /* who is not let go of holds a session for a second */
 
 static void
 point_at (Watcher *w, HttpsServer *server)
@@ -80,11 +81,145 @@ test_words (void)
   }
 }
 
+/* ---- A way out --------------------------------------------------------- */
+
+/* A name server that never answers. */
+typedef struct {
+  GResolver parent;
+} MuteResolver;
+typedef struct {
+  GResolverClass parent;
+} MuteResolverClass;
+static GType mute_resolver_get_type (void);
+G_DEFINE_TYPE (MuteResolver, mute_resolver, G_TYPE_RESOLVER)
+
+static gboolean
+on_cancelled (GCancellable *cancellable, gpointer user)
+{
+  g_task_return_error_if_cancelled (user);
+  return G_SOURCE_REMOVE;
+}
+
+static void
+look_up (GResolver *resolver, const gchar *name, GResolverNameLookupFlags flags,
+    GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user)
+{
+  g_autoptr (GTask) task = g_task_new (resolver, cancellable, callback, user);
+  g_autoptr (GSource) source = g_cancellable_source_new (cancellable);
+
+  g_task_attach_source (task, source, G_SOURCE_FUNC (on_cancelled));
+}
+
+static void
+look_up_all (GResolver *resolver, const gchar *name, GCancellable *cancellable,
+    GAsyncReadyCallback callback, gpointer user)
+{
+  look_up (resolver, name, 0, cancellable, callback, user);
+}
+
+static GList *
+found (GResolver *resolver, GAsyncResult *result, GError **error)
+{
+  return g_task_propagate_pointer (G_TASK (result), error);
+}
+
+static void
+mute_resolver_class_init (MuteResolverClass *klass)
+{
+  G_RESOLVER_CLASS (klass)->lookup_by_name_async = look_up_all;
+  G_RESOLVER_CLASS (klass)->lookup_by_name_finish = found;
+  G_RESOLVER_CLASS (klass)->lookup_by_name_with_flags_async = look_up;
+  G_RESOLVER_CLASS (klass)->lookup_by_name_with_flags_finish = found;
+}
+
+static void
+mute_resolver_init (MuteResolver *self)
+{
+}
+
+static guint
+n_session_threads (void)
+{
+  g_autoptr (GDir) tasks = g_dir_open ("/proc/self/task", 0, NULL);
+  const char *name;
+  guint n = 0;
+
+  while (tasks != NULL && (name = g_dir_read_name (tasks)) != NULL) {
+    g_autofree char *path = g_build_filename ("/proc/self/task", name, "comm", NULL);
+    g_autofree char *comm = NULL;
+
+    n += g_file_get_contents (path, &comm, NULL, NULL) && strcmp (comm, "natrelay\n") == 0;
+  }
+  return n;
+}
+
+static guint n_quick; /* of those that left */
+
+/* Without a goodbye there is nothing to wait for. */
+static void
+leaves (Watcher *w, guint after_ms)
+{
+  gint64 stopped_us;
+
+  watcher_start (w);
+  g_usleep (after_ms * 1000);
+  stopped_us = g_get_monotonic_time ();
+  watcher_stop (w, FALSE);
+  g_assert_cmpint (g_get_monotonic_time () - stopped_us, <, WATCHER_AT_ONCE_US);
+  while (n_session_threads () > 0 && g_get_monotonic_time () - stopped_us < SOON * 1000)
+    g_usleep (1000);
+  g_assert_cmpuint (n_session_threads (), ==, 0);
+  n_quick += g_get_monotonic_time () - stopped_us < QUICK_US;
+  watcher_clear (w);
+}
+
+/* Stopped at any moment of what goes on for ever. Once of five it must be quick: a busy machine is nobody's fault. */
+static void
+assert_leaves (HttpsServer *server, const char *host, HttpsServer *proxy)
+{
+  n_quick = 0;
+  for (guint after_ms = 1; after_ms <= 256; after_ms *= 4) {
+    Watcher w;
+
+    point_at (&w, server);
+    if (host != NULL) {
+      g_free (w.config.host);
+      w.config.host = g_strdup (host);
+    }
+    if (proxy != NULL)
+      w.config.proxy = g_strdup_printf ("http://127.0.0.1:%u", https_server_port (proxy));
+    leaves (&w, after_ms);
+  }
+  g_assert_cmpuint (n_quick, >, 0);
+}
+
+static void
+test_leaves (void)
+{
+  static const HttpsManner manners[] = {HTTPS_HANGS, HTTPS_SLOW, HTTPS_ENDLESS};
+  HttpsServer *hangs = https_server_new (HTTPS_HANGS, NULL, NULL);
+  g_autoptr (GResolver) usual = g_resolver_get_default ();
+  g_autoptr (GResolver) mute = g_object_new (mute_resolver_get_type (), NULL);
+
+  for (guint i = 0; i < G_N_ELEMENTS (manners); i++) {
+    HttpsServer *server = https_server_new (manners[i], "HTTP/1.1 200 OK\r\n\r\n", NULL);
+
+    assert_leaves (server, NULL, NULL);
+    https_server_free (server);
+  }
+  assert_leaves (hangs, NULL, hangs);
+  g_resolver_set_default (mute);
+  assert_leaves (hangs, "relay.test", NULL);
+  g_resolver_set_default (usual);
+  https_server_free (hangs);
+}
+
 int
 main (int argc, char **argv)
 {
   https_forget_proxies ();
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/strangers/words", test_words);
+  g_test_add_func ("/strangers/leaves", test_leaves);
   return g_test_run ();
 }
