@@ -40,6 +40,16 @@ nat_candidate_free_place (NatCandidate *row, guint *n, guint max)
   return *n < max ? &row[(*n)++] : NULL;
 }
 
+guint
+nat_candidate_n_udp (const NatCandidate *row, guint n)
+{
+  guint n_udp = 0;
+
+  for (guint i = 0; i < n; i++)
+    n_udp += !nat_candidate_is_free (&row[i]) && !nat_candidate_is_stream (&row[i]);
+  return n_udp;
+}
+
 gboolean
 nat_candidate_has_stream (const NatCandidate *row, guint n)
 {

@@ -63,6 +63,7 @@ gboolean nat_candidate_is_stream (const NatCandidate *c); /* the WebSocket */
 /* Of n in a row: the one of that address, or NULL; and a free place, which may make it one more, or NULL. */
 NatCandidate *nat_candidate_at (const NatCandidate *row, guint n, const NatAddress *relay);
 NatCandidate *nat_candidate_free_place (NatCandidate *row, guint *n, guint max);
+guint nat_candidate_n_udp (const NatCandidate *row, guint n);
 gboolean nat_candidate_has_stream (const NatCandidate *row, guint n);
 /* Nothing is sent there until the prober says so. */
 void nat_candidate_quiet (NatCandidate *c);

@@ -280,6 +280,10 @@ nat_prober_add (NatProber *p, gint64 now_us, const NatAddress *relay)
   if (p->phase == NAT_PROBER_IDLE ||
       nat_candidate_at (p->candidates, p->n_candidates, relay) != NULL)
     return;
+  /* One place is the stream's, however many addresses a name had in time. */
+  if (relay->transport == NAT_TRANSPORT_UDP &&
+      nat_candidate_n_udp (p->candidates, p->n_candidates) >= NAT_CANDIDATES_MAX)
+    return;
   c = nat_candidate_free_place (p->candidates, &p->n_candidates, G_N_ELEMENTS (p->candidates));
   if (c == NULL)
     return;

@@ -333,6 +333,31 @@ test_another_network (void)
   ways_clear (&w);
 }
 
+/* A name that leads elsewhere each time it is asked about takes no place away from the WebSocket, the last way there is. */
+static void
+test_place_for_stream (void)
+{
+  NatAddress stream;
+  Ways w;
+
+  ways_init (&w, NAT_ROLE_SUBSCRIBER, 1);
+  w.cut[0] = w.cut[1] = TRUE;
+  g_assert_true (nat_address_from_text (&stream, "192.0.2.1:8443", 0));
+  stream.transport = NAT_TRANSPORT_WEBSOCKET;
+  for (guint i = 0; i < 2; i++) {
+    for (guint j = 0; j < NAT_CANDIDATES_MAX + 4; j++) {
+      NatAddress a = w.address[0];
+
+      a.ip[3] = (guint8)(10 + j);
+      nat_prober_add (w.prober, w.now, &a);
+    }
+    nat_prober_add (w.prober, w.now, &stream);
+    g_assert_true (nat_prober_is_candidate (w.prober, &stream));
+    nat_prober_remove (w.prober, w.now, &stream); /* it ended, and is opened again */
+  }
+  ways_clear (&w);
+}
+
 /* ---- Sleep ------------------------------------------------------------- */
 
 static void
@@ -439,6 +464,7 @@ main (int argc, char **argv)
   g_test_add_func ("/moving/goes", test_goes);
   g_test_add_func ("/moving/does-not-go", test_does_not_go);
   g_test_add_func ("/moving/another-network", test_another_network);
+  g_test_add_func ("/moving/place-for-stream", test_place_for_stream);
   g_test_add_func ("/moving/sleep", test_sleep);
   g_test_add_func ("/moving/no-relay-yet", test_no_relay_yet);
   return g_test_run ();
