@@ -240,6 +240,17 @@ cause_of_error (const NatRequest *r, const GError *error)
 
 /* ---- Answers ----------------------------------------------------------- */
 
+static gint64
+date_of (SoupMessage *message, const char *field)
+{
+  const char *text =
+      soup_message_headers_get_one (soup_message_get_response_headers (message), field);
+  g_autoptr (GDateTime) date = text == NULL ? NULL : soup_date_time_new_from_http_string (text);
+
+  return date == NULL ? 0 : g_date_time_to_unix (date);
+}
+
+/* A date is one of the clock that Date tells, and ours may be another. */
 static guint
 read_retry_after (SoupMessage *message)
 {
@@ -250,23 +261,12 @@ read_retry_after (SoupMessage *message)
   if (text == NULL)
     return 0;
   if (!g_ascii_string_to_unsigned (text, 10, 0, G_MAXUINT32, &s, NULL)) {
-    g_autoptr (GDateTime) date = soup_date_time_new_from_http_string (text);
-    gint64 wait =
-        date == NULL ? 0 : g_date_time_to_unix (date) - g_get_real_time () / G_USEC_PER_SEC;
+    gint64 now = date_of (message, "Date");
 
-    s = (guint64)MAX (wait, 0);
+    now = now != 0 ? now : g_get_real_time () / G_USEC_PER_SEC;
+    s = (guint64)MAX (date_of (message, "Retry-After") - now, 0);
   }
   return (guint)(MIN (s, RETRY_AFTER_MAX_S) * 1000);
-}
-
-static gint64
-read_date (SoupMessage *message)
-{
-  const char *text =
-      soup_message_headers_get_one (soup_message_get_response_headers (message), "Date");
-  g_autoptr (GDateTime) date = text == NULL ? NULL : soup_date_time_new_from_http_string (text);
-
-  return date == NULL ? 0 : g_date_time_to_unix (date);
 }
 
 /* Once libsoup has let go of it. */
@@ -317,7 +317,7 @@ request_done (NatRequest *r, NatCause *cause, NatSessionDocument *document)
   if (cause != NULL && cause->http_status != 0 && r->attempt != NULL)
     reply.retry_after_ms = read_retry_after (r->attempt->message);
   if (cause == NULL || (cause->http_status != 0 && cause->kind != NAT_CAUSE_PROXY))
-    reply.date_s = read_date (r->attempt->message);
+    reply.date_s = date_of (r->attempt->message, "Date");
   if (cause != NULL && cause->http_status == 0 && !r->cancelled)
     r->n->failures++;
   if (func != NULL)

@@ -627,6 +627,9 @@ test_statuses (void)
           300000},
       {PROBLEM ("503", "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT\r\n"), NAT_CAUSE_SERVER, 503,
           FALSE, "The", 0},
+      {PROBLEM ("503", "Date: Sun, 06 Nov 1994 08:49:17 GMT\r\n"
+                       "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT\r\n"),
+          NAT_CAUSE_SERVER, 503, FALSE, "The", 20000}, /* by the relay's clock */
       {PROBLEM ("503", "Retry-After: soon\r\n"), NAT_CAUSE_SERVER, 503, FALSE, "The", 0},
       {HTML ("500"), NAT_CAUSE_PROXY, 500, FALSE, "500 Some Reason", 0},
       {HTML ("502"), NAT_CAUSE_PROXY, 502, FALSE, "natrelay-server", 0},
