@@ -233,12 +233,6 @@ nat_session_net_look (NatSession *s)
   nat_session_plan_probe (s);
 }
 
-static void
-on_change (gpointer user)
-{
-  nat_session_net_look (user);
-}
-
 void
 nat_session_net_check_sleep (NatSession *s)
 {
@@ -248,6 +242,15 @@ nat_session_net_check_sleep (NatSession *s)
     nat_session_timer_set (s->renew_timer, 0); /* which did not see the time pass */
   nat_session_sync_plan_warning (s);
   begin_anew (s);
+}
+
+/* A machine that wakes up has news of its interfaces; while we wait for an answer or until the next attempt there may be no
+ * other occasion to see that it slept. */
+static void
+on_change (gpointer user)
+{
+  nat_session_net_check_sleep (user);
+  nat_session_net_look (user);
 }
 
 /* ---- Begin and end ----------------------------------------------------- */

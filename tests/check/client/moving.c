@@ -16,6 +16,16 @@
 #define RTT   MS (20)
 #define SOON  60000 /* ms, in real time */
 
+static gint slept_s; /* the machine, for so long */
+
+gint64 __real_nat_resume_boottime_us (void);
+gint64 __wrap_nat_resume_boottime_us (void);
+gint64
+__wrap_nat_resume_boottime_us (void)
+{
+  return __real_nat_resume_boottime_us () + (gint64)g_atomic_int_get (&slept_s) * G_USEC_PER_SEC;
+}
+
 /* One prober, and a relay behind each of its addresses, of which each may be cut off. */
 typedef struct {
   gint64 at_us;
@@ -434,9 +444,30 @@ wait_through_changes (void)
   https_server_free (server);
 }
 
+/* The request that was out when the machine went to sleep is answered by nobody any more. */
+static void
+sleep_while_asking (void)
+{
+  HttpsServer *server = https_server_new (HTTPS_SLOW, "", NULL);
+  Watcher w;
+
+  watcher_init (&w, NAT_ROLE_SUBSCRIBER, NULL);
+  w.config.host = g_strdup ("127.0.0.1");
+  w.config.port = https_server_port (server);
+  w.config.timeout_ms = 5 * SOON;
+  w.config.tls_fingerprint = g_strdup (https_server_fingerprint (server));
+  watcher_start (&w);
+  wait_for_requests (server, 1);
+  g_atomic_int_set (&slept_s, 3600);
+  g_assert_true (own_network_run (COMES_AND_GOES));
+  wait_for_requests (server, 2);
+  watcher_clear (&w);
+  https_server_free (server);
+}
+
 /* In a network namespace, so in a process of its own. */
 static void
-test_no_relay_yet (void)
+in_own_network (void (*test) (void))
 {
   if (!g_test_subprocess ()) {
     if (!works_in_child (has_network, COMES_AND_GOES " && " LEADS_AWAY " && " LEADS_AWAY_BY_IPV6)) {
@@ -448,7 +479,19 @@ test_no_relay_yet (void)
     return;
   }
   g_assert_true (own_network_enter ());
-  wait_through_changes ();
+  test ();
+}
+
+static void
+test_no_relay_yet (void)
+{
+  in_own_network (wait_through_changes);
+}
+
+static void
+test_sleep_while_asking (void)
+{
+  in_own_network (sleep_while_asking);
 }
 
 int
@@ -467,5 +510,6 @@ main (int argc, char **argv)
   g_test_add_func ("/moving/place-for-stream", test_place_for_stream);
   g_test_add_func ("/moving/sleep", test_sleep);
   g_test_add_func ("/moving/no-relay-yet", test_no_relay_yet);
+  g_test_add_func ("/moving/sleep-while-asking", test_sleep_while_asking);
   return g_test_run ();
 }
