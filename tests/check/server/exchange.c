@@ -614,6 +614,164 @@ test_history_no_room (void)
   }
 }
 
+/* ---- Who ends on the way ----------------------------------------------- */
+
+/* As control says it. */
+static void
+post_end (Relay *r, const guint8 *id)
+{
+  NatCommand c = {
+      .type = NAT_COMMAND_END, .end.reason = NAT_REASON_ENDED, .end.until_s = G_MAXINT64};
+
+  memcpy (c.end.id, id, NAT_SESSION_ID_SIZE);
+  nat_mesh_lock (r->mesh);
+  for (guint i = 0; i < WORKERS; i++)
+    g_assert_true (nat_ring_push (r->w[i]->commands, &c));
+  nat_mesh_unlock (r->mesh);
+}
+
+static void
+take_commands (Relay *r)
+{
+  for (guint i = 0; i < WORKERS; i++) {
+    nat_worker_drain_commands (r->w[i]);
+    nat_exchange_drain (r->w[i]);
+  }
+}
+
+static void
+assert_over (Relay *r, const guint8 *id)
+{
+  for (guint i = 0; i < WORKERS; i++) {
+    g_assert_null (nat_roster_find (r->w[i]->roster, id));
+    g_assert_cmpint (nat_roster_ended (r->w[i]->roster, id), ==, NAT_REASON_ENDED);
+    g_assert_false (has_path (r, i, 1000));
+    nat_roster_prune (r->w[i]->roster, g_get_monotonic_time () + 600 * (gint64)G_USEC_PER_SEC, 0);
+    g_assert_false (nat_roster_has_stream (r->w[i]->roster, "a"));
+    g_assert_cmpuint (nat_history_pool_used (r->w[i]->pool), ==, 0);
+  }
+}
+
+/* Nobody is left when it comes: nothing of its history is, either, and the next of its name begins with none. */
+static void
+test_ends_on_its_way (void)
+{
+  guint8 id[NAT_SESSION_ID_SIZE];
+  NatDataStream *a;
+  Relay r;
+
+  relay_init (&r);
+  give_pools (&r, 64 << 20, 64 << 20);
+  a = filmed (&r, "a", 1000, 100, 50);
+  memcpy (id, a->publisher->id, sizeof id);
+  hand_over (&r, 0);
+  g_assert_nonnull (a->heirloom);
+  post_end (&r, id);
+  take_commands (&r);
+  assert_over (&r, id);
+  a = join (&r, 1, "a", NAT_ROLE_PUBLISHER, 1000, 1)->stream;
+  g_assert_false (is_kept (a, 0, 149));
+  relay_clear (&r);
+}
+
+/* The publisher ends, a viewer stays, or the other way round: the history is whose it was. */
+static void
+test_one_ends_on_its_way (void)
+{
+  for (guint publisher = 0; publisher < 2; publisher++) {
+    NatDataSession *viewer;
+    NatDataStream *a;
+    Relay r;
+
+    relay_init (&r);
+    give_pools (&r, 64 << 20, 64 << 20);
+    a = filmed (&r, "a", 1000, 100, 50);
+    viewer = join (&r, 0, "a", NAT_ROLE_SUBSCRIBER, 2000, 0);
+    hand_over (&r, 0);
+    g_assert_nonnull (a->heirloom);
+    post_end (&r, publisher ? a->publisher->id : viewer->id);
+    take_commands (&r);
+    g_assert_null (a->heirloom);
+    g_assert_cmpint (has_path (&r, 1, 1000), ==, !publisher);
+    g_assert_cmpint (has_path (&r, 1, 2000), ==, publisher);
+    g_assert_true (is_kept (a, 0, 100) && is_kept (a, 1, 149));
+    relay_clear (&r);
+  }
+}
+
+/* It stays, with its history, where the relay stops before it went. */
+static void
+test_stops_before_its_way (void)
+{
+  NatDataStream *a;
+  Relay r;
+
+  relay_init (&r);
+  give_pools (&r, 64 << 20, 64 << 20);
+  a = filmed (&r, "a", 1000, 100, 50);
+  nat_mesh_close (r.mesh);
+  r.w[0]->now_us = g_get_monotonic_time ();
+  nat_exchange_tick (r.w[0]);
+  g_assert_null (a->heirloom);
+  g_assert_true (has_path (&r, 0, 1000) && is_kept (a, 0, 100));
+  relay_clear (&r);
+}
+
+typedef struct {
+  Relay *r;
+  guint index;
+} Turner;
+
+/* One worker's thread. When it is told to stop, all commands were posted. */
+static gpointer
+turn_one (gpointer user)
+{
+  Turner *t = user;
+  NatWorker *w = t->r->w[t->index];
+  gboolean stop;
+
+  do {
+    stop = g_atomic_int_get (&t->r->stop);
+    w->now_us = g_get_monotonic_time ();
+    nat_exchange_tick (w);
+    nat_exchange_drain (w);
+    nat_worker_drain_commands (w);
+    nat_exchange_end_turn (w);
+  } while (!stop);
+  return NULL;
+}
+
+/* Its old owner, its new one and control at the same time, whoever is first. */
+static void
+test_ends_at_any_time (void)
+{
+  guint moved = 0;
+
+  for (guint i = 0; i < 40; i++) {
+    Turner turners[WORKERS];
+    GThread *threads[WORKERS];
+    guint8 id[NAT_SESSION_ID_SIZE];
+    Relay r;
+
+    relay_init (&r);
+    give_pools (&r, 64 << 20, 64 << 20);
+    memcpy (id, filmed (&r, "a", 1000, 100, 200)->publisher->id, sizeof id);
+    for (guint k = 0; k < WORKERS; k++) {
+      turners[k] = (Turner){&r, k};
+      threads[k] = g_thread_new ("worker", turn_one, &turners[k]);
+    }
+    g_usleep (i * 10);
+    post_end (&r, id);
+    g_atomic_int_set (&r.stop, TRUE);
+    for (guint k = 0; k < WORKERS; k++)
+      g_thread_join (threads[k]);
+    assert_over (&r, id);
+    moved += (guint)nat_counter_get (&r.w[0]->counters->streams_moved);
+    relay_clear (&r);
+  }
+  g_test_message ("%u of 40 were on their way or there", moved);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -632,5 +790,9 @@ main (int argc, char **argv)
   g_test_add_func ("/exchange/history-in-turn", test_history_in_turn);
   g_test_add_func ("/exchange/history-small-packets", test_history_small_packets);
   g_test_add_func ("/exchange/history-no-room", test_history_no_room);
+  g_test_add_func ("/exchange/ends-on-its-way", test_ends_on_its_way);
+  g_test_add_func ("/exchange/one-ends-on-its-way", test_one_ends_on_its_way);
+  g_test_add_func ("/exchange/stops-before-its-way", test_stops_before_its_way);
+  g_test_add_func ("/exchange/ends-at-any-time", test_ends_at_any_time);
   return g_test_run ();
 }
