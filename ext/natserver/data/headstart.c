@@ -242,15 +242,9 @@ flush_message (Message *m)
 static void
 add_packet (Message *m, const NatHistoryPacket *packet)
 {
-  NatUdpRun *run = &m->run;
-
-  if (run->n_packets > 0 && (run->segment != packet->len || run->n_packets == NAT_UDPIO_SEGMENTS ||
-                                run->bytes + packet->len > NAT_UDPIO_RUN_MAX))
+  if (!nat_udp_run_has_room (&m->run, packet->len))
     flush_message (m);
-  m->iov[run->n_iov++] = (struct iovec){(gpointer)packet->data, packet->len};
-  run->segment = packet->len;
-  run->bytes += packet->len;
-  run->n_packets++;
+  nat_udp_run_add (&m->run, m->iov, packet->data, packet->len);
   m->bytes += packet->len;
 }
 

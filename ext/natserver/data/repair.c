@@ -276,15 +276,9 @@ flush_answer (Answer *a)
 static void
 add_packet (Answer *a, const NatHistoryPacket *packet)
 {
-  NatUdpRun *run = &a->run;
-
-  if (run->n_packets > 0 && (run->segment != packet->len || run->n_packets == NAT_UDPIO_SEGMENTS ||
-                                run->bytes + packet->len > NAT_UDPIO_RUN_MAX))
+  if (!nat_udp_run_has_room (&a->run, packet->len))
     flush_answer (a);
-  a->iov[run->n_iov++] = (struct iovec){(gpointer)packet->data, packet->len};
-  run->segment = packet->len;
-  run->bytes += packet->len;
-  run->n_packets++;
+  nat_udp_run_add (&a->run, a->iov, packet->data, packet->len);
 }
 
 /* What was sent last to this subscriber of those that share the place. */

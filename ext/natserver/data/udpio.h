@@ -87,6 +87,24 @@ typedef struct {
   int refusal;   /* nat_udpio_send's: why it waits for the second try; 0 = it does not */
 } NatUdpMessage;
 
+/* One more datagram in an entry of its own, iov being the run's. There is room. */
+static inline void
+nat_udp_run_add (NatUdpRun *run, struct iovec *iov, const guint8 *data, gsize len)
+{
+  iov[run->n_iov++] = (struct iovec){(gpointer)data, len};
+  run->segment = len;
+  run->bytes += len;
+  run->n_packets++;
+}
+
+/* A run whose datagrams are all of one length has room for one of len bytes. */
+static inline gboolean
+nat_udp_run_has_room (const NatUdpRun *run, gsize len)
+{
+  return run->n_packets == 0 || (run->segment == len && run->n_packets < NAT_UDPIO_SEGMENTS &&
+                                    run->bytes + len <= NAT_UDPIO_RUN_MAX);
+}
+
 /* Binds a socket to each address. buffer: bytes for SO_RCVBUF and SO_SNDBUF. hints: lines for a
  * person, or NULL; allocated. The counters outlive the NatUdpio. */
 NatUdpio *nat_udpio_new (const NatAddress *listen, guint n_listen, gsize buffer,
