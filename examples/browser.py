@@ -70,6 +70,7 @@ CONVERTED = {
     "audio": "queue name=head ! decodebin ! audioconvert ! audioresample ! opusenc ! rtpopuspay %s",
 }
 PAYLOAD_TYPE = {"video": 96, "audio": 97, "PCMU": 0, "PCMA": 8}
+CHANGED = "the stream has changed"
 ALL = frozenset(AS_IT_IS)
 PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "browser.html")
 
@@ -79,6 +80,7 @@ class Viewer:
 
     def __init__(self, stream, known):
         self.id, self.stream, self.offer, self.offered = secrets.token_urlsafe(12), stream, None, threading.Event()
+        self.ended = threading.Event()
         self.webrtc = Gst.ElementFactory.make("webrtcbin")
         self.webrtc.set_property("bundle-policy", GstWebRTC.WebRTCBundlePolicy.MAX_BUNDLE)
         if stream.stun:
@@ -136,6 +138,7 @@ class Viewer:
         return self.webrtc.get_property("connection-state") == GstWebRTC.WebRTCPeerConnectionState.CONNECTED
 
     def end(self):
+        self.ended.set()
         self.left = len(self.branches)
         for track, tee, pad, queue in self.branches:
             unlink(tee, pad, self.on_unlinked)
@@ -383,7 +386,7 @@ class Stream:
 
 class Handler(http.server.BaseHTTPRequestHandler):
     """GET / is the page; POST /viewers, with what the browser plays (["H264", …]), an offer and what is missing of the stream;
-    POST /viewers/ID the answer to it, DELETE /viewers/ID the end."""
+    POST /viewers/ID the answer to it, DELETE /viewers/ID the end; GET /viewers/ID is answered once it has ended, or with 204 after a while."""
 
     protocol_version = "HTTP/1.1"
     timeout = 30
@@ -404,17 +407,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return self.stream.viewers.get(self.path.rpartition("/viewers/")[2])
 
     def do_GET(self):
+        viewer = self.viewer()
         if self.path == "/":
             self.reply(200, self.page, "text/html")
-        else:
+        elif viewer is None:
             self.reply(404, "not here")
+        elif viewer.ended.wait(WAIT_S):
+            self.reply(200, CHANGED)
+        else:
+            self.reply(204)
 
     def do_POST(self):
         body = self.rfile.read(min(int(self.headers.get("Content-Length", 0)), 65536)).decode("utf-8", "replace")
         if self.path == "/viewers":
             self.offer(body)
         elif self.viewer() is None:
-            self.reply(404, "the stream has changed")
+            self.reply(404, CHANGED)
         elif not self.viewer().answer(body):
             self.reply(400, "no session description")
         else:

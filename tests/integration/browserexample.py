@@ -57,6 +57,10 @@ def source(relay, pictures, sound=OPUS, colours="I420"):
     return Program("gst-launch-1.0", "-q", *text.split(), NATRELAY_AUTH_TOKEN=relay.values["publish-token"])
 
 
+# Each thing that the page has said since.
+SAID = "const s = document.querySelector('[role=status]'); window.said = []; new MutationObserver(() => said.push(s.textContent)).observe(s, {childList: true})"
+
+
 def knows(browser, codec):
     return browser.run("return RTCRtpReceiver.getCapabilities('video').codecs.some((c) => c.mimeType === arguments[0])", codec)
 
@@ -98,9 +102,12 @@ def test_as_it_is():
                 one.screenshot(os.path.join(PICTURES, "browser-phone.png"))
             two.go(page.address)
             wait_plays(two, "640x360")
+            one.run("window.eval(arguments[0])", SAID)
             send.end()
         with source(relay, VP8):
             assert wait_plays(one, "320x240")["codecs"] == "video/vp8 audio/opus"
+            said = one.run("return window.eval('said')")
+            assert "the stream has changed" in said and "interrupted" not in said, said
             wait_plays(two, "320x240")
         with source(relay, VP9, TELEPHONE % "mulawenc"):
             one.wait(lambda: "pcmu" in played(one)["codecs"], WAIT)
