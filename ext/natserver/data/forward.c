@@ -173,6 +173,21 @@ is_genuine (NatWorker *w, NatDataSession *s, const guint8 *data, gsize len)
   return FALSE;
 }
 
+/* Not asked for again, as what is beyond a limit. */
+static gboolean
+gives_way (NatWorker *w, NatDataSession *s, const NatDataTrack *track)
+{
+  NatDataStream *stream = s->stream;
+
+  if (G_LIKELY (!nat_fairness_limits (&w->fairness)) ||
+      nat_fairness_takes (&w->fairness, &stream->share, track->rank, 1 + stream->receivers->n))
+    return FALSE;
+  stream->over_us = w->now_us;
+  nat_counter_add (&s->counters->rtp_refused, 1);
+  nat_counter_add (&w->counters->drop_unfair, 1);
+  return TRUE;
+}
+
 void
 nat_forward_receive (NatWorker *w, NatPath *path, guint8 *data, gsize len)
 {
@@ -191,7 +206,7 @@ nat_forward_receive (NatWorker *w, NatPath *path, guint8 *data, gsize len)
   /* Limits before the check, so that a repair is not taken for a replay of what was over one; and nothing is used up by what is
    * forged, since only what is counted is (meter.h). */
   if (!track || !(G_LIKELY (nat_budget_holds (s->counters, len)) || ask_for_more (w, path, len)) ||
-      !is_genuine (w, s, data, len))
+      !is_genuine (w, s, data, len) || gives_way (w, s, track))
     return;
   nat_reception_update (&track->reception, &h, w->now_us, &arrival);
   if (track->arrivals && arrival.status != NAT_SEQ_BAD)
@@ -274,11 +289,14 @@ account (const NatUdpMessage *m)
 {
   NatSessionCounters *c = m->user;
   guint n = m->n_sent;
-  /* A run that went out in part is counted by its usual size. */
-  guint64 bytes = n == m->run->n_packets ? m->run->bytes : n * m->run->segment;
 
   nat_counter_add (&c->packets_sent, n);
-  nat_counter_add (&c->bytes_sent, bytes);
+  if (G_LIKELY (n == m->run->n_packets)) {
+    nat_counter_add (&c->bytes_sent, m->run->bytes);
+    return;
+  }
+  /* A run that went out in part is counted by its usual size. */
+  nat_counter_add (&c->bytes_sent, n * m->run->segment);
   nat_counter_add (&c->packets_unsent, m->run->n_packets - n);
 }
 
@@ -363,11 +381,26 @@ serve_all (NatWorker *w, NatRank rank)
   } while (more);
 }
 
+static void
+note_costs (NatWorker *w)
+{
+  NatForward *f = w->forward;
+
+  for (guint i = 0; i < f->n_jobs; i++) {
+    NatDataStream *stream = f->jobs[i].stream;
+
+    nat_fairness_note (
+        &w->fairness, &stream->share, f->jobs[i].n_packets * (1 + stream->receivers->n));
+  }
+}
+
 void
 nat_forward_flush (NatWorker *w)
 {
   NatForward *f = w->forward;
 
+  if (G_UNLIKELY (nat_fairness_wants_costs (&w->fairness)))
+    note_costs (w);
   f->n_iov = f->n_runs = 0;
   for (guint i = 0; i < f->n_jobs; i++) {
     cut (f, &f->jobs[i]);

@@ -22,6 +22,7 @@
 #include "natserver/data/audience.h"
 #include "natserver/data/heirloom.h"
 #include "natserver/data/endedset.h"
+#include "natserver/data/fairness.h"
 #include "natserver/data/limiter.h"
 #include "natserver/data/meter.h"
 #include "natserver/data/reception.h"
@@ -204,6 +205,7 @@ struct _NatDataStream {
   gint64 over_us;       /* when a packet was beyond a limit; 0 = never */
   NatMeter meter;       /* of what comes in, whoever publishes */
   NatLimiter reports;   /* the publisher's, to the receivers */
+  NatShare share;       /* of the worker */
 
   /* Another worker hears the publisher: which, since when; 0 = the owner hears it. */
   gint64 steered_us;

@@ -27,14 +27,15 @@
 #define SO_MEMINFO 55
 #endif
 
-#define SLOT_SIZE     65536
-#define SEND_BATCH    256
-#define RX_CONTROL    128
-#define NO_BUFFERS    8    /* such refusals in a call, then it is given up */
-#define HELD_BACK     (-1) /* among the codes of errno: there is no room for its rank */
-#define APART         63 /* messages to whom the system would not cut one; then it is asked again */
-#define MEMINFO_WORDS 9  /* of SO_MEMINFO; the last counts what was dropped */
-#define TX_CONTROL    (CMSG_SPACE (sizeof (struct in6_pktinfo)) + CMSG_SPACE (sizeof (guint16)))
+#define SLOT_SIZE  65536
+#define SEND_BATCH 256
+#define RX_CONTROL 128
+#define NO_BUFFERS 8    /* such refusals in a call, then it is given up */
+#define HELD_BACK  (-1) /* among the codes of errno: there is no room for its rank */
+#define APART      63   /* messages to whom the system would not cut one; then it is asked again */
+#define MEMINFO_WORDS                                                                              \
+  9 /* of SO_MEMINFO: bytes to be read, how many may be, ...; the last counts what was dropped */
+#define TX_CONTROL (CMSG_SPACE (sizeof (struct in6_pktinfo)) + CMSG_SPACE (sizeof (guint16)))
 
 typedef union {
   _Alignas(struct cmsghdr) guint8 bytes[RX_CONTROL];
@@ -253,22 +254,27 @@ nat_udpio_receive (NatUdpio *io, guint socket, guint max, NatUdpSuper **supers)
   return n > 0 ? (guint)n : 0;
 }
 
-void
+gboolean
 nat_udpio_count_overflow (NatUdpio *io)
 {
+  gboolean pressed = FALSE;
+
   for (guint i = 0; i < io->n_sockets; i++) {
     NatUdpSocket *s = &io->sockets[i];
     guint32 info[MEMINFO_WORDS] = {0};
     socklen_t len = sizeof info;
 
-    if (getsockopt (s->fd, SOL_SOCKET, SO_MEMINFO, info, &len) < 0 ||
-        info[MEMINFO_WORDS - 1] == s->overflow)
+    if (getsockopt (s->fd, SOL_SOCKET, SO_MEMINFO, info, &len) < 0)
+      continue;
+    pressed |= info[0] > info[1] / 4 || info[MEMINFO_WORDS - 1] != s->overflow;
+    if (info[MEMINFO_WORDS - 1] == s->overflow)
       continue;
     nat_counter_add (
         &io->counters->receive_overflow, (guint32)(info[MEMINFO_WORDS - 1] - s->overflow));
     s->overflow = info[MEMINFO_WORDS - 1];
     find (io, NAT_UDPHINT_OVERFLOW);
   }
+  return pressed;
 }
 
 /* ---- Sending ----------------------------------------------------------- */

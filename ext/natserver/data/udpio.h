@@ -139,8 +139,9 @@ gboolean nat_udpio_send_one (NatUdpio *io, const NatUdpDest *dest, gconstpointer
 
 /* Nanoseconds, comparable with arrived_ns. */
 gint64 nat_udpio_clock_ns (void);
-/* Counts what the system threw away because we did not read it in time. Now and then. */
-void nat_udpio_count_overflow (NatUdpio *io);
+/* Counts what the system threw away because we did not read it in time. Now and then. TRUE: there was some, or much of a
+ * receive buffer waits to be read. */
+gboolean nat_udpio_count_overflow (NatUdpio *io);
 /* What was found out while packets flow: of NatUdphintFinding. Any thread. */
 guint nat_udpio_findings (const NatUdpio *io);
 gsize nat_udpio_buffer (const NatUdpio *io); /* bytes that a socket was given for sending */

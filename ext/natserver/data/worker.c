@@ -136,6 +136,7 @@ nat_worker_new (
     w->roster->pool = w->pool = nat_history_pool_new (config->cache_bytes / place->n);
   take_place (w, place);
   w->batch_size = NAT_UDPIO_SLOTS;
+  nat_fairness_init (&w->fairness);
   w->forward = nat_forward_new ();
   if (!w->commands || !w->events)
     say_no_descriptors (error);
@@ -260,12 +261,23 @@ nat_worker_serve (NatWorker *w, const NatUdpSource *source, guint8 *data, gsize 
     receive_datagram (w, source, path, data, len);
 }
 
+/* How long that takes tells whether it is the sending that keeps the worker from what waits for it. */
+static void
+send_batch (NatWorker *w)
+{
+  gint64 start_us = w->fairness.watching ? g_get_monotonic_time () : 0;
+
+  nat_forward_flush (w);
+  if (start_us > 0)
+    w->fairness.sending_us += g_get_monotonic_time () - start_us;
+}
+
 void
 nat_worker_flush (NatWorker *w)
 {
   gboolean settled;
 
-  nat_forward_flush (w);
+  send_batch (w);
   if (w->pool)
     nat_history_settle (w->pool); /* who waits for a packet does not wait for that */
   settled = nat_roster_settle_some (w->roster);
@@ -442,7 +454,7 @@ tick (NatWorker *w)
   if (w->now_us - w->tick_us < TICK_US)
     return;
   w->tick_us = w->now_us;
-  nat_udpio_count_overflow (w->io);
+  nat_fairness_turn (&w->fairness, nat_udpio_count_overflow (w->io), w->now_us);
   if (w->exchange) {
     nat_roster_settle (w->roster);
     nat_exchange_tick (w);

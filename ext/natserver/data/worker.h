@@ -77,6 +77,7 @@ struct _NatWorker {
   guint headstarts_prepared; /* of those: not begun */
   gint64 headstart_us;       /* when nat_headstart_run has something to do */
   guint scan;                /* where in roster->live the next tick goes on */
+  NatFairness fairness;      /* among streams, while it is behind */
   NatStrangers answers;      /* to the unauthenticated */
   NatStrangers hints;        /* to strangers that send media */
   NatNap nap;

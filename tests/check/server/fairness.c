@@ -1,0 +1,294 @@
+/* natrelay
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* Who gives way when a worker cannot follow: a worker in numbers, and a real one that one stream to a large
+ * audience overwhelms. */
+
+#include "natserver/data/fairness.h"
+
+#include <string.h>
+
+#include "datarelay.h"
+
+/* ---- In numbers -------------------------------------------------------- */
+
+#define WINDOW_US 50000
+#define ROOM      2000 /* packets that wait to be read, at most; what comes behind them is lost */
+#define STREAMS   21
+
+/* A stream that wants packets in each window, each of which goes to receivers. */
+typedef struct {
+  guint packets, receivers;
+  NatRank rank;
+  NatShare share;
+  guint sent, served; /* packets so far */
+} Stream;
+
+/* The worker has time for capacity datagrams in a window; junk takes its part of that. */
+typedef struct {
+  NatFairness f;
+  Stream streams[STREAMS];
+  guint n, capacity, junk;
+  guint8 waiting[ROOM]; /* whose packets */
+  guint n_waiting;
+  gboolean overflow;
+  gint64 now_us;
+} World;
+
+static void
+world_init (World *w, guint capacity)
+{
+  memset (w, 0, sizeof *w);
+  nat_fairness_init (&w->f);
+  w->capacity = capacity;
+}
+
+static Stream *
+world_add (World *w, guint packets, guint receivers, NatRank rank)
+{
+  w->streams[w->n] = (Stream){.packets = packets, .receivers = receivers, .rank = rank};
+  return &w->streams[w->n++];
+}
+
+/* All that they send, mixed as if it came evenly. */
+static void
+arrive (World *w)
+{
+  for (guint step = 0; step < 10000; step++) {
+    for (guint i = 0; i < w->n; i++) {
+      Stream *s = &w->streams[i];
+
+      if ((step + 1) * s->packets / 10000 == step * s->packets / 10000)
+        continue;
+      s->sent++;
+      w->overflow |= w->n_waiting == ROOM;
+      if (w->n_waiting < ROOM)
+        w->waiting[w->n_waiting++] = (guint8)i;
+    }
+  }
+}
+
+/* Returns what it costs to read it, and to send it if it is sent. */
+static guint
+serve_one (World *w, Stream *s)
+{
+  guint cost = s->receivers + 1;
+
+  if (nat_fairness_wants_costs (&w->f))
+    nat_fairness_note (&w->f, &s->share, cost);
+  if (nat_fairness_limits (&w->f) && !nat_fairness_takes (&w->f, &s->share, s->rank, cost))
+    return 1;
+  s->served++;
+  return cost;
+}
+
+static void
+window (World *w)
+{
+  guint left = w->capacity - w->junk, i = 0;
+
+  w->overflow = FALSE;
+  arrive (w);
+  for (; i < w->n_waiting && left > 0; i++)
+    left -= MIN (left, serve_one (w, &w->streams[w->waiting[i]]));
+  w->n_waiting -= i;
+  memmove (w->waiting, w->waiting + i, w->n_waiting);
+  w->now_us += WINDOW_US;
+  w->f.sending_us = (gint64)(w->capacity - w->junk - left) * WINDOW_US / w->capacity;
+  nat_fairness_turn (&w->f, w->overflow || w->n_waiting > ROOM / 4, w->now_us);
+}
+
+/* Some windows that nobody counts, and a hundred that are. */
+static void
+run (World *w)
+{
+  for (guint i = 0; i < 20; i++)
+    window (w);
+  for (guint i = 0; i < w->n; i++)
+    w->streams[i].sent = w->streams[i].served = 0;
+  for (guint i = 0; i < 100; i++)
+    window (w);
+}
+
+static void
+assert_whole (const Stream *s)
+{
+  g_assert_cmpuint (s->sent, >, 0);
+  g_assert_cmpuint (s->served, >=, s->sent - s->sent / 100);
+}
+
+/* One wants many times what the worker can, twenty want little: they have all of it, and the one has most of the rest. */
+static void
+test_one_of_many (void)
+{
+  Stream *hog;
+  World w;
+
+  world_init (&w, 20000);
+  hog = world_add (&w, 2000, 100, NAT_RANK_VIDEO);
+  for (guint i = 1; i < STREAMS; i++)
+    world_add (&w, 5 + i, i % 3, i % 2 ? NAT_RANK_AUDIO : NAT_RANK_VIDEO);
+  run (&w);
+  for (guint i = 1; i < STREAMS; i++)
+    assert_whole (&w.streams[i]);
+  g_assert_cmpuint (hog->served * 100, >, 20000 * 100 / 2);
+  g_assert_cmpuint (hog->served, <, hog->sent);
+  hog->packets = 20; /* now all can be had */
+  run (&w);
+  assert_whole (hog);
+  g_assert_false (nat_fairness_limits (&w.f));
+}
+
+/* Three want too much, and their sound is little. */
+static void
+test_some_of_many (void)
+{
+  Stream *sound;
+  World w;
+
+  world_init (&w, 20000);
+  for (guint i = 0; i < 3; i++)
+    world_add (&w, 400, 50, NAT_RANK_VIDEO);
+  for (guint i = 0; i < 10; i++)
+    world_add (&w, 50, 3, NAT_RANK_VIDEO);
+  sound = world_add (&w, 50, 50, NAT_RANK_AUDIO);
+  run (&w);
+  for (guint i = 3; i < 13; i++)
+    assert_whole (&w.streams[i]);
+  assert_whole (sound);
+  for (guint i = 0; i < 3; i++)
+    g_assert_cmpuint (w.streams[i].served * 50, >, 20000 / 8 * 100);
+}
+
+/* Whoever is alone takes nothing from others, and where all want the same nobody wants too much; nor does anybody if
+ * it is not the sending that takes the time. */
+static void
+test_nobody_gives_way (void)
+{
+  World w;
+
+  world_init (&w, 20000);
+  world_add (&w, 2000, 100, NAT_RANK_VIDEO);
+  run (&w);
+  g_assert_false (nat_fairness_limits (&w.f));
+  world_init (&w, 20000);
+  for (guint i = 0; i < STREAMS; i++)
+    world_add (&w, 100, 20, NAT_RANK_VIDEO);
+  run (&w);
+  for (guint i = 0; i < STREAMS; i++)
+    g_assert_cmpuint (w.streams[i].served * 21, >, 20000 / STREAMS * 100 * 9 / 10);
+  world_init (&w, 20000);
+  world_add (&w, 300, 50, NAT_RANK_VIDEO);
+  world_add (&w, 50, 1, NAT_RANK_VIDEO);
+  w.junk = 15000;
+  run (&w);
+  g_assert_false (nat_fairness_limits (&w.f));
+}
+
+/* ---- A worker ---------------------------------------------------------- */
+
+#define QUIET    "quiet"
+#define AUDIENCE 200
+#define BURST    20
+#define LEN      1200
+#define ASKED    100 /* packets of the quiet stream in a try */
+
+typedef struct {
+  NatProbe *publisher;
+  gint stop;
+} Flood;
+
+/* More than any core sends on. */
+static gpointer
+flood (gpointer data)
+{
+  Flood *f = data;
+  guint8 rtp[LEN];
+  guint16 seq = 0;
+
+  while (!g_atomic_int_get (&f->stop)) {
+    for (guint i = 0; i < BURST; i++, seq++) {
+      nat_probe_write_rtp (rtp, sizeof rtp, VIDEO_SSRC, seq, seq);
+      nat_probe_send (f->publisher, rtp, sizeof rtp);
+    }
+    g_usleep (200);
+  }
+  return NULL;
+}
+
+static NatProbe *
+publish_quietly (DataRelay *r, NatSessionCounters **c)
+{
+  const NatTracks tracks = {1, {{AUDIO_SSRC, 97, 48000, "audio"}}};
+  NatTicket ticket = data_relay_ticket (r, NAT_ROLE_PUBLISHER);
+  NatProbe *p;
+
+  strcpy (ticket.stream, QUIET);
+  p = data_relay_join (r, &ticket, c);
+  g_assert_true (nat_dataplane_set_description (r->dp, QUIET, &tracks, 1, ticket.session_id));
+  g_assert_cmpint (nat_probe_indication (p, NAT_PROBE_WAIT_MS), ==, NAT_REASON_DESCRIPTION);
+  return p;
+}
+
+/* How many of the next packets the worker got. */
+static guint64
+pass (NatProbe *quiet, const NatSessionCounters *c, guint16 *seq)
+{
+  guint64 before = nat_counter_get (&c->packets_received);
+
+  for (guint i = 0; i < ASKED; i++) {
+    nat_probe_send_rtp (quiet, AUDIO_SSRC, (*seq)++);
+    g_usleep (2000);
+  }
+  g_usleep (200 * 1000);
+  return nat_counter_get (&c->packets_received) - before;
+}
+
+/* Without fairness it gets a tenth. */
+static void
+test_overwhelmed_worker (void)
+{
+  g_autoptr (DataRelay) r =
+      data_relay_new_with (&(NatDataplaneConfig){.socket_buffer = 4 * 1024 * 1024});
+  NatTicket ticket;
+  NatSessionCounters *hog, *c;
+  Flood f = {data_relay_publish (r, &ticket, &hog), FALSE};
+  g_autoptr (NatProbe) quiet = publish_quietly (r, &c);
+  NatProbe *audience[AUDIENCE];
+  gint64 end = g_get_monotonic_time () + 60 * G_USEC_PER_SEC;
+  guint64 got = 0;
+  guint16 seq = 0;
+  GThread *thread;
+
+  for (guint i = 0; i < AUDIENCE; i++)
+    audience[i] = data_relay_subscribe (r, &ticket, NULL);
+  thread = g_thread_new ("flood", flood, &f);
+  while (DATA_RELAY_COUNT (r, drop_unfair) == 0 && g_get_monotonic_time () < end)
+    pass (quiet, c, &seq); /* who is alone takes nothing from anybody */
+  g_assert_cmpuint (DATA_RELAY_COUNT (r, drop_unfair), >, 0);
+  for (guint i = 0; i < 5 && got < ASKED / 2; i++)
+    got = pass (quiet, c, &seq);
+  g_test_message ("%" G_GUINT64_FORMAT " of %u, and of the flood %" G_GUINT64_FORMAT, got, ASKED,
+      nat_counter_get (&hog->packets_received));
+  g_atomic_int_set (&f.stop, TRUE);
+  g_thread_join (thread);
+  for (guint i = 0; i < AUDIENCE; i++)
+    nat_probe_free (audience[i]);
+  nat_probe_free (f.publisher);
+  g_assert_cmpuint (nat_counter_get (&hog->packets_received), >, 0);
+  nat_session_counters_unref (hog);
+  nat_session_counters_unref (c);
+  g_assert_cmpuint (got, >=, ASKED / 2);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/fairness/one-of-many", test_one_of_many);
+  g_test_add_func ("/fairness/some-of-many", test_some_of_many);
+  g_test_add_func ("/fairness/nobody-gives-way", test_nobody_gives_way);
+  g_test_add_func ("/fairness/overwhelmed-worker", test_overwhelmed_worker);
+  return g_test_run ();
+}
