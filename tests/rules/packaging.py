@@ -85,6 +85,8 @@ def container():
             yield "RUN leaves apt's lists or takes recommendations: %s" % rest[:60]
         if word in ("ENTRYPOINT", "CMD"):
             json.loads(rest)
+        if word == "COPY" and rest.startswith("--from=") and rest.endswith(" /"):
+            yield "COPY %s: a folder lib in it would take the place of Debian's link /lib, and nothing would start" % rest
         if word not in ("FROM", "RUN", "WORKDIR", "COPY", "USER", "ENV", "VOLUME", "EXPOSE", "STOPSIGNAL", "HEALTHCHECK", "ENTRYPOINT"):
             yield "%s is no instruction that is needed here" % word
     users = [rest for stage, word, rest in steps if word == "USER" and stage == last]
@@ -92,6 +94,8 @@ def container():
         yield "what runs is root, or nobody whose number is known: USER %s" % users
     if "HEALTHCHECK" not in words or "ENTRYPOINT" not in words:
         yield "HEALTHCHECK and ENTRYPOINT are not there"
+    if "podman build --format docker" not in read(CONTAINER):
+        yield "podman forgets the HEALTHCHECK without --format docker"
     for sources, _ in copied():
         for source in sources:
             if not os.path.exists(os.path.join(ROOT, source)):
