@@ -18,18 +18,24 @@ nat_fairness_init (NatFairness *f)
 static guint32
 share_of (const NatFairness *f, NatRank rank)
 {
-  return rank == NAT_RANK_VIDEO ? f->most / 4 * 3 : f->most;
+  return rank == NAT_RANK_VIDEO ? f->most - f->most / 4 : f->most;
 }
 
-/* Whoever sends alone takes nothing from anybody. */
+/* By what they want, since what they were given becomes less with each window. Whoever sends alone takes nothing from anybody. */
+static gboolean
+are_equals (const NatFairness *f)
+{
+  return f->n <= 1 || (guint64)f->top * f->n <= f->wanted + f->wanted / 3;
+}
+
 static guint32
 less (const NatFairness *f)
 {
-  guint64 wanted = nat_fairness_limits (f) ? f->most / 4 * 3 : f->top;
+  guint64 most = nat_fairness_limits (f) ? f->most / 4 * 3 : f->top;
   guint64 average = f->n > 0 ? f->cost / f->n : 0;
 
-  return f->n > 1 ? (guint32)MIN (MAX (wanted, average + average / 3 + 1), G_MAXUINT32 - 1)
-                  : G_MAXUINT32;
+  return are_equals (f) ? G_MAXUINT32
+                        : (guint32)MIN (MAX (most, average + average / 3 + 1), G_MAXUINT32 - 1);
 }
 
 static guint32
@@ -59,6 +65,7 @@ nat_fairness_takes (NatFairness *f, NatShare *share, NatRank rank, guint cost)
   /* The first packet of a window in any case, which alone may cost more. */
   if (share->window == f->window && share->cost + cost > share_of (f, rank)) {
     f->shed = TRUE;
+    nat_fairness_want (f, share, cost);
     return FALSE;
   }
   nat_fairness_note (f, share, cost);

@@ -19,16 +19,18 @@ G_BEGIN_DECLS
 
 /* A stream's. Zeroed memory is one that cost nothing yet. */
 typedef struct {
-  guint32 window, cost; /* datagrams that came or went in that window */
+  guint32 window;
+  guint32 cost,
+      wanted; /* datagrams that came or went in that window; with those of what gave way */
 } NatShare;
 
 typedef struct {
-  guint32 window;    /* number of it */
-  guint32 most;      /* that one stream may cost in a window; G_MAXUINT32 = as much as it likes */
-  guint32 top, n;    /* what the dearest stream cost in this one, and how many cost anything */
-  guint64 cost;      /* of all */
-  gboolean shed;     /* somebody gave way */
-  gboolean watching; /* what streams cost, and how long sending takes, is wanted */
+  guint32 window; /* number of it */
+  guint32 most;   /* that one stream may cost in a window; G_MAXUINT32 = as much as it likes */
+  guint32 top, n; /* what was wanted of the dearest stream in this one; how many cost anything */
+  guint64 cost, wanted;        /* of all */
+  gboolean shed;               /* somebody gave way */
+  gboolean watching;           /* what streams cost, and how long sending takes, is wanted */
   gint64 since_us, sending_us; /* when the window began, and how much of it was sending */
 } NatFairness;
 
@@ -51,6 +53,15 @@ nat_fairness_wants_costs (const NatFairness *f)
   return f->watching && !nat_fairness_limits (f);
 }
 
+/* What they would cost, given way or not. */
+static inline void
+nat_fairness_want (NatFairness *f, NatShare *share, guint cost)
+{
+  share->wanted += cost;
+  f->wanted += cost;
+  f->top = MAX (f->top, share->wanted);
+}
+
 /* What a stream's packets cost. */
 static inline void
 nat_fairness_note (NatFairness *f, NatShare *share, guint cost)
@@ -61,7 +72,7 @@ nat_fairness_note (NatFairness *f, NatShare *share, guint cost)
   }
   share->cost += cost;
   f->cost += cost;
-  f->top = MAX (f->top, share->cost);
+  nat_fairness_want (f, share, cost);
 }
 
 G_END_DECLS

@@ -179,6 +179,11 @@ test_nobody_gives_way (void)
   for (guint i = 0; i < STREAMS; i++)
     g_assert_cmpuint (w.streams[i].served * 21, >, 20000 / STREAMS * 100 * 9 / 10);
   world_init (&w, 20000);
+  for (guint i = 0; i < 4; i++)
+    world_add (&w, 160 + 20 * i, 50, NAT_RANK_VIDEO);
+  run (&w);
+  g_assert_false (nat_fairness_limits (&w.f));
+  world_init (&w, 20000);
   world_add (&w, 300, 50, NAT_RANK_VIDEO);
   world_add (&w, 50, 1, NAT_RANK_VIDEO);
   w.junk = 15000;
