@@ -47,7 +47,7 @@ KNOWN = [
     (r"build/examples/(send|show|record|adaptive|embed) --uri", "tests/integration/examples.py", "def example("),
     (r"examples/snapshot\.py ", "tests/integration/examples.py", "examples/snapshot.py"),
     (r"examples/browser\.py ", "tests/integration/browserexample.py", '"examples/browser.py"'),
-    (r"export GST_PLUGIN_PATH=build/gst/natrelay", "tests/integration/meson.build", "GST_PLUGIN_PATH_1_0"),
+    (r"export GST_PLUGIN_PATH=(\$PWD/)?build/gst/natrelay", "tests/integration/meson.build", "GST_PLUGIN_PATH_1_0"),
     (r"natrelay-token inspect$", "tests/integration/token-tool.sh", "run 0 inspect"),
     (r"tests/natlab/natlab .* -- bash$", "tests/natlab/scenario", 'exec "$here/natlab" "$@"'),
     (r"tests/natlab/scenario .*/(call|instant|room)\.sh", "tests/natlab/meson.build", "call.sh"),
