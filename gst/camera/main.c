@@ -137,9 +137,9 @@ parse (int *argc, char ***argv, GError **error)
       g_option_context_new ("[CAMERA RELAY] - pushes IP cameras to a natrelay relay");
 
   g_option_context_set_description (context,
-      "Whatever the camera sends goes to the relay as it is. A camera that vanishes, and a relay "
-      "that does, are tried\n"
-      "for ever.\n\n"
+      "Picture and sound go to the relay as they are. A camera that vanishes, and a relay that "
+      "does, "
+      "are tried again\nfor ever.\n\n"
       "  natrelay-camera rtsp://user:password@192.168.1.7/stream1 "
       "natrelay://relay.example.org/door\n\n"
       "Whoever may see the list of processes sees passwords in it: --config keeps them in a "
