@@ -154,7 +154,8 @@ install_where (GObjectClass *klass)
   /**
    * GstNatRelaySink:bind-address:
    *
-   * Local IP address that datagrams are sent from and received at.
+   * Local IP address that datagrams are sent from and received at. HTTPS and the WebSocket go the way that the
+   * system's routes say.
    *
    * Since: 0.1
    */
@@ -218,7 +219,7 @@ install_trust (GObjectClass *klass)
   /**
    * GstNatRelaySink:tls-ca-file:
    *
-   * Certificates that vouch for the relay's, in PEM.
+   * Certificates that vouch for the relay's, in PEM, in the place of the system's. #GstNatRelaySink:tls-fingerprint goes first.
    *
    * Since: 0.1
    */
@@ -268,8 +269,8 @@ install_secrecy (GObjectClass *klass)
   /**
    * GstNatRelaySink:passphrase:
    *
-   * Keeps the stream secret from the relay, too: media is sealed with keys that take this passphrase to make, and what the
-   * publisher says of its tracks is proved by it. Publisher and receivers have the same one, of 10 to 1024
+   * Keeps the stream secret from the relay, too: media is sealed with keys that only this passphrase can make, and what the
+   * publisher says of its tracks is authenticated by it. Publisher and receivers have the same one, of 10 to 1024
    * bytes; a receiver with another posts an error (#GST_STREAM_ERROR_DECRYPT) and plays nothing, one with none
    * likewise (#GST_STREAM_ERROR_DECRYPT_NOKEY). In rooms, one passphrase opens the streams of all. It cannot be read back,
    * and is no part of the #GstNatRelaySink:uri that can be read back; on a command line others can see it,
@@ -299,7 +300,7 @@ install_retry (GObjectClass *klass)
   /**
    * GstNatRelaySink:timeout:
    *
-   * How long one step of the negotiation may take, in seconds, and the first answer to the challenge.
+   * How long, in seconds, one step of the negotiation may take, or the first answer to the challenge.
    *
    * Since: 0.1
    */
@@ -323,7 +324,7 @@ install_retry (GObjectClass *klass)
   /**
    * GstNatRelaySink:retries:
    *
-   * Attempts in a row that may fail before that is an error.
+   * Attempts in a row that may fail before that is an error. A connection that is made sets the count back.
    *
    * Since: 0.1
    */

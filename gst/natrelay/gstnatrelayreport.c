@@ -70,7 +70,7 @@ resource_code (NatCauseKind kind, NatRole role)
  *
  * No element message, but the details of the ERROR or WARNING that says the same
  * (gst_message_parse_error_details(), gst_message_parse_warning_details()). An ERROR is final: "superseded" and "not-authorized" take a
- * person, others may go well when the pipeline is started anew. A WARNING is not: the element tries again by itself,
+ * person, others may work when the pipeline is started anew. A WARNING is not: the element tries again by itself,
  * and says so once for each cause.
  */
 static GstStructure *
@@ -228,7 +228,7 @@ post_connected (GstNatRelayReport *report, NatSession *session)
  * @attempt: guint: how many there were in a row
  * @retry-ms: guint: milliseconds until the next one
  *
- * What was connected is so no more. It is tried again, without end unless "retries" or "auto-reconnect" say otherwise.
+ * The connection is lost. It is tried again, without end unless "retries" or "auto-reconnect" say otherwise.
  */
 /**
  * message natrelay-connection-attempt: (both)
@@ -363,7 +363,7 @@ gst_nat_relay_report_bitrate (GstNatRelayReport *report, guint64 bits_per_s, gdo
  * @bytes: guint: the largest datagram that gets through
  * @mtu: guint: the same, as what natrelaysink's property mtu can be
  *
- * Larger datagrams vanish between here and the relay. Encoded input of natrelaysink is cut to fit by itself.
+ * Larger datagrams vanish between here and the relay. natrelaysink cuts encoded input to fit by itself.
  */
 void
 gst_nat_relay_report_path_size (GstNatRelayReport *report, guint bytes)

@@ -9,7 +9,8 @@
  *
  * natrelaysink publishes sound and pictures at a relay (natrelay-server), from behind any NAT. Each request
  * pad is a track; all tracks of the element make one stream, which any number of natrelaysrc can
- * play.
+ * play. Most pipelines set only #GstNatRelaySink:uri and #GstNatRelaySink:auth-token, and
+ * #GstNatRelaySink:tls-fingerprint where the relay made its certificate itself.
  *
  * A pad takes an encoded stream as encoders, parsers and demuxers give it, or RTP. For the former it plugs
  * the payloader of the highest rank that takes it, with a parser before it where the stream needs one, and sets
@@ -18,15 +19,20 @@
  * it is, whoever made it: a payloader with settings of one's own, or a camera by way of rtspsrc. Raw
  * pictures and sound need an encoder.
  *
+ * The stream is announced when every pad that was requested has caps, or a second after the first one has: request the pads of all
+ * tracks before PLAYING. A track that comes or goes later changes the stream for those who watch.
+ *
  * Media payloads are sealed with SFrame (RFC 9605) unless #GstNatRelaySink:encryption is "none"; the relay has the keys and gives
- * them to those that may watch, unless #GstNatRelaySink:passphrase or #GstNatRelaySink:key-file keeps them from it. A relay that
- * is absent never holds the pipeline: packets are dropped and counted in #GstNatRelaySink:stats until
+ * them to those that may watch, unless #GstNatRelaySink:passphrase or #GstNatRelaySink:key-file keeps them from it.
+ *
+ * A relay that is absent never holds the pipeline: packets are dropped and counted in #GstNatRelaySink:stats until
  * it is there, unless #GstNatRelaySink:wait-for-connection is set. After such a loss the encoder is asked for a key frame.
  * The pipeline's EOS ends the stream for the audience; stopping without EOS keeps its place for a publisher that comes back.
  *
- * Nothing is sent before PLAYING. The connection's life is told by PROGRESS messages ("negotiate",
- * "challenge", "register") and by the element messages "natrelay-connected", "natrelay-connection-lost",
- * "natrelay-connection-attempt" and, when it moves between UDP and a WebSocket, "natrelay-transport".
+ * Nothing is sent before PLAYING. PROGRESS messages ("negotiate", "challenge", "register") and the element messages
+ * "natrelay-connected", "natrelay-connection-lost", "natrelay-connection-attempt" and, when it moves between UDP and a
+ * WebSocket, "natrelay-transport" tell how the connection fares. A WARNING is for people to see: the element goes on by
+ * itself. An ERROR is final.
  *
  * ## Example launch lines
  * |[

@@ -9,8 +9,6 @@
 #include "gstnatrelayelement.h"
 #include "natproto/messages.h"
 
-/* Less carries more header than media. */
-
 static void
 install_roll_key (GObjectClass *klass, GCallback roll_key)
 {
@@ -18,9 +16,9 @@ install_roll_key (GObjectClass *klass, GCallback roll_key)
    * GstNatRelaySink::roll-key:
    * @object: the element
    *
-   * Action signal: seals with a new media key from some ten seconds on, when those who watch have been given it, so that no
-   * packet is lost. A minute later the old one is forgotten. So whoever is not allowed to watch any more cannot, and whoever comes
-   * does not get what opens a recording of before. (Rolling happens by itself before a key is used up, after 2^31 packets.) The
+   * Action signal: changes to a new media key some ten seconds from now, when those who watch have been given it, so that no
+   * packet is lost. A minute later the old one is forgotten. So whoever may not watch any more cannot, and whoever comes
+   * does not get the key to a recording made before. (Rolling happens by itself before a key is used up, after 2^31 packets.) The
    * field "key-rolls" of #GstNatRelaySink:stats counts those that came into use.
    *
    * Returns: %FALSE if there is nothing to roll: not started, not sealed, or a roll is under way

@@ -15,7 +15,7 @@ G_BEGIN_DECLS
 #define GST_NAT_RELAY_SINK_DEFAULT_SYNC                TRUE
 #define GST_NAT_RELAY_SINK_DEFAULT_TAKEOVER            FALSE
 #define GST_NAT_RELAY_SINK_DEFAULT_MTU                 1200 /* bytes */
-#define GST_NAT_RELAY_SINK_MTU_MIN                     256
+#define GST_NAT_RELAY_SINK_MTU_MIN                     256 /* bytes; less carries more header than media */
 
 enum {
   GST_NAT_RELAY_SINK_PROP_ENCRYPTION = GST_NAT_RELAY_PROP_FIRST_OWN,

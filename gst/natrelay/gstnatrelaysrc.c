@@ -9,7 +9,9 @@
  *
  * natrelaysrc plays a stream that natrelaysink publishes at a relay (natrelay-server), from behind any
  * NAT. Each track of the stream has a pad, video first; they are added together as soon as there is a publisher,
- * with all that a decoder must know in their caps. A pad that is not linked stops nothing.
+ * with all that a decoder must know in their caps. A pad that is not linked stops nothing. Most pipelines set
+ * only #GstNatRelaySrc:uri and #GstNatRelaySrc:auth-token, #GstNatRelaySrc:tls-fingerprint where the relay made its certificate
+ * itself, and #GstNatRelaySrc:latency for links that are very good or bad.
  *
  * A publisher that stops and starts again keeps the pads. If it comes back with other codecs or another
  * number of tracks, the element message "natrelay-tracks-changed" is posted, the old pads are removed and new
@@ -18,16 +20,16 @@
  * PLAYING on that message.
  *
  * With a pattern for a stream ("room/\*": one more segment; "room/\*\*": any) it plays all streams that it matches, over
- * one mapping. Each publisher has pads of its own, which come and go with him; video_%u and audio_%u count on over all of them.
- * Whose a pad is says its stream id (HOST:PORT/STREAM/...), and the title in its tags is the stream's name. Pads that come
- * and go are told by "natrelay-stream-added" and "natrelay-stream-removed" (element messages, "stream") and a stream
- * collection. There is no EOS when one leaves, and no no-more-pads, for which playbin would wait: rooms are for applications that link
+ * one connection. Each publisher has pads of its own, which come and go with it; video_%u and audio_%u count on over all of them.
+ * A pad's stream id (HOST:PORT/STREAM/...) says whose it is, and the title in its tags is the stream's name. The element messages
+ * "natrelay-stream-added" and "natrelay-stream-removed" (field "stream"), and a stream collection, say who comes and goes.
+ * There is no EOS when one leaves, and no no-more-pads, for which playbin would wait: rooms are for applications that link
  * pads, with decodebin or decodebin3 behind each.
  *
- * Nothing is sent before PLAYING. The connection's life is told by PROGRESS messages ("negotiate",
- * "challenge", "register") and by the element messages "natrelay-connected", "natrelay-connection-lost",
- * "natrelay-connection-attempt" and, when it moves between UDP and a WebSocket, "natrelay-transport".
- * Where nobody publishes the stream, the text at the end of "register" says so.
+ * Nothing is sent before PLAYING. PROGRESS messages ("negotiate", "challenge", "register") and the element messages
+ * "natrelay-connected", "natrelay-connection-lost", "natrelay-connection-attempt" and, when it moves between UDP and a
+ * WebSocket, "natrelay-transport" tell how the connection fares. A WARNING is for people to see: the element goes on by
+ * itself. An ERROR is final. Where nobody publishes the stream, the text at the end of "register" says so.
  *
  * ## Example launch lines
  * |[
