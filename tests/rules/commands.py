@@ -44,6 +44,7 @@ KNOWN = [
     (r"man natrelay-(server|camera)$", "tests/integration/install.sh", "man_page natrelay-camera"),
     (r"natrelay-camera rtsp://", "tests/check/elements/natrelaycamera.c", "NATRELAY_CAMERA"),
     (r"(build/)?examples/meeting (--room|--test)", "tests/integration/people.py", '"--room"'),
+    (r"build/examples/call --uri", "tests/natlab/scenarios/call.sh", "$build/examples/call"),
     (r"build/examples/(send|show|record|adaptive|embed) --uri", "tests/integration/examples.py", "def example("),
     (r"examples/snapshot\.py ", "tests/integration/examples.py", "examples/snapshot.py"),
     (r"examples/browser\.py ", "tests/integration/browserexample.py", '"examples/browser.py"'),
