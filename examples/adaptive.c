@@ -21,9 +21,12 @@ static double opt_seconds;
 static int opt_lowest = 150, opt_highest = 8000;
 
 static GOptionEntry options[] = {
-    {"uri", 0, 0, G_OPTION_ARG_STRING, &opt_uri, "where to send", "natrelay://…"},
-    {"lowest", 0, 0, G_OPTION_ARG_INT, &opt_lowest, "bitrate (default 150)", "KBIT/S"},
-    {"highest", 0, 0, G_OPTION_ARG_INT, &opt_highest, "bitrate (default 8000)", "KBIT/S"},
+    {"uri", 0, 0, G_OPTION_ARG_STRING, &opt_uri,
+        "where to send; the access token is taken from NATRELAY_AUTH_TOKEN", "natrelay://…"},
+    {"lowest", 0, 0, G_OPTION_ARG_INT, &opt_lowest, "least bitrate of the encoder (default 150)",
+        "KBIT/S"},
+    {"highest", 0, 0, G_OPTION_ARG_INT, &opt_highest,
+        "highest bitrate of the encoder (default 8000)", "KBIT/S"},
     {"seconds", 0, 0, G_OPTION_ARG_DOUBLE, &opt_seconds, "for how long (default: until Ctrl-C)",
         "S"},
     {NULL}};

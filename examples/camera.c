@@ -23,13 +23,15 @@ static double opt_seconds;
 static int opt_picture_frame = 150;
 
 static GOptionEntry options[] = {
-    {"uri", 0, 0, G_OPTION_ARG_STRING, &opt_uri, "where to send", "natrelay://…"},
+    {"uri", 0, 0, G_OPTION_ARG_STRING, &opt_uri,
+        "where to send; the access token is taken from NATRELAY_AUTH_TOKEN", "natrelay://…"},
     {"source", 0, 0, G_OPTION_ARG_STRING, &opt_source,
         "what to send, e.g. \"v4l2src device=/dev/video0\" (default: a test film)", "ELEMENTS"},
     {"seconds", 0, 0, G_OPTION_ARG_DOUBLE, &opt_seconds, "for how long (default: until Ctrl-C)",
         "S"},
     {"picture", 0, 0, G_OPTION_ARG_FILENAME, &opt_picture, "save one frame as PNG", "FILE"},
-    {"picture-frame", 0, 0, G_OPTION_ARG_INT, &opt_picture_frame, "which (default 150)", "N"},
+    {"picture-frame", 0, 0, G_OPTION_ARG_INT, &opt_picture_frame,
+        "which frame that is (default 150)", "N"},
     {NULL}};
 
 #define TEST_FILM                                                                                  \

@@ -25,14 +25,15 @@ static double opt_seconds;
 static int opt_segment = 60, opt_keep;
 
 static GOptionEntry options[] = {
-    {"uri", 0, 0, G_OPTION_ARG_STRING, &opt_uri, "what to record", "natrelay://…"},
+    {"uri", 0, 0, G_OPTION_ARG_STRING, &opt_uri,
+        "what to record; the access token is taken from NATRELAY_AUTH_TOKEN", "natrelay://…"},
     {"directory", 0, 0, G_OPTION_ARG_FILENAME, &opt_directory,
         "where to; made if it is not there (default: here)", "DIR"},
-    {"name", 0, 0, G_OPTION_ARG_STRING, &opt_name, "files begin with that (default: stream)",
+    {"name", 0, 0, G_OPTION_ARG_STRING, &opt_name, "what files' names begin with (default: stream)",
         "NAME"},
     {"segment", 0, 0, G_OPTION_ARG_INT, &opt_segment,
-        "longest that a file gets; key frames decide where it ends (default 60)", "SECONDS"},
-    {"keep", 0, 0, G_OPTION_ARG_INT, &opt_keep, "remove all but the last N (default: none)", "N"},
+        "the longest that a file gets; each begins with a key frame (default 60)", "SECONDS"},
+    {"keep", 0, 0, G_OPTION_ARG_INT, &opt_keep, "keep only the last N files (default: all)", "N"},
     {"seconds", 0, 0, G_OPTION_ARG_DOUBLE, &opt_seconds, "for how long (default: until Ctrl-C)",
         "S"},
     {NULL}};

@@ -19,12 +19,14 @@ static double opt_seconds;
 static gboolean opt_microphone, opt_test;
 
 static GOptionEntry options[] = {
-    {"uri", 0, 0, G_OPTION_ARG_STRING, &opt_uri, "where to send", "natrelay://…"},
+    {"uri", 0, 0, G_OPTION_ARG_STRING, &opt_uri,
+        "where to send; the access token is taken from NATRELAY_AUTH_TOKEN", "natrelay://…"},
     {"file", 0, 0, G_OPTION_ARG_FILENAME, &opt_file, "send this film, without encoding it again",
         "FILE"},
     {"test", 0, 0, G_OPTION_ARG_NONE, &opt_test, "the test film, even where there is a webcam",
         NULL},
-    {"microphone", 0, 0, G_OPTION_ARG_NONE, &opt_microphone, "its sound instead of ticks", NULL},
+    {"microphone", 0, 0, G_OPTION_ARG_NONE, &opt_microphone,
+        "the microphone's sound instead of ticks", NULL},
     {"seconds", 0, 0, G_OPTION_ARG_DOUBLE, &opt_seconds, "for how long (default: until Ctrl-C)",
         "S"},
     {NULL}};

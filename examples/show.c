@@ -21,7 +21,8 @@ static const char *opt_video_sink = "autovideosink", *opt_audio_sink = "autoaudi
 static double opt_seconds;
 
 static GOptionEntry options[] = {
-    {"uri", 0, 0, G_OPTION_ARG_STRING, &opt_uri, "what to show", "natrelay://…"},
+    {"uri", 0, 0, G_OPTION_ARG_STRING, &opt_uri,
+        "what to show; the access token is taken from NATRELAY_AUTH_TOKEN", "natrelay://…"},
     {"video-sink", 0, 0, G_OPTION_ARG_STRING, &opt_video_sink,
         "where pictures go (default: autovideosink)", "ELEMENTS"},
     {"audio-sink", 0, 0, G_OPTION_ARG_STRING, &opt_audio_sink,

@@ -26,13 +26,15 @@ static int opt_picture_frame = 150;
 static gboolean opt_window, opt_sound;
 
 static GOptionEntry options[] = {
-    {"uri", 0, 0, G_OPTION_ARG_STRING, &opt_uri, "what to watch", "natrelay://…"},
+    {"uri", 0, 0, G_OPTION_ARG_STRING, &opt_uri,
+        "what to watch; the access token is taken from NATRELAY_AUTH_TOKEN", "natrelay://…"},
     {"seconds", 0, 0, G_OPTION_ARG_DOUBLE, &opt_seconds, "for how long (default: until Ctrl-C)",
         "S"},
     {"window", 0, 0, G_OPTION_ARG_NONE, &opt_window, "open a window", NULL},
     {"sound", 0, 0, G_OPTION_ARG_NONE, &opt_sound, "play the sound", NULL},
     {"picture", 0, 0, G_OPTION_ARG_FILENAME, &opt_picture, "save one frame as PNG", "FILE"},
-    {"picture-frame", 0, 0, G_OPTION_ARG_INT, &opt_picture_frame, "which (default 150)", "N"},
+    {"picture-frame", 0, 0, G_OPTION_ARG_INT, &opt_picture_frame,
+        "which frame that is (default 150)", "N"},
     {NULL}};
 
 typedef struct {
