@@ -30,7 +30,7 @@ KNOWN = [
     (r"meson test -C build integration/meeting$", "tests/integration/meson.build", "'integration/meeting'"),
     (r"(sudo |build/ext/natserver/)?natrelay-server status", "tests/integration/status.py", 'server_program(), "status"'),
     (r"NATRELAY_SCREENSHOTS=DIR meson test -C build browser/statuspage-firefox$", "tests/run", "--suite browser"),
-    (r"sudo natrelay-token create --admin", "tests/integration/token-tool.sh", "--admin"),
+    (r"sudo natrelay-token create --list", "tests/integration/token-tool.sh", "--list"),
     (r"build/ext/natserver/natrelay-server$", "tests/integration/relay.py", "server_program()"),
     (r"natrelay-server --workers N$", "tests/integration/meeting.py", '"--workers", "4"'),
     (r"ninja -C build install$", "tests/integration/install.sh", "meson install -C"),
