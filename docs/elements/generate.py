@@ -216,7 +216,7 @@ def signals(gtype, actions):
 
 
 def pad_text(factory):
-    lines = ["| pad | direction | there | caps |", "|---|---|---|---|"]
+    lines = ["| pad | direction | presence | caps |", "|---|---|---|---|"]
     for template in sorted(factory.get_static_pad_templates(), key=lambda t: t.name_template):
         names = [s.get_name() for s in structures(template.get_caps())]
         shown = list(dict.fromkeys(names))
@@ -267,7 +267,7 @@ def page(name, sources):
         lines += [words, "", "    " + pipeline, ""]
     lines += ["## Pads", ""] + pad_text(factory)
     lines += ["## Properties", "",
-              "Each that can be set, but objects and the URI itself, may stand in the URI: `natrelay://HOST/STREAM?NAME=VALUE&…`.",
+              "What can be set, except objects and the URI itself, can be given in the URI as well: `natrelay://HOST/STREAM?NAME=VALUE&…`.",
               ""]
     for pspec in properties(element):
         lines += property_text(pspec, kind, sources)
