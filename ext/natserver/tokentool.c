@@ -251,7 +251,7 @@ command_create (int argc, char **argv)
   if (!parse ("- make an access token and print it", NULL,
           "A GLOB is a stream name in which * stands for one part between slashes and a ** at the "
           "end "
-          "for\nany number of parts. Quote it, or the shell will:\n\n"
+          "for\nany number of parts. Put it in quotes, or the shell may expand it:\n\n"
           "  natrelay-token create --publish door --subject camera-1 --expires never\n"
           "  natrelay-token create --subscribe 'house/**' --expires 12h",
           entries, &argc, &argv))
