@@ -20,15 +20,15 @@ G_BEGIN_DECLS
 /* A stream's. Zeroed memory is one that cost nothing yet. */
 typedef struct {
   guint32 window;
-  guint32 cost,
-      wanted; /* datagrams that came or went in that window; with those of what gave way */
+  guint32 cost;   /* datagrams that came or went in that window */
+  guint32 wanted; /* the same, with those of what gave way */
 } NatShare;
 
 typedef struct {
   guint32 window; /* number of it */
   guint32 most;   /* that one stream may cost in a window; G_MAXUINT32 = as much as it likes */
   guint32 top, n; /* what was wanted of the dearest stream in this one; how many cost anything */
-  guint64 cost, wanted;        /* of all */
+  guint64 cost, wanted;        /* of all streams, as of NatShare */
   gboolean shed;               /* somebody gave way */
   gboolean watching;           /* what streams cost, and how long sending takes, is wanted */
   gint64 since_us, sending_us; /* when the window began, and how much of it was sending */
