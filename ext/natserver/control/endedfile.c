@@ -28,7 +28,7 @@ struct _NatEndedFile {
   gboolean called; /* the thread, and it did not see yet that nothing waits for it */
   GError *error;   /* the first that nobody was told */
   /* The thread's. */
-  int fd;
+  int fd;                     /* -1 = none, until it is written anew */
   GArray *unwritten;          /* NatEnded */
   guint lines, compact_lines; /* in the file; when it is written anew */
   gboolean dirty;             /* the disk may not have it all yet */
@@ -112,26 +112,30 @@ read_lines (NatEndedFile *file, gint64 now_s, GArray *out, GError **error)
   return TRUE;
 }
 
+/* Of what was just written, or of none: nobody will read the one before any more. */
+static gboolean
+open_file (NatEndedFile *file, GError **error)
+{
+  if (file->fd >= 0)
+    close (file->fd);
+  file->fd = open (file->path, O_WRONLY | O_APPEND | O_CLOEXEC);
+  if (file->fd < 0)
+    g_set_error (error, G_IO_ERROR, g_io_error_from_errno (errno), "%s cannot be opened: %s",
+        file->path, g_strerror (errno));
+  return file->fd >= 0;
+}
+
 static gboolean
 replace_file (NatEndedFile *file, const GArray *entries, GError **error)
 {
   g_autoptr (GString) text = g_string_new (NULL);
-  int fd;
 
   for (guint i = 0; i < entries->len; i++)
     append_line (text, &g_array_index (entries, NatEnded, i));
   if (!g_file_set_contents_full (
-          file->path, text->str, (gssize)text->len, G_FILE_SET_CONTENTS_CONSISTENT, 0600, error))
+          file->path, text->str, (gssize)text->len, G_FILE_SET_CONTENTS_CONSISTENT, 0600, error) ||
+      !open_file (file, error))
     return FALSE;
-  fd = open (file->path, O_WRONLY | O_APPEND | O_CLOEXEC);
-  if (fd < 0) {
-    g_set_error (error, G_IO_ERROR, g_io_error_from_errno (errno), "%s cannot be opened: %s",
-        file->path, g_strerror (errno));
-    return FALSE;
-  }
-  if (file->fd >= 0)
-    close (file->fd);
-  file->fd = fd;
   file->lines = entries->len;
   file->compact_lines = MAX (COMPACT_LINES, 2 * file->lines);
   return TRUE;
@@ -216,9 +220,15 @@ compact (NatEndedFile *file, gint64 now_s, GError **error)
 }
 
 static gboolean
+has_to_be_anew (const NatEndedFile *file)
+{
+  return file->unwritten->len > 0 || file->fd < 0;
+}
+
+static gboolean
 write_coming (NatEndedFile *file, const GArray *coming, gint64 now_s, GError **error)
 {
-  gboolean waits = file->unwritten->len > 0;
+  gboolean waits = has_to_be_anew (file);
 
   if (coming->len == 0)
     return TRUE;
@@ -232,7 +242,7 @@ write_coming (NatEndedFile *file, const GArray *coming, gint64 now_s, GError **e
 static gboolean
 sync_lines (NatEndedFile *file, gint64 now_s, GError **error)
 {
-  if (file->unwritten->len > 0)
+  if (has_to_be_anew (file))
     return compact (file, now_s, error);
   if (file->doubtful && now_s >= file->again_s) {
     file->again_s = now_s + file->wait_s;

@@ -126,8 +126,10 @@ test_ended_does_not_grow (void)
 
 /* ---- A disk that takes its time ---------------------------------------- */
 
-/* The linker puts this in the place of the system's. */
+/* The linker puts these in the place of the system's. */
 int __wrap_fdatasync (int fd);
+int __wrap_open64 (const char *path, int flags, mode_t mode);
+int __real_open64 (const char *path, int flags, mode_t mode);
 
 static struct {
   GMutex lock;
@@ -152,6 +154,18 @@ __wrap_fdatasync (int fd)
   g_mutex_unlock (&disk.lock);
   errno = error;
   return error == 0 ? 0 : -1;
+}
+
+static gint refusing, refused; /* atomic: whether nothing can be opened, and how often that was */
+
+int
+__wrap_open64 (const char *path, int flags, mode_t mode)
+{
+  if (!g_atomic_int_get (&refusing))
+    return __real_open64 (path, flags, mode);
+  g_atomic_int_inc (&refused);
+  errno = EMFILE;
+  return -1;
 }
 
 static void
@@ -361,6 +375,33 @@ test_ended_when_the_disk_fails (void)
   g_unlink (path);
 }
 
+/* The new file is there, but not in our hands: what comes now is not for the one before, which nobody will read. */
+static void
+test_ended_when_the_new_file_cannot_be_opened (void)
+{
+  g_autofree char *path = temporary ();
+  NatEndedFile *file = nat_ended_file_open (path, NOW, NULL);
+  NatEnded e[] = {ended (1, NAT_REASON_ENDED, NOW + 10), ended (2, NAT_REASON_ENDED, NOW + 10)};
+  guint begun = n_begun ();
+
+  set_disk (FALSE, EIO);
+  nat_ended_file_add (file, &e[0], NOW);
+  g_assert_true (nat_ended_file_sync (file, NOW, NULL));
+  wait_until_begun (begun + 1);
+  set_disk (FALSE, 0);
+  g_atomic_int_set (&refusing, TRUE);
+  while (g_atomic_int_get (&refused) == 0) {
+    nat_ended_file_sync (file, NOW, NULL);
+    g_usleep (1000);
+  }
+  g_atomic_int_set (&refusing, FALSE);
+  nat_ended_file_add (file, &e[1], NOW);
+  nat_ended_file_sync (file, NOW, NULL);
+  nat_ended_file_free (file);
+  g_assert_cmpuint (count (path, NOW), ==, G_N_ELEMENTS (e));
+  g_unlink (path);
+}
+
 static void
 test_ended_where_nothing_can_be_written (void)
 {
@@ -490,6 +531,7 @@ main (int argc, char **argv)
   g_test_add_func ("/ended/long-full-disk", test_ended_while_the_disk_is_full);
   g_test_add_func ("/ended/slow-disk", test_ended_while_the_disk_is_slow);
   g_test_add_func ("/ended/failing-disk", test_ended_when_the_disk_fails);
+  g_test_add_func ("/ended/new-file-refused", test_ended_when_the_new_file_cannot_be_opened);
   g_test_add_func ("/ended/nowhere", test_ended_where_nothing_can_be_written);
   g_test_add_func ("/secrets/load", test_secrets);
   g_test_add_func ("/secrets/spoilt", test_spoilt_secrets);
