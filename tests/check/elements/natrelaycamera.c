@@ -88,8 +88,11 @@ pusher_wait (Pusher *pusher, const gchar *words)
 }
 
 static void
-pusher_clear (Pusher *pusher)
+pusher_wait_end (Pusher *pusher, gint status)
 {
+  fail_unless (g_subprocess_wait (pusher->process, NULL, NULL));
+  fail_unless (g_subprocess_get_if_exited (pusher->process), "it was killed");
+  fail_unless_equals_int (g_subprocess_get_exit_status (pusher->process), status);
   g_object_unref (pusher->log);
   g_object_unref (pusher->process);
   g_unlink (pusher->config);
@@ -100,10 +103,7 @@ static void
 pusher_stop (Pusher *pusher)
 {
   g_subprocess_send_signal (pusher->process, SIGTERM);
-  fail_unless (g_subprocess_wait (pusher->process, NULL, NULL));
-  fail_unless (g_subprocess_get_if_exited (pusher->process), "it was killed");
-  fail_unless_equals_int (g_subprocess_get_exit_status (pusher->process), 0);
-  pusher_clear (pusher);
+  pusher_wait_end (pusher, 0);
 }
 
 /* ---- Tests ------------------------------------------------------------- */
@@ -216,60 +216,65 @@ GST_START_TEST (test_refused)
 }
 GST_END_TEST;
 
-/* What the relay says is said once in each try. */
-GST_START_TEST (test_refused_by_relay)
-{
-  static RtspCamera camera;
+/* A relay, a camera that asks for no password, and what pushes it there. */
+typedef struct {
+  RtspCamera camera;
   Pusher pusher;
-  gchar *to, *settings;
+  gchar *to;
+} Yard;
+
+static void
+yard_begin (Yard *yard, gboolean may_publish)
+{
+  gchar *settings;
   gint port;
 
   relay_begin ();
-  rtsp_camera_init (&camera, 0, cameras[2].camera);
-  port = rtsp_camera_start (&camera, 0);
-  to = media_uri ("yard", FALSE);
+  rtsp_camera_init (&yard->camera, 0, cameras[2].camera);
+  port = rtsp_camera_start (&yard->camera, 0);
+  yard->to = media_uri ("yard", may_publish);
   settings = g_strdup_printf (
-      "[yard]\ncamera=rtsp://127.0.0.1:%d/live\nrelay=%s\ntransport=tcp\n", port, to);
-  pusher_start (&pusher, settings);
-  pusher_wait_with (&pusher, "does not permit", "must name it; next try in 1 s");
-  pusher_stop (&pusher);
-  rtsp_camera_stop (&camera);
-  rtsp_camera_clear (&camera);
-  relay_end ();
+      "[yard]\ncamera=rtsp://127.0.0.1:%d/live\nrelay=%s\ntransport=tcp\n", port, yard->to);
+  pusher_start (&yard->pusher, settings);
   g_free (settings);
-  g_free (to);
+}
+
+/* When the pusher has ended. */
+static void
+yard_end (Yard *yard)
+{
+  rtsp_camera_stop (&yard->camera);
+  rtsp_camera_clear (&yard->camera);
+  relay_end ();
+  g_free (yard->to);
+}
+
+/* What the relay says is said once in each try. */
+GST_START_TEST (test_refused_by_relay)
+{
+  static Yard yard;
+
+  yard_begin (&yard, FALSE);
+  pusher_wait_with (&yard.pusher, "does not permit", "must name it; next try in 1 s");
+  pusher_stop (&yard.pusher);
+  yard_end (&yard);
 }
 GST_END_TEST;
 
 /* Another publisher with the same token took the stream: to take it back would be a quarrel. */
 GST_START_TEST (test_superseded)
 {
-  static RtspCamera camera;
+  static Yard yard;
   GstElement *other;
-  Pusher pusher;
-  gchar *to, *settings;
-  gint port;
 
-  relay_begin ();
-  rtsp_camera_init (&camera, 0, cameras[2].camera);
-  port = rtsp_camera_start (&camera, 0);
-  to = media_uri ("yard", TRUE);
-  settings = g_strdup_printf (
-      "[yard]\ncamera=rtsp://127.0.0.1:%d/live\nrelay=%s\ntransport=tcp\n", port, to);
-  pusher_start (&pusher, settings);
-  pusher_wait (&pusher, "plays");
-  other = media_launch ("audiotestsrc is-live=true ! natrelaysink uri=\"%s\"", to);
+  yard_begin (&yard, TRUE);
+  pusher_wait (&yard.pusher, "plays");
+  other = media_launch ("audiotestsrc is-live=true ! natrelaysink uri=\"%s\"", yard.to);
   media_play (other);
-  pusher_wait (&pusher, "given up");
-  fail_unless (g_subprocess_wait (pusher.process, NULL, NULL));
-  fail_unless_equals_int (g_subprocess_get_exit_status (pusher.process), 3);
-  pusher_clear (&pusher);
+  pusher_wait (&yard.pusher, "given up");
+  pusher_wait_end (&yard.pusher, 3);
   media_stop (other);
-  rtsp_camera_stop (&camera);
-  rtsp_camera_clear (&camera);
-  relay_end ();
-  g_free (settings);
-  g_free (to);
+  yard_end (&yard);
 }
 GST_END_TEST;
 
@@ -299,9 +304,7 @@ GST_START_TEST (test_settings)
 
     pusher_start (&pusher, rows[i].text);
     pusher_wait (&pusher, rows[i].says);
-    fail_unless (g_subprocess_wait (pusher.process, NULL, NULL));
-    fail_unless_equals_int (g_subprocess_get_exit_status (pusher.process), 1);
-    pusher_clear (&pusher);
+    pusher_wait_end (&pusher, 1);
   }
 }
 GST_END_TEST;
