@@ -157,6 +157,7 @@ nat_call_permit (NatCall *call, NatRole role, const char *stream)
     return TRUE;
   return nat_call_refuse (call, NAT_PROBLEM_NOT_PERMITTED,
       role == NAT_ROLE_PUBLISHER
-          ? "The token does not allow to publish this stream; its \"publish\" claim must name it."
-          : "The token does not allow to watch this stream; its \"subscribe\" claim must name it.");
+          ? "The token does not permit publishing this stream; its \"publish\" claim must name it."
+          : "The token does not permit watching this stream; its \"subscribe\" claim must name "
+            "it.");
 }
