@@ -82,6 +82,27 @@ nat_session_random (void)
   return random;
 }
 
+/* ---- Types ------------------------------------------------------------- */
+
+/* GObject registers a type under one lock and initialises a class under another. Whoever is first to make a
+ * GInetSocketAddress takes the first and then wants the second, as that type has an interface; whoever is first to make a
+ * GSocketClient takes the second and then wants the first, as that class names the type. Two threads that do so at once,
+ * a session's and rtspsrc's, say, stay there. */
+void
+nat_session_load_types (void)
+{
+  const GType classes[] = {G_TYPE_SOCKET_ADDRESS, G_TYPE_INET_ADDRESS, G_TYPE_INET_SOCKET_ADDRESS,
+      G_TYPE_PROXY_ADDRESS, G_TYPE_NETWORK_ADDRESS, G_TYPE_NETWORK_SERVICE, G_TYPE_RESOLVER,
+      G_TYPE_SOCKET, G_TYPE_SOCKET_CLIENT, G_TYPE_TCP_CONNECTION, G_TYPE_TLS_CERTIFICATE,
+      G_TYPE_TLS_CONNECTION, G_TYPE_TLS_DATABASE};
+
+  g_type_ensure (G_TYPE_PROXY);
+  g_type_ensure (G_TYPE_PROXY_RESOLVER);
+  g_type_ensure (G_TYPE_TLS_CLIENT_CONNECTION);
+  for (guint i = 0; i < G_N_ELEMENTS (classes); i++)
+    g_type_class_ref (classes[i]); /* for ever, as GObject itself does */
+}
+
 /* ---- Life -------------------------------------------------------------- */
 
 static void

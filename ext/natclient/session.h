@@ -139,6 +139,10 @@ typedef struct {
 void nat_session_config_init (NatSessionConfig *config); /* defaults */
 void nat_session_config_clear (NatSessionConfig *config);
 
+/* Once, before anything in the process uses the network, if that can be: no session's first connection then waits for
+ * another library's, and that for ours, for ever. */
+void nat_session_load_types (void);
+
 /* Copies config and callbacks. */
 NatSession *nat_session_new (
     const NatSessionConfig *config, const NatSessionCallbacks *callbacks, gpointer user);

@@ -21,6 +21,7 @@ gst_nat_relay_element_init (GstPlugin *plugin)
 
   if (g_once_init_enter (&once)) {
     GST_DEBUG_CATEGORY_INIT (gst_nat_relay_debug, "natrelay", 0, "natrelay connection");
+    nat_session_load_types ();
     g_once_init_leave (&once, 1);
   }
 }

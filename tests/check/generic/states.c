@@ -125,6 +125,28 @@ GST_START_TEST (test_described)
 }
 GST_END_TEST;
 
+/* What the network needs of GIO is there before a session's thread and another element's, rtspsrc's say, need it for the
+ * first time at once: each would wait for the other for ever. */
+static void
+has_types (GstElement *element)
+{
+  static const gchar *const classes[] = {
+      "GInetSocketAddress", "GSocketClient", "GSocket", "GTlsConnection", "GTlsDatabase"};
+
+  for (guint i = 0; i < G_N_ELEMENTS (classes); i++) {
+    GType type = g_type_from_name (classes[i]);
+
+    fail_unless (type != 0, "no %s", classes[i]);
+    fail_unless (g_type_class_peek (type) != NULL, "%s has no class", classes[i]);
+  }
+}
+
+GST_START_TEST (test_types)
+{
+  each_element (has_types);
+}
+GST_END_TEST;
+
 static Suite *
 states_suite (void)
 {
@@ -137,6 +159,7 @@ states_suite (void)
   tcase_add_test (tc, test_states_without_uri);
   tcase_add_test (tc, test_never_started);
   tcase_add_test (tc, test_described);
+  tcase_add_test (tc, test_types);
   return s;
 }
 
