@@ -137,7 +137,7 @@ install_where (GObjectClass *klass)
   g_object_class_install_property (klass, PROP_TRANSPORT,
       g_param_spec_enum ("transport", "Transport",
           "What carries the media: UDP, or a WebSocket over the relay's HTTPS port (default auto, "
-          "which is right but for tests: UDP, and the WebSocket where UDP does not get through)",
+          "right for all but tests: UDP, and the WebSocket where UDP does not get through)",
           GST_TYPE_NAT_RELAY_TRANSPORT, NAT_TRANSPORT_CHOICE_AUTO, READY | STATIC));
   /**
    * GstNatRelaySink:proxy:

@@ -46,7 +46,7 @@ gst_nat_relay_sink_properties_install (GObjectClass *klass, GCallback roll_key)
    */
   g_object_class_install_property (klass, GST_NAT_RELAY_SINK_PROP_ENCRYPTION,
       g_param_spec_enum ("encryption", "Encryption",
-          "How media payloads are sealed (default aes-128-gcm; aes-256-gcm where a rule asks for "
+          "How media payloads are sealed (default aes-128-gcm; aes-256-gcm where a policy asks for "
           "it; none lets everybody on the way watch)",
           GST_TYPE_NAT_RELAY_ENCRYPTION, GST_NAT_RELAY_SINK_DEFAULT_ENCRYPTION, flags));
   /**
