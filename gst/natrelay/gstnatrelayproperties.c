@@ -178,7 +178,7 @@ install_where (GObjectClass *klass)
   /**
    * GstNatRelaySink:qos-dscp:
    *
-   * Differentiated Services Code Point of the datagrams that are sent.
+   * Differentiated Services Code Point of the UDP datagrams that are sent; HTTPS and the WebSocket have the system's.
    *
    * Since: 0.1
    */
@@ -190,7 +190,7 @@ install_where (GObjectClass *klass)
   /**
    * GstNatRelaySink:buffer-size:
    *
-   * Size in bytes of the kernel's buffers of the UDP socket.
+   * Size in bytes of the kernel's two buffers of the UDP socket, of which net.core.rmem_max and net.core.wmem_max are the limits.
    *
    * Since: 0.1
    */
@@ -312,7 +312,8 @@ install_retry (GObjectClass *klass)
   /**
    * GstNatRelaySink:auto-reconnect:
    *
-   * Try again when the relay cannot be reached or was lost. Else that is an error.
+   * Whether a connection that cannot be made, or was lost, is tried again. If not, it is an error. What only a person can mend,
+   * as a token that is refused, is an error in any case.
    *
    * Since: 0.1
    */
@@ -337,7 +338,8 @@ install_retry (GObjectClass *klass)
    * GstNatRelaySink:retry-backoff-factor:
    *
    * Wait before the second attempt, in seconds. It is doubled for each one after, up to
-   * #GstNatRelaySink:retry-backoff-max.
+   * #GstNatRelaySink:retry-backoff-max; what is waited is half of it to all of it, by chance, so that clients do not come
+   * back all at once.
    *
    * Since: 0.1
    */
@@ -348,7 +350,7 @@ install_retry (GObjectClass *klass)
   /**
    * GstNatRelaySink:retry-backoff-max:
    *
-   * Longest wait between two attempts, in seconds.
+   * Longest wait between two attempts, in seconds, unless the relay asks for more.
    *
    * Since: 0.1
    */

@@ -52,7 +52,8 @@ gst_nat_relay_sink_properties_install (GObjectClass *klass, GCallback roll_key)
   /**
    * GstNatRelaySink:wait-for-connection:
    *
-   * Hold the pipeline until the relay was reached for the first time, instead of dropping packets.
+   * Hold the pipeline until the relay was reached for the first time, instead of dropping packets. What comes while a connection
+   * was lost later is dropped.
    *
    * Since: 0.1
    */

@@ -461,7 +461,8 @@ install_properties (GObjectClass *klass)
   /**
    * GstNatRelaySrc:latency:
    *
-   * How long packets wait for missing and late ones, in milliseconds.
+   * How long packets wait for missing and late ones, in milliseconds: the delay that this element adds. Two round trips to the
+   * relay and 20 ms leave time for one repair on the publisher's way and one on this.
    *
    * Since: 0.1
    */
