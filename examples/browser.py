@@ -521,7 +521,8 @@ def main():
     parser = argparse.ArgumentParser(description="Shows a natrelay stream in web browsers.")
     parser.add_argument("uri", nargs="?", help="natrelay://HOST/STREAM, with tls-fingerprint= where the relay needs it")
     parser.add_argument("--listen", default="127.0.0.1", metavar="ADDRESS",
-                        help="where the page is (default: 127.0.0.1, for this machine's browsers alone; 0.0.0.0 for all, who then all may watch)")
+                        help="where the page is (default: 127.0.0.1, for this machine's browsers alone; 0.0.0.0 lets everybody who "
+                             "reaches this machine watch)")
     parser.add_argument("--port", type=int, default=8080, help="of the page (default: 8080; 0 takes a free one)")
     parser.add_argument("--stun-server", metavar="stun://HOST:PORT", help="where this machine is behind a NAT: what finds its outside address")
     parser.add_argument("--check", action="store_true", help="only say whether all that it takes is installed")

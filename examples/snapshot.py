@@ -12,10 +12,14 @@ import argparse
 import signal
 import sys
 
-import gi
+try:
+    import gi
 
-gi.require_version("Gst", "1.0")
-from gi.repository import GLib, Gst  # noqa: E402  (the version comes first)
+    gi.require_version("Gst", "1.0")
+    from gi.repository import GLib, Gst
+except (ImportError, ValueError) as error:
+    print("snapshot: %s. Missing (Debian's names): python3-gi, gir1.2-gstreamer-1.0" % error, file=sys.stderr)
+    sys.exit(3)
 
 # decodebin takes whatever the stream's picture is; pictures come to on_picture(). Of a track that is not linked, as the
 # sound here, nothing is decoded.

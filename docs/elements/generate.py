@@ -265,6 +265,7 @@ def page(name, sources):
     lines += ["## Example pipelines", ""]
     for pipeline, words in examples:
         lines += [words, "", "    " + pipeline, ""]
+    lines += ["Programs in C and Python that use it, with what they do on each message, are in [examples](../../examples/README.md).", ""]
     lines += ["## Pads", ""] + pad_text(factory)
     lines += ["## Properties", "",
               "What can be set, except objects and the URI itself, can be given in the URI as well: `natrelay://HOST/STREAM?NAME=VALUE&…`.",
