@@ -2,112 +2,30 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 #include "config.h"
-#include "natclient/negotiator.h"
+#include "natclient/negotiator-private.h"
 
-#include <libsoup/soup.h>
 #include <string.h>
 
 #include "natclient/cause.h"
-#include "natclient/httpscause.h"
 #include "natclient/proxy.h"
 #include "natclient/source.h"
-#include "natclient/trust.h"
 #include "natproto/crypto.h"
 
 #define RETRY_AFTER_MAX_S 300 /* no relay may send us to sleep for a day */
 
-/* Where a port leads nowhere, the other one is tried (docs/design/transports.md). */
-/* With a port that was never seen to work, at most a quarter of all the time; with the other one, twice as long after each
- * time that a proxy was not waited for. */
-#define PATIENCE_MS       1000
-#define OTHER_PATIENCE_MS 2000u
-#define SLOW_PROXY_MAX    2 /* 8 s */
-#define DOUBT             4 /* requests in a row, after which a port that did work may not any more */
-
-struct _NatNegotiator {
-  int refs; /* the owner and each request */
-  SoupSession *soup;
-  NatRole role;
-  char *host, *stream;
-  char *exclude;             /* NULL, or a stream name: nothing in it is JSON's */
-  char *where;               /* "host:port" for people */
-  char *via;                 /* connected to in place of host; or NULL */
-  guint16 port, second_port; /* the URI's; and 443 */
-  guint16 door;              /* that of the two where the relay answered last, or is asked first */
-  gboolean proved;           /* it did answer there */
-  guint failures;            /* requests in a row that reached nobody */
-  guint slow_proxy;          /* detours that were given up while a proxy was busy with them */
-  guint n_given_up;          /* attempts whose memory is still in use */
-  gboolean takeover;
-  gboolean instant_start; /* until a session was opened: whoever plays has a picture */
-  NatTrust *trust;
-  GProxyResolver *proxy;
-  GList *requests;
-};
-
-/* One connection for a request. Until TLS is ready the relay has got nothing of it, so that another one, to
- * the other port, can take its place. */
-typedef struct {
-  NatRequest *r; /* NULL: given up */
-  NatNegotiator *n;
-  guint16 port;
-  SoupMessage *message;
-  GCancellable *cancellable;
-  NatHttpsStage stage;
-  gboolean begun;   /* the name is resolved: from now on it is the port that takes its time */
-  gboolean reached; /* the port leads somewhere: TLS began */
-  gboolean secure;  /* TLS is ready */
-  gboolean via_proxy;
-  NatAddress remote;
-  NatShown shown; /* of certificates */
-} Attempt;
-
-struct _NatRequest {
-  NatNegotiator *n;
-  NatRequestKind kind;
-  char *session, *token; /* NULL = none */
-  GBytes *content;       /* NULL = none */
-  guint16 usual;         /* the port that it began with */
-  Attempt *attempt;      /* the current one; NULL = none any more */
-  gboolean detoured;     /* the other port had its turn, or has */
-  NatCause *blocked; /* why the usual port did not lead to the relay; NULL = it was slow, or did */
-  GSource *timer, *patience;
-  GInputStream *body;
-  char *bytes; /* NAT_SESSION_DOCUMENT_MAX + 1: one more than may come */
-  guint timeout_ms;
-  gboolean timed_out;
-  gboolean cancelled;
-  NatReplyFunc func; /* NULL: nobody waits */
-  gpointer user;
-};
-
-/* ---- Trust ------------------------------------------------------------- */
-
-/* On the negotiator's thread: GIO brings the question back from its handshake thread. */
-static gboolean
-on_accept_certificate (
-    SoupMessage *message, GTlsCertificate *certificate, GTlsCertificateFlags errors, gpointer user)
-{
-  Attempt *a = user;
-
-  return a->r != NULL && !a->r->cancelled &&
-         nat_trust_accepts (a->n->trust, certificate, errors, &a->shown);
-}
-
 /* ---- Settings ---------------------------------------------------------- */
 
-static void
-negotiator_unref (NatNegotiator *n)
+void
+nat_negotiator_unref (NatNegotiator *n)
 {
   if (--n->refs > 0)
     return;
-  g_object_unref (n->soup);
+  nat_relay_host_unref (n->relay);
   g_clear_object (&n->trust);
   g_clear_object (&n->proxy);
   g_free (n->host);
   g_free (n->exclude);
   g_free (n->stream);
-  g_free (n->via);
   g_free (n->where);
   g_free (n);
 }
@@ -130,20 +48,15 @@ nat_negotiator_new (
   n->where = g_strdup_printf (v6 ? "[%s]:%u" : "%s:%u", config->host, config->port);
   n->takeover = config->takeover;
   n->instant_start = config->instant_start && config->role == NAT_ROLE_SUBSCRIBER;
-  n->soup = soup_session_new_with_options ("timeout", MAX (config->timeout_ms / 1000, 1),
-      "user-agent", "natrelay/" PACKAGE_VERSION, NULL);
-  soup_session_remove_feature_by_type (n->soup, SOUP_TYPE_CONTENT_DECODER);
+  n->timeout_s = MAX (config->timeout_ms / 1000, 1);
+  n->relay = nat_relay_host_new (config->host);
   n->trust = nat_trust_new (config, accept, user, cause);
-  if (n->trust != NULL) {
-    soup_session_set_tls_database (n->soup, nat_trust_database (n->trust));
+  if (n->trust != NULL)
     n->proxy = nat_proxy_resolver_new (config, cause);
-    if (n->proxy != NULL) {
-      soup_session_set_proxy_resolver (n->soup, n->proxy);
-      return n;
-    }
-  }
+  if (n->proxy != NULL)
+    return n;
   (*cause)->final = TRUE;
-  negotiator_unref (n);
+  nat_negotiator_unref (n);
   return NULL;
 }
 
@@ -161,7 +74,7 @@ nat_negotiator_free (NatNegotiator *n)
   if (n == NULL)
     return;
   nat_negotiator_cancel (n);
-  negotiator_unref (n);
+  nat_negotiator_unref (n);
 }
 
 NatTrust *
@@ -182,40 +95,33 @@ nat_negotiator_n_pending (const NatNegotiator *n)
   return g_list_length (n->requests) + n->n_given_up;
 }
 
-static guint16
-other_port (const NatNegotiator *n, guint16 port)
+guint16
+nat_negotiator_other_port (const NatNegotiator *n, guint16 port)
 {
   if (n->second_port == 0)
     return port;
   return port == n->port ? n->second_port : n->port;
 }
 
-void
-nat_negotiator_set_via (NatNegotiator *n, const char *via)
+NatRelayHost *
+nat_negotiator_relay (const NatNegotiator *n)
 {
-  g_free (n->via);
-  n->via = g_strdup (via);
-}
-
-const char *
-nat_negotiator_via (const NatNegotiator *n)
-{
-  return n->via;
+  return n->relay;
 }
 
 guint16
 nat_negotiator_port (const NatNegotiator *n, gboolean other)
 {
-  return other ? other_port (n, n->door) : n->door;
+  return other ? nat_negotiator_other_port (n, n->door) : n->door;
 }
 
 /* ---- Causes ------------------------------------------------------------ */
 
-static NatHttpsStory
-story_of (const NatRequest *r)
+NatHttpsStory
+nat_request_story (const NatAttempt *a)
 {
-  const NatNegotiator *n = r->n;
-  const Attempt *a = r->attempt;
+  const NatNegotiator *n = a->n;
+  const NatRequest *r = a->r;
   NatHttpsStory story = {.trust = n->trust,
       .host = n->host,
       .where = n->where,
@@ -228,14 +134,6 @@ story_of (const NatRequest *r)
       .shown = &a->shown};
 
   return story;
-}
-
-static NatCause *
-cause_of_error (const NatRequest *r, const GError *error)
-{
-  NatHttpsStory story = story_of (r);
-
-  return nat_https_cause_of_error (&story, error);
 }
 
 /* ---- Answers ----------------------------------------------------------- */
@@ -269,18 +167,6 @@ read_retry_after (SoupMessage *message)
   return (guint)(MIN (s, RETRY_AFTER_MAX_S) * 1000);
 }
 
-/* Once libsoup has let go of it. */
-static void
-attempt_free (Attempt *a)
-{
-  g_signal_handlers_disconnect_by_data (a->message, a);
-  nat_shown_clear (&a->shown);
-  g_object_unref (a->message);
-  g_object_unref (a->cancellable);
-  negotiator_unref (a->n);
-  g_free (a);
-}
-
 static void
 request_free (NatRequest *r)
 {
@@ -288,7 +174,7 @@ request_free (NatRequest *r)
   nat_source_drop (&r->patience);
   r->n->requests = g_list_remove (r->n->requests, r);
   g_clear_object (&r->body);
-  g_clear_pointer (&r->attempt, attempt_free);
+  g_clear_pointer (&r->attempt, nat_attempt_free);
   if (r->bytes != NULL)
     nat_crypto_wipe (r->bytes, NAT_SESSION_DOCUMENT_MAX + 1);
   g_free (r->bytes);
@@ -296,13 +182,12 @@ request_free (NatRequest *r)
   nat_cause_free (r->blocked);
   nat_crypto_wipe_free (r->token);
   g_free (r->session);
-  negotiator_unref (r->n);
+  nat_negotiator_unref (r->n);
   g_free (r);
 }
 
-/* The end of every request: calls back, once, and frees. Takes cause. */
-static void
-request_done (NatRequest *r, NatCause *cause, NatSessionDocument *document)
+void
+nat_request_done (NatRequest *r, NatCause *cause, NatSessionDocument *document)
 {
   NatReply reply = {.kind = r->kind, .cause = cause, .document = document};
   NatReplyFunc func = r->func;
@@ -326,140 +211,11 @@ request_done (NatRequest *r, NatCause *cause, NatSessionDocument *document)
   request_free (r);
 }
 
-/* ---- Two ports --------------------------------------------------------- */
-
-static void attempt_begin (NatRequest *r, guint16 port);
-
-static gboolean
-is_detour (const NatRequest *r)
-{
-  return r->attempt != NULL && r->attempt->port != r->usual;
-}
-
-/* A port that was seen to work is not blocked: the relay is away, and back in a moment. */
-static gboolean
-may_detour (const NatRequest *r)
-{
-  return !r->detoured && !r->cancelled && !r->timed_out && r->kind != NAT_REQUEST_CLOSE &&
-         r->kind != NAT_REQUEST_END && other_port (r->n, r->usual) != r->usual &&
-         (!r->n->proved || r->n->failures >= DOUBT);
-}
-
-static void
-detour (NatRequest *r)
-{
-  r->detoured = TRUE;
-  attempt_begin (r, other_port (r->n, r->usual));
-}
-
-/* The other port is not the relay's, either: what is told is of the usual one, which may have been slow. */
-static void
-detour_failed (NatRequest *r)
-{
-  if (r->blocked != NULL)
-    request_done (r, g_steal_pointer (&r->blocked), NULL);
-  else
-    attempt_begin (r, r->usual);
-}
-
-/* Its memory goes when libsoup lets go of it. */
-static void
-attempt_give_up (Attempt *a)
-{
-  a->r->attempt = NULL;
-  a->r = NULL;
-  a->n->n_given_up++;
-  g_cancellable_cancel (a->cancellable);
-}
-
-/* A proxy may yet have led there: what it said of the usual port is no last word. */
-static void
-hurry (NatRequest *r)
-{
-  r->n->slow_proxy++;
-  if (r->blocked != NULL)
-    r->blocked->final = FALSE;
-}
-
-static gboolean
-on_patience (gpointer user)
-{
-  NatRequest *r = user;
-  gboolean was_detour = is_detour (r);
-
-  g_clear_pointer (&r->patience, g_source_unref);
-  if (r->attempt == NULL || r->attempt->reached || r->cancelled || r->timed_out)
-    return G_SOURCE_REMOVE;
-  if (was_detour || may_detour (r)) {
-    if (was_detour && r->attempt->via_proxy)
-      hurry (r);
-    attempt_give_up (r->attempt);
-    if (was_detour)
-      detour_failed (r);
-    else
-      detour (r);
-  }
-  return G_SOURCE_REMOVE;
-}
-
-static void
-arm_patience (NatRequest *r)
-{
-  guint ms = is_detour (r) ? OTHER_PATIENCE_MS << MIN (r->n->slow_proxy, SLOW_PROXY_MAX)
-                           : MIN (PATIENCE_MS, r->timeout_ms / 4);
-
-  nat_source_drop (&r->patience);
-  if (!is_detour (r) && !may_detour (r))
-    return;
-  r->patience = g_timeout_source_new (ms);
-  g_source_set_callback (r->patience, on_patience, r, NULL);
-  g_source_attach (r->patience, g_main_context_get_thread_default ());
-}
-
-/* How long the name server takes is neither port's fault, and asking it anew is no quicker. */
-static void
-attempt_begun (Attempt *a)
-{
-  if (a->r != NULL && !a->begun)
-    arm_patience (a->r);
-  a->begun = TRUE;
-}
-
-/* The port did not lead to anybody whose answer counts. */
-static gboolean
-leads_nowhere (const Attempt *a, const GError *error)
-{
-  if (a->secure || a->shown.refused || error->domain == G_RESOLVER_ERROR)
-    return FALSE;
-  return error->domain != G_IO_ERROR ||
-         (error->code != G_IO_ERROR_HOST_NOT_FOUND && error->code != G_IO_ERROR_PROXY_AUTH_FAILED &&
-             error->code != G_IO_ERROR_PROXY_NEED_AUTH && error->code != G_IO_ERROR_CANCELLED);
-}
-
-static void
-attempt_failed (NatRequest *r, const GError *error)
-{
-  Attempt *a = r->attempt;
-  NatCause *cause = cause_of_error (r, error);
-
-  if (is_detour (r) && !a->secure && !r->cancelled && (!r->timed_out || r->blocked != NULL)) {
-    nat_cause_free (cause);
-    g_clear_pointer (&r->attempt, attempt_free);
-    detour_failed (r);
-  } else if (may_detour (r) && leads_nowhere (a, error)) {
-    r->blocked = cause;
-    g_clear_pointer (&r->attempt, attempt_free);
-    detour (r);
-  } else {
-    request_done (r, cause, NULL);
-  }
-}
-
 /* What a stranger at the other port says is no relay's word. */
 static gboolean
 is_strangers (const NatRequest *r, const NatCause *cause)
 {
-  return cause != NULL && cause->kind == NAT_CAUSE_PROXY && is_detour (r);
+  return cause != NULL && cause->kind == NAT_CAUSE_PROXY && nat_attempt_is_detour (r->attempt);
 }
 
 /* Takes cause. */
@@ -470,8 +226,7 @@ request_answered_with (NatRequest *r, NatCause *cause, NatSessionDocument *docum
     nat_cause_free (cause);
     g_clear_object (&r->body);
     g_clear_pointer (&r->bytes, g_free);
-    g_clear_pointer (&r->attempt, attempt_free);
-    detour_failed (r);
+    nat_request_met_stranger (r);
     return;
   }
   if (cause == NULL || cause->kind != NAT_CAUSE_PROXY) {
@@ -479,7 +234,7 @@ request_answered_with (NatRequest *r, NatCause *cause, NatSessionDocument *docum
     r->n->proved = TRUE;
     r->n->failures = 0;
   }
-  request_done (r, cause, document);
+  nat_request_done (r, cause, document);
 }
 
 static void
@@ -487,7 +242,7 @@ request_answered (NatRequest *r, gsize len)
 {
   guint status = soup_message_get_status (r->attempt->message);
   const char *reason = soup_message_get_reason_phrase (r->attempt->message);
-  NatHttpsStory story = story_of (r);
+  NatHttpsStory story = nat_request_story (r->attempt);
   NatSessionDocument document;
   GError *error = NULL;
   NatCause *cause;
@@ -515,12 +270,14 @@ on_body (GObject *source, GAsyncResult *result, gpointer user)
 {
   NatRequest *r = user;
   GError *error = NULL;
+  NatHttpsStory story;
   gsize len = 0;
 
   if (!g_input_stream_read_all_finish (G_INPUT_STREAM (source), result, &len, &error)) {
     /* Closing a body that is not at its end would wait for the rest. */
     g_cancellable_cancel (r->attempt->cancellable);
-    request_done (r, cause_of_error (r, error), NULL);
+    story = nat_request_story (r->attempt);
+    nat_request_done (r, nat_https_cause_of_error (&story, error), NULL);
     g_error_free (error);
     return;
   }
@@ -531,73 +288,16 @@ on_body (GObject *source, GAsyncResult *result, gpointer user)
   request_answered (r, len);
 }
 
-static void
-on_head (GObject *source, GAsyncResult *result, gpointer user)
+void
+nat_request_read (NatRequest *r, GInputStream *body)
 {
-  Attempt *a = user;
-  NatRequest *r = a->r;
-  g_autoptr (GError) error = NULL;
-  GInputStream *body = soup_session_send_finish (SOUP_SESSION (source), result, &error);
-
-  if (r == NULL) {
-    g_clear_object (&body);
-    a->n->n_given_up--;
-    attempt_free (a);
-    return;
-  }
-  if (body == NULL) {
-    attempt_failed (r, error);
-    return;
-  }
   r->body = body;
   r->bytes = g_malloc0 (NAT_SESSION_DOCUMENT_MAX + 1);
   g_input_stream_read_all_async (r->body, r->bytes, NAT_SESSION_DOCUMENT_MAX + 1,
-      G_PRIORITY_DEFAULT, a->cancellable, on_body, r);
+      G_PRIORITY_DEFAULT, r->attempt->cancellable, on_body, r);
 }
 
 /* ---- Requests ---------------------------------------------------------- */
-
-/* The address that a connection is being made to tells whether it leads through a proxy; the one
- * that it reached is the relay's own, and the first to try by UDP. */
-static void
-on_network_event (
-    SoupMessage *message, GSocketClientEvent event, GIOStream *connection, gpointer user)
-{
-  Attempt *a = user;
-  g_autoptr (GSocketAddress) address = NULL;
-  guint8 native[128];
-
-  switch (event) {
-  case G_SOCKET_CLIENT_RESOLVING: a->stage = NAT_HTTPS_RESOLVING; return;
-  case G_SOCKET_CLIENT_CONNECTING:
-    a->stage = NAT_HTTPS_CONNECTING;
-    attempt_begun (a);
-    break;
-  case G_SOCKET_CLIENT_CONNECTED: a->stage = NAT_HTTPS_ANSWER; break;
-  case G_SOCKET_CLIENT_PROXY_NEGOTIATING: a->via_proxy = TRUE; return;
-  case G_SOCKET_CLIENT_TLS_HANDSHAKING:
-    a->stage = NAT_HTTPS_TLS;
-    a->reached = TRUE;
-    nat_trust_hide_literal (a->n->trust, connection);
-    return;
-  case G_SOCKET_CLIENT_TLS_HANDSHAKED:
-    a->stage = NAT_HTTPS_ANSWER;
-    a->secure = TRUE;
-    return;
-  default: return;
-  }
-  if (!G_IS_SOCKET_CONNECTION (connection))
-    return;
-  address = g_socket_connection_get_remote_address (G_SOCKET_CONNECTION (connection), NULL);
-  if (address == NULL)
-    return;
-  if (G_IS_PROXY_ADDRESS (address))
-    a->via_proxy = TRUE;
-  else if (event == G_SOCKET_CLIENT_CONNECTED && !a->via_proxy &&
-           g_socket_address_to_native (address, native, sizeof native, NULL))
-    nat_address_from_sockaddr (&a->remote, (const struct sockaddr *)native,
-        (gsize)g_socket_address_get_native_size (address));
-}
 
 static gboolean
 on_timeout (gpointer user)
@@ -605,8 +305,8 @@ on_timeout (gpointer user)
   NatRequest *r = user;
 
   r->timed_out = TRUE;
-  if (r->attempt != NULL)
-    g_cancellable_cancel (r->attempt->cancellable);
+  nat_relay_host_forgive (r->n->relay, r->usual);
+  nat_request_cancel_attempts (r);
   return G_SOURCE_REMOVE;
 }
 
@@ -635,21 +335,18 @@ request_method (NatRequestKind kind)
   }
 }
 
-static SoupMessage *
-request_message (const NatRequest *r, guint16 port)
+static GUri *
+request_uri (const NatRequest *r, guint16 port)
 {
   const NatNegotiator *n = r->n;
   g_autofree char *path = request_path (n, r->kind, r->session);
   const char *query = NULL;
-  g_autoptr (GUri) uri = NULL;
 
   if (r->kind == NAT_REQUEST_OPEN && n->role == NAT_ROLE_PUBLISHER && n->takeover)
     query = "takeover=true";
   if (r->kind == NAT_REQUEST_END)
     query = "ended=true";
-  uri = g_uri_build (SOUP_HTTP_URI_FLAGS, "https", NULL, n->via != NULL ? n->via : n->host, port,
-      path, query, NULL);
-  return soup_message_new_from_uri (request_method (r->kind), uri);
+  return g_uri_build (SOUP_HTTP_URI_FLAGS, "https", NULL, n->host, port, path, query, NULL);
 }
 
 static void
@@ -659,6 +356,22 @@ set_token (SoupMessage *message, const char *token)
 
   soup_message_headers_replace (soup_message_get_request_headers (message), "Authorization", field);
   nat_crypto_wipe_free (field);
+}
+
+SoupMessage *
+nat_request_message (const NatRequest *r, guint16 port)
+{
+  g_autoptr (GUri) uri = request_uri (r, port);
+  SoupMessage *message = soup_message_new_from_uri (request_method (r->kind), uri);
+
+  /* The next request is far away, and the way to the relay may be another by then. */
+  soup_message_add_flags (message, SOUP_MESSAGE_NO_REDIRECT | SOUP_MESSAGE_NEW_CONNECTION);
+  soup_message_headers_append (soup_message_get_request_headers (message), "Connection", "close");
+  if (r->token != NULL)
+    set_token (message, r->token);
+  if (r->content != NULL)
+    soup_message_set_request_body_from_bytes (message, "application/json", r->content);
+  return message;
 }
 
 /* What a subscriber may ask for. */
@@ -694,32 +407,6 @@ content_of (const NatNegotiator *n, NatRequestKind kind, const NatDescription *d
       json, strlen (json), (GDestroyNotify)nat_crypto_wipe_free, json);
 }
 
-static void
-attempt_begin (NatRequest *r, guint16 port)
-{
-  Attempt *a = g_new0 (Attempt, 1);
-
-  r->attempt = a;
-  a->r = r;
-  a->n = r->n;
-  a->n->refs++;
-  a->port = port;
-  a->cancellable = g_cancellable_new ();
-  a->message = request_message (r, port);
-  /* The next request is far away, and the way to the relay may be another by then. */
-  soup_message_add_flags (a->message, SOUP_MESSAGE_NO_REDIRECT | SOUP_MESSAGE_NEW_CONNECTION);
-  soup_message_headers_append (
-      soup_message_get_request_headers (a->message), "Connection", "close");
-  if (r->token != NULL)
-    set_token (a->message, r->token);
-  if (r->content != NULL)
-    soup_message_set_request_body_from_bytes (a->message, "application/json", r->content);
-  g_signal_connect (a->message, "accept-certificate", G_CALLBACK (on_accept_certificate), a);
-  g_signal_connect (a->message, "network-event", G_CALLBACK (on_network_event), a);
-  nat_source_drop (&r->patience); /* that was with the attempt before */
-  soup_session_send_async (r->n->soup, a->message, G_PRIORITY_DEFAULT, a->cancellable, on_head, a);
-}
-
 NatRequest *
 nat_negotiator_send (NatNegotiator *n, NatRequestKind kind, const char *session,
     const NatDescription *description, const char *token, guint timeout_ms, NatReplyFunc func,
@@ -738,10 +425,12 @@ nat_negotiator_send (NatNegotiator *n, NatRequestKind kind, const char *session,
   r->session = g_strdup (session);
   r->token = token != NULL && *token != '\0' ? g_strdup (token) : NULL;
   r->content = content_of (n, kind, description);
+  if (kind == NAT_REQUEST_OPEN)
+    nat_relay_host_look_anew (n->relay); /* it may have moved */
   r->timer = g_timeout_source_new (timeout_ms);
   g_source_set_callback (r->timer, on_timeout, r, NULL);
   g_source_attach (r->timer, g_main_context_get_thread_default ());
-  attempt_begin (r, r->usual);
+  nat_request_connect (r);
   return r;
 }
 
@@ -750,6 +439,5 @@ nat_request_cancel (NatRequest *r)
 {
   r->cancelled = TRUE;
   r->func = NULL;
-  if (r->attempt != NULL)
-    g_cancellable_cancel (r->attempt->cancellable);
+  nat_request_cancel_attempts (r);
 }

@@ -4,9 +4,11 @@
 #pragma once
 
 /* The HTTPS side of a session: five requests, and for each way they can fail one cause with a
- * sentence for a person. A port that leads nowhere, as firewalls and proxies block it, is left for the second one. All calls and callbacks on the thread whose default GMainContext was
+ * sentence for a person. A port that leads nowhere, as firewalls and proxies block it, is left for the second one, and an address
+ * where TLS hangs for the name's others. All calls and callbacks on the thread whose default GMainContext was
  * current when the negotiator was made. */
 
+#include "natclient/relayhost.h"
 #include "natclient/session.h"
 #include "natclient/trust.h"
 
@@ -54,9 +56,7 @@ void nat_request_cancel (NatRequest *r);
 /* For other connections to the same relay. Not owned by the caller. */
 NatTrust *nat_negotiator_trust (const NatNegotiator *n);
 GProxyResolver *nat_negotiator_proxy (const NatNegotiator *n);
-/* Where connections go instead of to the configured host, which certificates are still for; a literal IPv6 address. NULL: there. */
-void nat_negotiator_set_via (NatNegotiator *n, const char *via);
-const char *nat_negotiator_via (const NatNegotiator *n);
+NatRelayHost *nat_negotiator_relay (const NatNegotiator *n);
 /* The port where the relay's HTTPS is found, as far as is known: that of the URI or the second one; or the other of the two. */
 guint16 nat_negotiator_port (const NatNegotiator *n, gboolean other);
 /* Requests whose memory is still in use, cancelled ones too. */

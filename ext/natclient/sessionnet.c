@@ -87,7 +87,7 @@ use_nat64 (NatSession *s, const NatNat64 *prefix)
     address = g_inet_address_new_from_bytes (mapped.ip, G_SOCKET_FAMILY_IPV6);
     via = g_inet_address_to_string (address);
   }
-  nat_negotiator_set_via (s->negotiator, via);
+  nat_relay_host_set_via (nat_negotiator_relay (s->negotiator), via);
 }
 
 static void

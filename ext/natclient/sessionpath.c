@@ -288,8 +288,8 @@ open_stream (NatSession *s)
 
   if (s->websocket == NULL)
     s->websocket = nat_websocket_new (&s->config, nat_negotiator_trust (s->negotiator),
-        nat_negotiator_proxy (s->negotiator), &ops, s);
-  nat_websocket_open (s->websocket, nat_negotiator_via (s->negotiator),
+        nat_negotiator_relay (s->negotiator), nat_negotiator_proxy (s->negotiator), &ops, s);
+  nat_websocket_open (s->websocket,
       s->document.websocket[0] != '\0' ? s->document.websocket : NAT_WEBSOCKET_PATH, port,
       MIN (s->config.timeout_ms, STREAM_TIMEOUT_MS));
 }

@@ -238,7 +238,7 @@ is_ipv6 (GSocketConnectable *identity)
 
 /* GIO writes the host into the ClientHello as a name even where it is an IPv6 address, and servers
  * on GnuTLS refuse that ("illegal parameter"). They get a name that says nothing; who they are,
- * verify_chain asks about the real one; also where an IPv4 address is reached by another (NAT64). */
+ * verify_chain asks about the real one. */
 void
 nat_trust_hide_literal (NatTrust *trust, GIOStream *connection)
 {

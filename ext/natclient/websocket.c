@@ -25,12 +25,15 @@
 typedef struct {
   NatWebsocket *w; /* a reference */
   gboolean abandoned;
+  SoupSession *soup; /* which is told once where it connects to */
   SoupMessage *message;
   GCancellable *cancellable;
   GSource *timer;
   guint timeout_ms;
   gboolean timed_out;
   gboolean via_proxy;
+  gboolean reached, secure; /* TLS began, and is ready */
+  guint16 port;
   NatShown shown;
 
   SoupWebsocketConnection *connection; /* NULL = not yet */
@@ -47,8 +50,9 @@ typedef struct {
 
 struct _NatWebsocket {
   guint refs; /* the owner and each link */
-  SoupSession *soup;
   NatTrust *trust;
+  NatRelayHost *relay_host;
+  GProxyResolver *proxy; /* NULL = libsoup's own way */
   char *host, *where;
   NatWebsocketOps ops;
   gpointer user;
@@ -58,22 +62,20 @@ struct _NatWebsocket {
 /* ---- Life -------------------------------------------------------------- */
 
 NatWebsocket *
-nat_websocket_new (const NatSessionConfig *config, NatTrust *trust, GProxyResolver *proxy,
-    const NatWebsocketOps *ops, gpointer user)
+nat_websocket_new (const NatSessionConfig *config, NatTrust *trust, NatRelayHost *relay,
+    GProxyResolver *proxy, const NatWebsocketOps *ops, gpointer user)
 {
   NatWebsocket *w = g_new0 (NatWebsocket, 1);
   gboolean v6 = strchr (config->host, ':') != NULL;
 
   w->refs = 1;
   w->trust = g_object_ref (trust);
+  w->relay_host = nat_relay_host_ref (relay);
+  g_set_object (&w->proxy, proxy);
   w->host = g_strdup (config->host);
   w->where = g_strdup_printf (v6 ? "[%s]" : "%s", config->host);
   w->ops = *ops;
   w->user = user;
-  w->soup = soup_session_new_with_options ("user-agent", "natrelay/" PACKAGE_VERSION, NULL);
-  soup_session_set_tls_database (w->soup, nat_trust_database (trust));
-  if (proxy != NULL)
-    soup_session_set_proxy_resolver (w->soup, proxy);
   return w;
 }
 
@@ -82,8 +84,9 @@ websocket_unref (NatWebsocket *w)
 {
   if (--w->refs > 0)
     return;
-  g_object_unref (w->soup);
   g_object_unref (w->trust);
+  nat_relay_host_unref (w->relay_host);
+  g_clear_object (&w->proxy);
   g_free (w->host);
   g_free (w->where);
   g_free (w);
@@ -118,6 +121,7 @@ link_free (Link *l)
     g_signal_handlers_disconnect_by_data (l->connection, l);
     g_object_unref (l->connection);
   }
+  g_object_unref (l->soup);
   g_clear_object (&l->socket);
   g_clear_pointer (&l->outbox, nat_outbox_unref);
   nat_shown_clear (&l->shown);
@@ -406,6 +410,18 @@ cause_of_error (const Link *l, const GError *error)
   return cause;
 }
 
+/* Who hangs in TLS is passed over the next time, until those that are left are no better. */
+static void
+note_way (const Link *l)
+{
+  if (l->secure)
+    return;
+  if (l->timed_out && l->reached && l->relay.family != 0)
+    nat_relay_host_hangs (l->w->relay_host, &l->relay);
+  else
+    nat_relay_host_forgive (l->w->relay_host, l->port);
+}
+
 static void
 on_connected (GObject *source, GAsyncResult *result, gpointer user)
 {
@@ -424,8 +440,10 @@ on_connected (GObject *source, GAsyncResult *result, gpointer user)
       w->ops.opened (w->user);
     return;
   }
-  if (!l->abandoned)
+  if (!l->abandoned) {
+    note_way (l);
     link_ended (l, cause_of_error (l, error));
+  }
   g_error_free (error);
   link_free (l);
 }
@@ -440,21 +458,41 @@ on_accept_certificate (
 }
 
 static void
+note_address (Link *l, GSocketClientEvent event, GIOStream *connection)
+{
+  GSocketAddress *address;
+
+  if (!G_IS_SOCKET_CONNECTION (connection))
+    return;
+  address = g_socket_connection_get_remote_address (G_SOCKET_CONNECTION (connection), NULL);
+  if (address == NULL)
+    return;
+  if (G_IS_PROXY_ADDRESS (address))
+    l->via_proxy = TRUE;
+  if (event == G_SOCKET_CLIENT_CONNECTED && !l->via_proxy)
+    read_address (address, &l->relay);
+  else
+    g_object_unref (address);
+}
+
+static void
 on_network_event (
     SoupMessage *message, GSocketClientEvent event, GIOStream *connection, gpointer user)
 {
   Link *l = user;
-  g_autoptr (GSocketAddress) address = NULL;
 
-  if (event == G_SOCKET_CLIENT_PROXY_NEGOTIATING)
-    l->via_proxy = TRUE;
-  else if (event == G_SOCKET_CLIENT_TLS_HANDSHAKING && !l->abandoned)
-    nat_trust_hide_literal (l->w->trust, connection);
-  if (event != G_SOCKET_CLIENT_CONNECTING || !G_IS_SOCKET_CONNECTION (connection))
-    return;
-  address = g_socket_connection_get_remote_address (G_SOCKET_CONNECTION (connection), NULL);
-  if (address != NULL && G_IS_PROXY_ADDRESS (address))
-    l->via_proxy = TRUE;
+  switch (event) {
+  case G_SOCKET_CLIENT_CONNECTING:
+  case G_SOCKET_CLIENT_CONNECTED: note_address (l, event, connection); break;
+  case G_SOCKET_CLIENT_PROXY_NEGOTIATING: l->via_proxy = TRUE; break;
+  case G_SOCKET_CLIENT_TLS_HANDSHAKING:
+    l->reached = TRUE;
+    if (!l->abandoned)
+      nat_trust_hide_literal (l->w->trust, connection);
+    break;
+  case G_SOCKET_CLIENT_TLS_HANDSHAKED: l->secure = TRUE; break;
+  default: break;
+  }
 }
 
 static gboolean
@@ -467,13 +505,25 @@ on_timeout (gpointer user)
   return G_SOURCE_REMOVE;
 }
 
+static SoupSession *
+soup_for (const NatWebsocket *w, guint16 port)
+{
+  g_autoptr (GSocketConnectable) at = nat_relay_host_at (w->relay_host, port);
+  SoupSession *soup = soup_session_new_with_options (
+      "remote-connectable", at, "user-agent", "natrelay/" PACKAGE_VERSION, NULL);
+
+  soup_session_set_tls_database (soup, nat_trust_database (w->trust));
+  if (w->proxy != NULL)
+    soup_session_set_proxy_resolver (soup, w->proxy);
+  return soup;
+}
+
 void
-nat_websocket_open (
-    NatWebsocket *w, const char *via, const char *path, guint16 port, guint timeout_ms)
+nat_websocket_open (NatWebsocket *w, const char *path, guint16 port, guint timeout_ms)
 {
   static const char *const protocols[] = {NAT_WEBSOCKET_PROTOCOL, NULL};
-  g_autoptr (GUri) uri = g_uri_build (
-      SOUP_HTTP_URI_FLAGS, "wss", NULL, via != NULL ? via : w->host, port, path, NULL, NULL);
+  g_autoptr (GUri) uri =
+      g_uri_build (SOUP_HTTP_URI_FLAGS, "wss", NULL, w->host, port, path, NULL, NULL);
   Link *l = g_new0 (Link, 1);
 
   nat_websocket_close (w);
@@ -481,6 +531,8 @@ nat_websocket_open (
   w->refs++;
   l->w = w;
   l->timeout_ms = timeout_ms;
+  l->port = port;
+  l->soup = soup_for (w, port);
   l->cancellable = g_cancellable_new ();
   l->message = soup_message_new_from_uri ("GET", uri);
   soup_message_add_flags (l->message, SOUP_MESSAGE_NO_REDIRECT);
@@ -489,7 +541,7 @@ nat_websocket_open (
   l->timer = g_timeout_source_new (timeout_ms);
   g_source_set_callback (l->timer, on_timeout, l, NULL);
   g_source_attach (l->timer, g_main_context_get_thread_default ());
-  soup_session_websocket_connect_async (w->soup, l->message, NULL, (char **)protocols,
+  soup_session_websocket_connect_async (l->soup, l->message, NULL, (char **)protocols,
       G_PRIORITY_DEFAULT, l->cancellable, on_connected, l);
 }
 

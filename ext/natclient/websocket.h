@@ -12,6 +12,7 @@
  * about at once (TCP_NOTSENT_LOWAT). */
 
 #include "natclient/outbox.h"
+#include "natclient/relayhost.h"
 #include "natclient/session.h"
 #include "natclient/trust.h"
 #include "natclient/udp.h"
@@ -33,13 +34,12 @@ typedef struct {
 
 /* Keeps nothing of config. proxy: NULL is libsoup's own way. */
 NatWebsocket *nat_websocket_new (const NatSessionConfig *config, NatTrust *trust,
-    GProxyResolver *proxy, const NatWebsocketOps *ops, gpointer user);
+    NatRelayHost *relay, GProxyResolver *proxy, const NatWebsocketOps *ops, gpointer user);
 /* Closes; what a library still holds is freed when it lets go. */
 void nat_websocket_free (NatWebsocket *w);
 
-/* Closes the one before. via: connected to in place of the configured host, or NULL. path: the session document's. opened or closed will be called, never from within. */
-void nat_websocket_open (
-    NatWebsocket *w, const char *via, const char *path, guint16 port, guint timeout_ms);
+/* Closes the one before. path: the session document's. opened or closed will be called, never from within. */
+void nat_websocket_open (NatWebsocket *w, const char *path, guint16 port, guint timeout_ms);
 /* Nothing is called back any more. */
 void nat_websocket_close (NatWebsocket *w);
 gboolean nat_websocket_is_open (const NatWebsocket *w);

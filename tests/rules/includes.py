@@ -31,7 +31,7 @@ PARTS = [
 LIBRARIES = [
     ("gst/*", "GStreamer", ["gst/natrelay/*", "gst/camera/*"]),
     ("gnutls/*", "GnuTLS", ["ext/natproto/crypto.c", "ext/natserver/control/tls.c"]),
-    ("libsoup/*", "libsoup", ["ext/natclient/negotiator.c", "ext/natclient/websocket*.c",
+    ("libsoup/*", "libsoup", ["ext/natclient/negotiator*", "ext/natclient/websocket*.c",
                               "ext/natserver/control/http.c", "ext/natserver/control/fetch.c"]),
     ("wslay/*", "wslay", ["ext/natserver/control/websocket.c"]),
     ("json-glib/*", "json-glib", ["ext/natproto/json.h", "ext/natproto/negotiation.c",

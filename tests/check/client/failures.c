@@ -209,7 +209,7 @@ test_portal (void)
   watcher_start (&w);
   g_assert_true (watcher_wait_state (&w, NAT_SESSION_CONNECTED, SOON));
   relay_process_terminate (&relay);
-  portal = https_server_new_on (relay.port, HTTPS_ANSWERS,
+  portal = https_server_new_on ("127.0.0.1", relay.port, HTTPS_ANSWERS,
       "HTTP/1.1 302 Found\r\nLocation: https://portal.example/\r\nContent-Length: 0\r\n\r\n", NULL);
   g_assert_true (watcher_wait (&w, failed_twice, SOON));
   g_assert_null (strstr (w.states->str, "failed"));

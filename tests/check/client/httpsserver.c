@@ -9,6 +9,8 @@
 
 #include "natproto/negotiation.h"
 
+#define LATE_MS 1500 /* unless told otherwise */
+
 struct _HttpsServer {
   HttpsManner manner;
   char *answer; /* under lock */
@@ -20,9 +22,11 @@ struct _HttpsServer {
   GCancellable *stop;
   guint16 through; /* before the first request */
   guint through_ms;
+  guint late_ms; /* before the first request */
   GMutex lock;
   GList *threads;   /* under lock */
   guint n_requests; /* under lock */
+  guint n_calls;    /* under lock */
   char *request;    /* under lock */
 };
 
@@ -204,6 +208,16 @@ wait_for_stop (Call *c)
   g_cancellable_release_fd (c->server->stop);
 }
 
+static void
+wait_ms (Call *c, guint ms)
+{
+  GPollFD fd;
+
+  g_cancellable_make_pollfd (c->server->stop, &fd);
+  g_poll (&fd, 1, (gint)ms);
+  g_cancellable_release_fd (c->server->stop);
+}
+
 static gboolean
 copy_once (GSocket *from, GSocket *to)
 {
@@ -256,13 +270,10 @@ static gboolean
 is_let_through (Call *c, const char *request)
 {
   g_autofree char *line = g_strdup_printf ("CONNECT 127.0.0.1:%u ", c->server->through);
-  GPollFD fd;
 
   if (!g_str_has_prefix (request, line))
     return FALSE;
-  g_cancellable_make_pollfd (c->server->stop, &fd);
-  g_poll (&fd, 1, (gint)c->server->through_ms);
-  g_cancellable_release_fd (c->server->stop);
+  wait_ms (c, c->server->through_ms);
   return TRUE;
 }
 
@@ -315,6 +326,10 @@ serve (gpointer data)
   case HTTPS_HANGS: wait_for_stop (c); break;
   case HTTPS_CLOSES: break;
   case HTTPS_PROXY: proxy (c); break;
+  case HTTPS_LATE:
+    wait_ms (c, c->server->late_ms);
+    answer (c);
+    break;
   default: answer (c); break;
   }
   g_io_stream_close (G_IO_STREAM (c->connection), NULL, NULL);
@@ -338,6 +353,7 @@ accept_all (gpointer data)
     c->connection = g_socket_connection_factory_create_connection (socket);
     g_object_unref (socket);
     g_mutex_lock (&s->lock);
+    s->n_calls++;
     s->threads = g_list_prepend (s->threads, g_thread_new ("https", serve, c));
     g_mutex_unlock (&s->lock);
   }
@@ -354,6 +370,7 @@ new_at (const char *ip, guint16 port, HttpsManner manner, const char *text, cons
 
   g_mutex_init (&s->lock);
   s->manner = manner;
+  s->late_ms = LATE_MS;
   s->answer = g_strdup (text);
   s->stop = g_cancellable_new ();
   s->certificate = g_tls_certificate_new_from_pem (pem != NULL ? pem : made, -1, NULL);
@@ -382,9 +399,10 @@ https_server_new_at (const char *ip, HttpsManner manner, const char *text, const
 }
 
 HttpsServer *
-https_server_new_on (guint16 port, HttpsManner manner, const char *text, const char *pem)
+https_server_new_on (
+    const char *ip, guint16 port, HttpsManner manner, const char *text, const char *pem)
 {
-  return new_at ("127.0.0.1", port, manner, text, pem);
+  return new_at (ip, port, manner, text, pem);
 }
 
 void
@@ -401,6 +419,12 @@ https_server_let_through (HttpsServer *s, guint16 port, guint after_ms)
 {
   s->through = port;
   s->through_ms = after_ms;
+}
+
+void
+https_server_set_late (HttpsServer *s, guint ms)
+{
+  s->late_ms = ms;
 }
 
 guint16
@@ -422,6 +446,17 @@ https_server_n_requests (HttpsServer *s)
 
   g_mutex_lock (&s->lock);
   n = s->n_requests;
+  g_mutex_unlock (&s->lock);
+  return n;
+}
+
+guint
+https_server_n_calls (HttpsServer *s)
+{
+  guint n;
+
+  g_mutex_lock (&s->lock);
+  n = s->n_calls;
   g_mutex_unlock (&s->lock);
   return n;
 }

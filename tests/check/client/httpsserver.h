@@ -12,6 +12,7 @@ typedef enum {
   HTTPS_ANSWERS, /* TLS, then the answer */
   HTTPS_HANGS,   /* takes connections and says nothing, not even TLS */
   HTTPS_SLOW,    /* TLS, and then nothing */
+  HTTPS_LATE,    /* answers, but TLS waits for longer than a client does before it asks others */
   HTTPS_ENDLESS, /* an answer whose body does not end */
   HTTPS_PLAIN,   /* the answer without TLS */
   HTTPS_CLOSES,  /* closes each connection at once */
@@ -25,16 +26,19 @@ HttpsServer *https_server_new (HttpsManner manner, const char *answer, const cha
 /* At another address than 127.0.0.1. */
 HttpsServer *https_server_new_at (
     const char *ip, HttpsManner manner, const char *answer, const char *pem);
-/* At 127.0.0.1, and a port that somebody else had. */
+/* At a port that somebody else had, or has at another address. */
 HttpsServer *https_server_new_on (
-    guint16 port, HttpsManner manner, const char *answer, const char *pem);
+    const char *ip, guint16 port, HttpsManner manner, const char *answer, const char *pem);
 /* To the requests that are read from now on. */
 void https_server_set_answer (HttpsServer *s, const char *answer);
 /* A proxy leads to this port all the same, after a while. */
 void https_server_let_through (HttpsServer *s, guint16 port, guint after_ms);
+/* LATE: for so long. */
+void https_server_set_late (HttpsServer *s, guint ms);
 guint16 https_server_port (HttpsServer *s);
 const char *https_server_fingerprint (HttpsServer *s);
 guint https_server_n_requests (HttpsServer *s);
+guint https_server_n_calls (HttpsServer *s); /* connections that it took */
 /* Head and body of the last request, as it came. */
 char *https_server_dup_request (HttpsServer *s);
 void https_server_free (HttpsServer *s);

@@ -7,90 +7,12 @@
 
 #include <string.h>
 
-#include "httpsserver.h"
-#include "natclient/negotiator.h"
+#include "asker.h"
+#include "nameserver.h"
 
 #define NOT_OURS                                                                                   \
   "HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 5\r\n"                     \
   "Connection: close\r\n\r\nhello"
-
-typedef struct {
-  GMainContext *context;
-  NatSessionConfig config;
-  NatNegotiator *n;
-  char *pem;
-  /* The last answer. */
-  gboolean answered, has_document;
-  NatCause *cause;
-  NatAddress remote;
-} Asker;
-
-static HttpsServer *
-relay (const Asker *a)
-{
-  g_autofree char *text = https_session_answer (8443);
-
-  return https_server_new (HTTPS_ANSWERS, text, a->pem);
-}
-
-static void
-asker_init (Asker *a)
-{
-  HttpsServer *server;
-
-  memset (a, 0, sizeof *a);
-  a->context = g_main_context_new ();
-  g_main_context_push_thread_default (a->context);
-  a->pem = https_make_certificate (FALSE);
-  nat_session_config_init (&a->config);
-  a->config.host = g_strdup ("127.0.0.1");
-  a->config.stream = g_strdup ("house/door");
-  server = relay (a);
-  a->config.tls_fingerprint = g_strdup (https_server_fingerprint (server));
-  https_server_free (server);
-}
-
-static void
-asker_clear (Asker *a)
-{
-  nat_negotiator_free (a->n);
-  while (g_main_context_iteration (a->context, FALSE))
-    ;
-  g_main_context_pop_thread_default (a->context);
-  g_main_context_unref (a->context);
-  nat_session_config_clear (&a->config);
-  nat_cause_free (a->cause);
-  g_free (a->pem);
-}
-
-static void
-on_reply (NatReply *reply, gpointer user)
-{
-  Asker *a = user;
-
-  g_assert_false (a->answered);
-  a->answered = TRUE;
-  a->has_document = reply->document != NULL;
-  a->cause = g_steal_pointer (&reply->cause);
-  a->remote = reply->remote;
-}
-
-static void
-ask (Asker *a, guint16 port, guint16 second_port, guint timeout_ms)
-{
-  NatCause *cause = NULL;
-
-  a->config.port = port;
-  a->config.second_port = second_port;
-  if (a->n == NULL)
-    a->n = nat_negotiator_new (&a->config, NULL, NULL, &cause);
-  g_assert_nonnull (a->n);
-  a->answered = FALSE;
-  g_clear_pointer (&a->cause, nat_cause_free);
-  nat_negotiator_send (a->n, NAT_REQUEST_OPEN, NULL, NULL, "token", timeout_ms, on_reply, a);
-  while (!a->answered || nat_negotiator_n_pending (a->n) > 0)
-    g_main_context_iteration (a->context, TRUE);
-}
 
 /* ---- Ports that lead nowhere ------------------------------------------- */
 
@@ -98,7 +20,7 @@ ask (Asker *a, guint16 port, guint16 second_port, guint timeout_ms)
 static guint16
 closed_port (const Asker *a)
 {
-  HttpsServer *server = relay (a);
+  HttpsServer *server = asker_relay (a);
   guint16 port = https_server_port (server);
 
   https_server_free (server);
@@ -141,71 +63,6 @@ blocked_clear (Blocked *b)
   g_object_unref (b->listener);
 }
 
-/* ---- A name server that takes its time --------------------------------- */
-
-#define SLOW_MS 2500
-#define NAME    "relay.test"
-
-typedef struct {
-  GResolver parent;
-} SlowResolver;
-typedef struct {
-  GResolverClass parent;
-} SlowResolverClass;
-static GType slow_resolver_get_type (void);
-G_DEFINE_TYPE (SlowResolver, slow_resolver, G_TYPE_RESOLVER)
-
-static void
-free_addresses (gpointer list)
-{
-  g_resolver_free_addresses (list);
-}
-
-static gboolean
-on_found (gpointer user)
-{
-  GInetAddress *address = g_inet_address_new_loopback (G_SOCKET_FAMILY_IPV4);
-
-  g_task_return_pointer (user, g_list_prepend (NULL, address), free_addresses);
-  return G_SOURCE_REMOVE;
-}
-
-static void
-look_up (GResolver *resolver, const gchar *name, GResolverNameLookupFlags flags,
-    GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user)
-{
-  GTask *task = g_task_new (resolver, cancellable, callback, user);
-  GSource *timer = g_timeout_source_new (SLOW_MS);
-
-  g_assert_cmpstr (name, ==, NAME);
-  if (flags & G_RESOLVER_NAME_LOOKUP_FLAGS_IPV6_ONLY) {
-    g_task_return_new_error (task, G_RESOLVER_ERROR, G_RESOLVER_ERROR_NOT_FOUND, "no IPv6");
-    g_object_unref (task);
-  } else {
-    g_source_set_callback (timer, on_found, task, g_object_unref);
-    g_source_attach (timer, g_main_context_get_thread_default ());
-  }
-  g_source_unref (timer);
-}
-
-static GList *
-found (GResolver *resolver, GAsyncResult *result, GError **error)
-{
-  return g_task_propagate_pointer (G_TASK (result), error);
-}
-
-static void
-slow_resolver_class_init (SlowResolverClass *klass)
-{
-  G_RESOLVER_CLASS (klass)->lookup_by_name_with_flags_async = look_up;
-  G_RESOLVER_CLASS (klass)->lookup_by_name_with_flags_finish = found;
-}
-
-static void
-slow_resolver_init (SlowResolver *self)
-{
-}
-
 /* ---- Tests ------------------------------------------------------------- */
 
 static void
@@ -227,12 +84,12 @@ test_refused (void)
 
   asker_init (&a);
   port = closed_port (&a);
-  server = relay (&a);
+  server = asker_relay (&a);
   second = https_server_port (server);
-  ask (&a, port, second, 10000);
+  asker_ask (&a, port, second, 10000);
   assert_found (&a, second, port);
   /* There it is asked from now on. */
-  ask (&a, port, second, 10000);
+  asker_ask (&a, port, second, 10000);
   assert_found (&a, second, port);
   g_assert_cmpuint (https_server_n_requests (server), ==, 2);
   asker_clear (&a);
@@ -248,16 +105,73 @@ test_blocked (void)
   Asker a;
 
   asker_init (&a);
-  server = relay (&a);
+  server = asker_relay (&a);
   blocked_init (&blocked);
   begin = g_get_monotonic_time ();
-  ask (&a, blocked.port, https_server_port (server), 2000);
+  asker_ask (&a, blocked.port, https_server_port (server), 2000);
   assert_found (&a, https_server_port (server), blocked.port);
   g_assert_cmpint (g_get_monotonic_time () - begin, >=, 500 * 1000); /* a quarter of the time */
   g_assert_cmpuint (https_server_n_requests (server), ==, 1);
   asker_clear (&a);
   blocked_clear (&blocked);
   https_server_free (server);
+}
+
+/* Firewalls that let every connection begin, and nothing in it go on. */
+static void
+test_hangs (void)
+{
+  HttpsServer *hangs, *server;
+  Asker a;
+
+  asker_init (&a);
+  hangs = https_server_new (HTTPS_HANGS, NULL, a.pem);
+  server = asker_relay (&a);
+  asker_ask (&a, https_server_port (hangs), https_server_port (server), 4000);
+  assert_found (&a, https_server_port (server), https_server_port (hangs));
+  g_assert_cmpuint (https_server_n_requests (server), ==, 1);
+  asker_clear (&a);
+  https_server_free (server);
+  https_server_free (hangs);
+}
+
+/* That both ports hang is told of the URI's. */
+static void
+test_both_hang (void)
+{
+  HttpsServer *hangs, *too;
+  Asker a;
+
+  asker_init (&a);
+  hangs = https_server_new (HTTPS_HANGS, NULL, a.pem);
+  too = https_server_new (HTTPS_HANGS, NULL, a.pem);
+  for (guint i = 0; i < 2; i++) {
+    asker_ask (&a, https_server_port (hangs), https_server_port (too), 1600);
+    g_assert_cmpint (a.cause->kind, ==, NAT_CAUSE_TIMEOUT);
+    g_assert_nonnull (strstr (a.cause->text, "took the connection"));
+  }
+  asker_clear (&a);
+  https_server_free (too);
+  https_server_free (hangs);
+}
+
+/* A port that is only slow, while the other hangs. */
+static void
+test_slow (void)
+{
+  g_autofree char *text = https_session_answer (8443);
+  HttpsServer *slow, *hangs;
+  Asker a;
+
+  asker_init (&a);
+  slow = https_server_new (HTTPS_LATE, text, a.pem);
+  hangs = https_server_new (HTTPS_HANGS, NULL, a.pem);
+  asker_ask (&a, https_server_port (slow), https_server_port (hangs), 15000);
+  assert_found (&a, https_server_port (slow), https_server_port (hangs));
+  g_assert_cmpuint (https_server_n_requests (slow), ==, 1);
+  asker_clear (&a);
+  https_server_free (hangs);
+  https_server_free (slow);
 }
 
 /* Whoever has 443 there is not asked to explain the relay's absence, and is not where the relay is looked for again. */
@@ -272,7 +186,7 @@ test_stranger (void)
   asker_init (&a);
   stranger = https_server_new (HTTPS_ANSWERS, NOT_OURS, a.pem);
   port = closed_port (&a);
-  ask (&a, port, https_server_port (stranger), 10000);
+  asker_ask (&a, port, https_server_port (stranger), 10000);
   g_assert_cmpint (a.cause->kind, ==, NAT_CAUSE_UNREACHABLE);
   g_assert_nonnull (strstr (a.cause->text, "Nothing listens"));
   g_assert_cmpuint (https_server_n_requests (stranger), ==, 1);
@@ -281,7 +195,7 @@ test_stranger (void)
 
   asker_init (&a);
   blocked_init (&blocked);
-  ask (&a, blocked.port, https_server_port (stranger), 800);
+  asker_ask (&a, blocked.port, https_server_port (stranger), 800);
   g_assert_cmpint (a.cause->kind, ==, NAT_CAUSE_TIMEOUT);
   g_assert_nonnull (strstr (a.cause->text, "443"));
   g_assert_cmpuint (nat_negotiator_port (a.n, FALSE), ==, blocked.port);
@@ -302,7 +216,7 @@ test_nowhere (void)
   asker_init (&a);
   impostor = https_server_new (HTTPS_ANSWERS, NOT_OURS, NULL);
   port = closed_port (&a);
-  ask (&a, port, https_server_port (impostor), 10000);
+  asker_ask (&a, port, https_server_port (impostor), 10000);
   g_assert_nonnull (strstr (a.cause->text, "Nothing listens"));
   g_assert_false (a.cause->final);
   g_assert_cmpuint (https_server_n_requests (impostor), ==, 0);
@@ -311,7 +225,7 @@ test_nowhere (void)
 
   asker_init (&a);
   blocked_init (&blocked);
-  ask (&a, port, blocked.port, 600);
+  asker_ask (&a, port, blocked.port, 600);
   g_assert_nonnull (strstr (a.cause->text, "Nothing listens"));
   asker_clear (&a);
   blocked_clear (&blocked);
@@ -326,18 +240,18 @@ test_away (void)
   Asker a;
 
   asker_init (&a);
-  first = relay (&a);
-  second = relay (&a);
+  first = asker_relay (&a);
+  second = asker_relay (&a);
   port = https_server_port (first);
-  ask (&a, port, https_server_port (second), 10000);
+  asker_ask (&a, port, https_server_port (second), 10000);
   assert_found (&a, port, https_server_port (second));
   https_server_free (first);
   for (guint i = 0; i < 4; i++) {
-    ask (&a, port, https_server_port (second), 10000);
+    asker_ask (&a, port, https_server_port (second), 10000);
     g_assert_cmpint (a.cause->kind, ==, NAT_CAUSE_UNREACHABLE);
   }
   g_assert_cmpuint (https_server_n_requests (second), ==, 0);
-  ask (&a, port, https_server_port (second), 10000);
+  asker_ask (&a, port, https_server_port (second), 10000);
   assert_found (&a, https_server_port (second), port);
   asker_clear (&a);
   https_server_free (second);
@@ -354,7 +268,7 @@ test_proxy (void)
 
   asker_init (&a);
   a.config.proxy = g_strdup_printf ("http://127.0.0.1:%u", https_server_port (proxy));
-  ask (&a, 8443, 443, 10000);
+  asker_ask (&a, 8443, 443, 10000);
   g_assert_cmpint (a.cause->kind, ==, NAT_CAUSE_PROXY);
   g_assert_nonnull (strstr (a.cause->text, "8443"));
   g_assert_cmpuint (https_server_n_requests (proxy), ==, 2);
@@ -368,20 +282,19 @@ test_proxy (void)
 static void
 test_slow_name_server (void)
 {
-  g_autoptr (GResolver) usual = g_resolver_get_default ();
-  g_autoptr (GResolver) slow = g_object_new (slow_resolver_get_type (), NULL);
   HttpsServer *server;
   Blocked blocked;
   Asker a;
 
   asker_init (&a);
   g_free (a.config.host);
-  a.config.host = g_strdup (NAME);
-  server = relay (&a);
+  a.config.host = g_strdup ("relay.test");
+  server = asker_relay (&a);
   blocked_init (&blocked);
-  g_resolver_set_default (slow);
-  ask (&a, blocked.port, https_server_port (server), 15000);
-  g_resolver_set_default (usual);
+  name_server_begin ();
+  name_server_say ("127.0.0.1", 2500);
+  asker_ask (&a, blocked.port, https_server_port (server), 15000);
+  name_server_end ();
   assert_found (&a, https_server_port (server), blocked.port);
   asker_clear (&a);
   blocked_clear (&blocked);
@@ -399,13 +312,13 @@ test_slow_proxy (void)
   Asker a;
 
   asker_init (&a);
-  server = relay (&a);
+  server = asker_relay (&a);
   https_server_let_through (proxy, https_server_port (server), 3000);
   a.config.proxy = g_strdup_printf ("http://127.0.0.1:%u", https_server_port (proxy));
-  ask (&a, 8443, https_server_port (server), 15000);
+  asker_ask (&a, 8443, https_server_port (server), 15000);
   g_assert_cmpint (a.cause->kind, ==, NAT_CAUSE_PROXY);
   g_assert_false (a.cause->final);
-  ask (&a, 8443, https_server_port (server), 15000);
+  asker_ask (&a, 8443, https_server_port (server), 15000);
   g_assert_null (a.cause);
   g_assert_true (a.has_document);
   g_assert_cmpuint (nat_negotiator_port (a.n, FALSE), ==, https_server_port (server));
@@ -430,7 +343,7 @@ test_cancel (void)
     a.config.port = blocked.port;
     a.config.second_port = https_server_port (server);
     a.n = nat_negotiator_new (&a.config, NULL, NULL, &a.cause);
-    nat_negotiator_send (a.n, NAT_REQUEST_OPEN, NULL, NULL, NULL, 200, on_reply, &a);
+    nat_negotiator_send (a.n, NAT_REQUEST_OPEN, NULL, NULL, NULL, 200, asker_on_reply, &a);
     end = g_get_monotonic_time () + i * 25 * 1000;
     while (g_get_monotonic_time () < end)
       g_main_context_iteration (a.context, FALSE);
@@ -451,6 +364,9 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/secondport/refused", test_refused);
   g_test_add_func ("/secondport/blocked", test_blocked);
+  g_test_add_func ("/secondport/hangs", test_hangs);
+  g_test_add_func ("/secondport/both-hang", test_both_hang);
+  g_test_add_func ("/secondport/slow", test_slow);
   g_test_add_func ("/secondport/stranger", test_stranger);
   g_test_add_func ("/secondport/nowhere", test_nowhere);
   g_test_add_func ("/secondport/away", test_away);

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "httpsserver.h"
+#include "nameserver.h"
 
 #define PATIENCE_MS 60000 /* it ends a hang; all takes less than a second */
 
@@ -157,6 +158,7 @@ typedef struct {
   NatSessionConfig config;
   GMainContext *context;
   NatTrust *trust;
+  NatRelayHost *relay;
   NatWebsocket *w;
   guint opened, closed, late, refused;
   NatCause *cause;
@@ -227,13 +229,14 @@ end_make (End *e, GProxyResolver *proxy)
 
   e->trust = nat_trust_new (&e->config, NULL, NULL, &cause);
   g_assert_nonnull (e->trust);
-  e->w = nat_websocket_new (&e->config, e->trust, proxy, &ops, e);
+  e->relay = nat_relay_host_new (e->config.host);
+  e->w = nat_websocket_new (&e->config, e->trust, e->relay, proxy, &ops, e);
 }
 
 static void
 end_open (End *e, guint timeout_ms)
 {
-  nat_websocket_open (e->w, NULL, "/v1/websocket", e->config.port, timeout_ms);
+  nat_websocket_open (e->w, "/v1/websocket", e->config.port, timeout_ms);
 }
 
 static gboolean
@@ -266,6 +269,12 @@ is_decided (End *e)
 }
 
 static gboolean
+is_opened (End *e)
+{
+  return e->opened > 0;
+}
+
+static gboolean
 is_closed (End *e)
 {
   return e->closed > 0;
@@ -284,6 +293,7 @@ end_clear (End *e)
   g_assert_true (end_wait (e, is_quiet)); /* libsoup lets go of everything */
   nat_websocket_free (e->w);
   g_object_unref (e->trust);
+  nat_relay_host_unref (e->relay);
   while (g_main_context_iteration (e->context, FALSE))
     ;
   g_main_context_pop_thread_default (e->context);
@@ -663,6 +673,45 @@ test_proxy (void)
   https_server_free (proxy);
 }
 
+/* One address of the name takes the connection, and TLS hangs there: the next attempt is made to the other. That one gone, the
+ * first has its turn again. */
+static void
+test_hanging_address (void)
+{
+  HttpsServer *hangs;
+  Peer p;
+  End e;
+
+  peer_init (&p, PEER_ECHOES);
+  hangs = https_server_new_on ("127.0.0.2", p.port, HTTPS_HANGS, NULL, NULL);
+  end_init (&e, p.port, p.fingerprint);
+  g_free (e.config.host);
+  e.config.host = g_strdup ("relay.test");
+  name_server_begin ();
+  name_server_say ("127.0.0.2 127.0.0.1", 0);
+  end_make (&e, NULL);
+  end_open (&e, 500);
+  g_assert_true (end_wait (&e, is_decided));
+  g_assert_cmpint (e.cause->kind, ==, NAT_CAUSE_TIMEOUT);
+  end_open (&e, PATIENCE_MS);
+  g_assert_true (end_wait (&e, is_opened));
+  nat_websocket_send (e.w, (const guint8 *)"x", 1);
+  g_assert_true (end_wait (&e, has_one));
+  g_assert_cmpuint (https_server_n_calls (hangs), ==, 1);
+  name_server_say ("127.0.0.2", 0);
+  nat_relay_host_look_anew (e.relay);
+  for (guint i = 0; i < 2; i++) {
+    e.closed = 0;
+    end_open (&e, 500);
+    g_assert_true (end_wait (&e, is_closed));
+  }
+  g_assert_cmpuint (https_server_n_calls (hangs), ==, 2);
+  end_clear (&e);
+  name_server_end ();
+  peer_clear (&p);
+  https_server_free (hangs);
+}
+
 /* libsoup tells of every frame; and its server warns of whoever hangs up early. */
 static void
 say_nothing (const gchar *domain, GLogLevelFlags level, const gchar *message, gpointer user)
@@ -684,5 +733,6 @@ main (int argc, char **argv)
   g_test_add_func ("/websocket/close-at-any-moment", test_close_at_any_moment);
   g_test_add_func ("/websocket/refused", test_refused);
   g_test_add_func ("/websocket/proxy", test_proxy);
+  g_test_add_func ("/websocket/hanging-address", test_hanging_address);
   return g_test_run ();
 }
