@@ -111,6 +111,7 @@ struct _NatSession {
   GCancellable *resolving; /* NULL = nobody asks */
   NatNat64 nat64;          /* of this network, where it is needed for the relay */
   gboolean nat64_known;    /* it was asked about, for the attempt that is to begin */
+  GSource *nat64_timer;    /* how long that may take */
   NatNetwatch *netwatch;   /* NULL = nobody tells */
   NatResume resume;
   NatPathSize path_size;
@@ -205,6 +206,8 @@ void nat_session_net_end (NatSession *s);
 void nat_session_net_resolve (NatSession *s);
 /* FALSE: how this network leads to the relay is yet to be found out; nat_session_negotiate is called again then. */
 gboolean nat_session_net_is_ready (NatSession *s);
+/* What the name server was asked is of another network. FALSE: it was asked nothing. */
+gboolean nat_session_net_stop_asking (NatSession *s);
 /* The way to the relay works as it is now. */
 void nat_session_net_note (NatSession *s);
 /* Something says that it may be another: looks, and acts if it is. */

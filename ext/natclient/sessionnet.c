@@ -3,6 +3,8 @@
  */
 #include "natclient/session-private.h"
 
+#include "natclient/cause.h"
+
 /* Addresses that only a default route leads to; nothing is sent. */
 #define SOMEBODY_V4 "192.0.2.1"
 #define SOMEBODY_V6 "[2001:db8::1]"
@@ -102,6 +104,7 @@ on_nat64 (GObject *resolver, GAsyncResult *result, gpointer user)
   if (g_error_matches (error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
     return;
   g_clear_object (&s->resolving);
+  nat_session_timer_set (s->nat64_timer, -1);
   for (GList *l = list; l != NULL && prefix.length == 0; l = l->next) {
     GInetAddress *address = l->data;
     NatAddress a;
@@ -112,9 +115,21 @@ on_nat64 (GObject *resolver, GAsyncResult *result, gpointer user)
   }
   g_resolver_free_addresses (list);
   use_nat64 (s, &prefix);
-  s->nat64_known = TRUE;
-  if (s->state == NAT_SESSION_NEGOTIATING)
+  s->nat64_known = s->state == NAT_SESSION_NEGOTIATING;
+  if (s->nat64_known)
     nat_session_negotiate (s);
+}
+
+static void
+on_nat64_timeout (NatSession *s)
+{
+  if (!nat_session_net_stop_asking (s) || s->state != NAT_SESSION_NEGOTIATING)
+    return;
+  nat_session_fail (s,
+      nat_cause_new (NAT_CAUSE_TIMEOUT,
+          "No way leads to %s by IPv4, and the name server (DNS) did not say within %u s how this "
+          "network translates such addresses to IPv6 (NAT64): check the network connection.",
+          s->config.host, (s->config.timeout_ms + 999) / 1000));
 }
 
 /* IPv4 does not lead there, but IPv6 leads somewhere. */
@@ -145,9 +160,22 @@ nat_session_net_is_ready (NatSession *s)
     return FALSE;
   resolver = g_resolver_get_default ();
   s->resolving = g_cancellable_new ();
+  nat_session_timer_set (s->nat64_timer, s->config.timeout_ms);
   g_resolver_lookup_by_name_with_flags_async (
       resolver, NAT_NAT64_NAME, G_RESOLVER_NAME_LOOKUP_FLAGS_IPV6_ONLY, s->resolving, on_nat64, s);
   return FALSE;
+}
+
+gboolean
+nat_session_net_stop_asking (NatSession *s)
+{
+  gboolean asked = s->resolving != NULL;
+
+  if (asked)
+    g_cancellable_cancel (s->resolving);
+  g_clear_object (&s->resolving);
+  nat_session_timer_set (s->nat64_timer, -1);
+  return asked;
 }
 
 /* ---- Another network --------------------------------------------------- */
@@ -259,6 +287,7 @@ void
 nat_session_net_begin (NatSession *s)
 {
   s->netwatch = nat_netwatch_new (s->context, on_change, s);
+  s->nat64_timer = nat_session_timer_new (s, on_nat64_timeout);
   nat_session_net_note (s);
   nat_session_net_check_sleep (s);
 }
@@ -266,8 +295,7 @@ nat_session_net_begin (NatSession *s)
 void
 nat_session_net_end (NatSession *s)
 {
-  if (s->resolving != NULL)
-    g_cancellable_cancel (s->resolving);
-  g_clear_object (&s->resolving);
+  nat_session_net_stop_asking (s);
+  nat_source_drop (&s->nat64_timer);
   g_clear_pointer (&s->netwatch, nat_netwatch_free);
 }

@@ -571,7 +571,12 @@ nat_session_fail (NatSession *s, NatCause *cause)
 void
 nat_session_renegotiate (NatSession *s)
 {
-  if (s->state != NAT_SESSION_NEGOTIATING || s->open == NULL)
+  gboolean asking;
+
+  if (s->state != NAT_SESSION_NEGOTIATING)
+    return;
+  asking = nat_session_net_stop_asking (s);
+  if (s->open == NULL && !asking)
     return;
   cancel_https (s);
   nat_session_negotiate (s);

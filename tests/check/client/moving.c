@@ -9,6 +9,7 @@
 #include "../ownnetwork.h"
 #include "../server/childtry.h"
 #include "httpsserver.h"
+#include "nameserver.h"
 #include "relaymodel.h"
 #include "watcher.h"
 
@@ -395,6 +396,9 @@ test_sleep (void)
 #define LEADS_AWAY                                                                                 \
   "ip link add v0 type veth peer name v1 && ip address add 10.77.0.1/24 dev v0 && "                \
   "ip link set v1 up && ip link set v0 up && ip route add default via 10.77.0.2"
+#define LEADS_AWAY_BY_IPV6_ALONE                                                                   \
+  "ip link add v0 type veth peer name v1 && ip link set v1 up && ip link set v0 up "               \
+  "&& " LEADS_AWAY_BY_IPV6
 #define LEADS_AWAY_BY_IPV6                                                                         \
   "ip address add fd00:77::1/64 dev v0 nodad && ip route add default via fd00:77::2"
 
@@ -402,6 +406,12 @@ static gboolean
 has_network (gconstpointer commands)
 {
   return own_network_enter () && own_network_run (commands);
+}
+
+static gboolean
+failed_twice (Watcher *w)
+{
+  return w->cause != NULL && w->cause->attempt >= 2;
 }
 
 static void
@@ -465,6 +475,54 @@ sleep_while_asking (void)
   https_server_free (server);
 }
 
+/* IPv6 is all there is, and its name server does not say what becomes of IPv4. */
+static void
+nobody_tells_nat64 (void)
+{
+  HttpsServer *server = https_server_new_at ("0.0.0.0", HTTPS_SLOW, "", NULL);
+  Watcher w;
+
+  g_assert_true (own_network_run (LEADS_AWAY_BY_IPV6_ALONE));
+  name_server_begin ();
+  watcher_init (&w, NAT_ROLE_SUBSCRIBER, NULL);
+  w.config.host = g_strdup ("10.77.0.1");
+  w.config.port = https_server_port (server);
+  w.config.tls_fingerprint = g_strdup (https_server_fingerprint (server));
+  w.config.timeout_ms = 300;
+  watcher_start (&w);
+  g_assert_true (watcher_wait (&w, failed_twice, SOON));
+  g_assert_cmpint (w.cause->kind, ==, NAT_CAUSE_TIMEOUT);
+  g_assert_nonnull (strstr (w.cause->text, "NAT64"));
+  g_assert_false (w.cause->final);
+  watcher_clear (&w);
+  name_server_end ();
+  https_server_free (server);
+}
+
+/* While it is asked, there is IPv4 again: that the old network's name server is silent does not matter any more. */
+static void
+home_while_asking_nat64 (void)
+{
+  HttpsServer *server = https_server_new_at ("0.0.0.0", HTTPS_SLOW, "", NULL);
+  Watcher w;
+
+  g_assert_true (own_network_run (LEADS_AWAY_BY_IPV6_ALONE));
+  name_server_begin ();
+  watcher_init (&w, NAT_ROLE_SUBSCRIBER, NULL);
+  w.config.host = g_strdup ("10.77.0.1");
+  w.config.port = https_server_port (server);
+  w.config.tls_fingerprint = g_strdup (https_server_fingerprint (server));
+  w.config.timeout_ms = 5 * SOON;
+  watcher_start (&w);
+  g_assert_true (watcher_wait_state (&w, NAT_SESSION_NEGOTIATING, SOON));
+  g_usleep (100000);
+  g_assert_true (own_network_run ("ip address add 10.77.0.1/24 dev v0"));
+  wait_for_requests (server, 1);
+  watcher_clear (&w);
+  name_server_end ();
+  https_server_free (server);
+}
+
 /* In a network namespace, so in a process of its own. */
 static void
 in_own_network (void (*test) (void))
@@ -494,6 +552,18 @@ test_sleep_while_asking (void)
   in_own_network (sleep_while_asking);
 }
 
+static void
+test_nobody_tells_nat64 (void)
+{
+  in_own_network (nobody_tells_nat64);
+}
+
+static void
+test_home_while_asking_nat64 (void)
+{
+  in_own_network (home_while_asking_nat64);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -511,5 +581,7 @@ main (int argc, char **argv)
   g_test_add_func ("/moving/sleep", test_sleep);
   g_test_add_func ("/moving/no-relay-yet", test_no_relay_yet);
   g_test_add_func ("/moving/sleep-while-asking", test_sleep_while_asking);
+  g_test_add_func ("/moving/nobody-tells-nat64", test_nobody_tells_nat64);
+  g_test_add_func ("/moving/home-while-asking-nat64", test_home_while_asking_nat64);
   return g_test_run ();
 }
