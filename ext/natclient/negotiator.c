@@ -103,6 +103,15 @@ nat_negotiator_other_port (const NatNegotiator *n, guint16 port)
   return port == n->port ? n->second_port : n->port;
 }
 
+void
+nat_negotiator_network_changed (NatNegotiator *n)
+{
+  n->proved = FALSE;
+  nat_relay_host_forgive (n->relay, n->port);
+  nat_relay_host_forgive (n->relay, n->second_port);
+  nat_relay_host_look_anew (n->relay);
+}
+
 NatRelayHost *
 nat_negotiator_relay (const NatNegotiator *n)
 {

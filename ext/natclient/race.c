@@ -149,8 +149,11 @@ nat_race_closed (NatRace *r, gint64 now_us, guint32 random)
 void
 nat_race_network_changed (NatRace *r, gint64 now_us)
 {
+  r->failures = 0; /* they were the old one's */
   if (r->stream != NAT_STREAM_CLOSED)
     r->close_us = now_us;
+  else if (r->open_us != G_MAXINT64)
+    r->open_us = MIN (r->open_us, now_us + HEAD_START_MIN_US);
   if (r->ask_us == G_MAXINT64)
     return;
   r->ask_us = now_us;

@@ -227,6 +227,8 @@ begin_anew (NatSession *s)
 {
   if (nat_prober_phase (s->prober) != NAT_PROBER_IDLE)
     nat_session_path_change_socket (s);
+  if (s->negotiator != NULL)
+    nat_negotiator_network_changed (s->negotiator);
   nat_session_path_network_changed (s);
   nat_session_renegotiate (s);
   nat_session_retry_now (s);

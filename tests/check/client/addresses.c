@@ -184,6 +184,27 @@ test_moves (void)
   pair_clear (&p);
 }
 
+/* The name leads elsewhere in another network, as inside and outside of the relay's own; a session asks there, too. */
+static void
+test_another_network (void)
+{
+  Pair p;
+
+  pair_init (&p);
+  name_server_say (FIRST, 0);
+  p.first = listens (&p, FIRST, HTTPS_ANSWERS);
+  asker_ask (&p.a, p.port, 0, TIMEOUT_MS);
+  assert_answered_at (&p, FIRST);
+  p.second = listens (&p, SECOND, HTTPS_ANSWERS);
+  name_server_say (SECOND, 0);
+  asker_fetch (&p.a, TIMEOUT_MS);
+  assert_answered_at (&p, FIRST);
+  nat_negotiator_network_changed (p.a.n);
+  asker_fetch (&p.a, TIMEOUT_MS);
+  assert_answered_at (&p, SECOND);
+  pair_clear (&p);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -195,5 +216,6 @@ main (int argc, char **argv)
   g_test_add_func ("/addresses/all-hang", test_all_hang);
   g_test_add_func ("/addresses/impostor", test_impostor);
   g_test_add_func ("/addresses/moves", test_moves);
+  g_test_add_func ("/addresses/another-network", test_another_network);
   return g_test_run ();
 }

@@ -55,6 +55,23 @@ asker_on_reply (NatReply *reply, gpointer user)
   a->remote = reply->remote;
 }
 
+static void
+ask (Asker *a, NatRequestKind kind, guint timeout_ms)
+{
+  a->answered = FALSE;
+  g_clear_pointer (&a->cause, nat_cause_free);
+  nat_negotiator_send (a->n, kind, kind == NAT_REQUEST_OPEN ? NULL : HTTPS_SESSION, NULL, "token",
+      timeout_ms, asker_on_reply, a);
+  while (!a->answered || nat_negotiator_n_pending (a->n) > 0)
+    g_main_context_iteration (a->context, TRUE);
+}
+
+void
+asker_fetch (Asker *a, guint timeout_ms)
+{
+  ask (a, NAT_REQUEST_FETCH, timeout_ms);
+}
+
 void
 asker_ask (Asker *a, guint16 port, guint16 second_port, guint timeout_ms)
 {
@@ -65,9 +82,5 @@ asker_ask (Asker *a, guint16 port, guint16 second_port, guint timeout_ms)
   if (a->n == NULL)
     a->n = nat_negotiator_new (&a->config, NULL, NULL, &cause);
   g_assert_nonnull (a->n);
-  a->answered = FALSE;
-  g_clear_pointer (&a->cause, nat_cause_free);
-  nat_negotiator_send (a->n, NAT_REQUEST_OPEN, NULL, NULL, "token", timeout_ms, asker_on_reply, a);
-  while (!a->answered || nat_negotiator_n_pending (a->n) > 0)
-    g_main_context_iteration (a->context, TRUE);
+  ask (a, NAT_REQUEST_OPEN, timeout_ms);
 }

@@ -25,4 +25,6 @@ void asker_clear (Asker *a);
 HttpsServer *asker_relay (const Asker *a);
 /* Opens a session, and waits for the end of that. */
 void asker_ask (Asker *a, guint16 port, guint16 second_port, guint timeout_ms);
+/* What such a session is asked for later. */
+void asker_fetch (Asker *a, guint timeout_ms);
 void asker_on_reply (NatReply *reply, gpointer user);

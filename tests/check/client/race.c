@@ -114,6 +114,31 @@ test_back_to_udp (void)
   g_assert_cmpint (when, ==, MS (49100));
 }
 
+/* No way led to the relay for long, so that the WebSocket is tried every eight seconds. In another network it is tried at once. */
+static void
+test_another_network (void)
+{
+  NatRace r;
+  gint64 now = 0, when = 0;
+
+  nat_race_init (&r, NAT_TRANSPORT_CHOICE_AUTO);
+  nat_race_begin (&r, 0, 0);
+  for (guint i = 0; i < 40; i++) {
+    now = nat_race_deadline (&r);
+    g_assert_cmpuint (nat_race_tick (&r, now), ==, NAT_RACE_OPEN);
+    nat_race_closed (&r, now, 0);
+  }
+  g_assert_cmpint (nat_race_deadline (&r), ==, now + MS (8000));
+  nat_race_network_changed (&r, now + MS (10));
+  g_assert_cmpuint (run_race (&r, now + MS (500), &when), ==, NAT_RACE_OPEN);
+  nat_race_closed (&r, now + MS (500), 0);
+  g_assert_cmpint (nat_race_deadline (&r), ==, now + MS (750));
+  /* It changes nothing for whoever needs no WebSocket. */
+  nat_race_registered (&r, now + MS (600), NAT_TRANSPORT_UDP);
+  nat_race_network_changed (&r, now + MS (700));
+  g_assert_cmpint (nat_race_deadline (&r), ==, G_MAXINT64);
+}
+
 static void
 fall_back (NatRace *r, gint64 now_us)
 {
@@ -673,6 +698,7 @@ main (int argc, char **argv)
   g_test_add_func ("/race/choices", test_choices);
   g_test_add_func ("/race/udp-wins", test_udp_wins);
   g_test_add_func ("/race/back-to-udp", test_back_to_udp);
+  g_test_add_func ("/race/another-network", test_another_network);
   g_test_add_func ("/race/flaps", test_flaps);
   g_test_add_func ("/race/retries", test_retries);
   g_test_add_func ("/race/stalls", test_stalls);

@@ -257,6 +257,28 @@ test_away (void)
   https_server_free (second);
 }
 
+/* In another network the port that worked may be blocked: it is not asked four times until that is thought of. */
+static void
+test_another_network (void)
+{
+  HttpsServer *first, *second;
+  guint16 port;
+  Asker a;
+
+  asker_init (&a);
+  first = asker_relay (&a);
+  second = asker_relay (&a);
+  port = https_server_port (first);
+  asker_ask (&a, port, https_server_port (second), 10000);
+  assert_found (&a, port, https_server_port (second));
+  https_server_free (first);
+  nat_negotiator_network_changed (a.n);
+  asker_ask (&a, port, https_server_port (second), 10000);
+  assert_found (&a, https_server_port (second), port);
+  asker_clear (&a);
+  https_server_free (second);
+}
+
 /* A proxy that only lets 443 through says no to the other. */
 static void
 test_proxy (void)
@@ -370,6 +392,7 @@ main (int argc, char **argv)
   g_test_add_func ("/secondport/stranger", test_stranger);
   g_test_add_func ("/secondport/nowhere", test_nowhere);
   g_test_add_func ("/secondport/away", test_away);
+  g_test_add_func ("/secondport/another-network", test_another_network);
   g_test_add_func ("/secondport/proxy", test_proxy);
   g_test_add_func ("/secondport/slow-name-server", test_slow_name_server);
   g_test_add_func ("/secondport/slow-proxy", test_slow_proxy);
