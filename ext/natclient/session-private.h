@@ -127,8 +127,9 @@ struct _NatSession {
   guint wants;
   gboolean in_doubt; /* a Binding came while a request was out: ask again after it */
   NatBackoff sync_backoff;
-  guint unknown;     /* 404s in a row: a relay that restarted may need a moment */
-  gboolean renewing; /* FETCH is to bring another user name */
+  gint64 sync_not_before_us; /* what was refused is not asked for earlier */
+  guint unknown;             /* 404s in a row: a relay that restarted may need a moment */
+  gboolean renewing;         /* FETCH is to bring another user name */
 
   gboolean leaving; /* the goodbye is said */
   guint goodbye_ms; /* that it may take */

@@ -47,6 +47,16 @@ nat_session_sync_take_document (NatSession *s, NatSessionDocument *document)
   NAT_SESSION_CALL (s, document, &s->document);
 }
 
+/* Each Binding may say once more that there is news, and the relay ask for patience with the request for it. */
+static void
+want_in_time (NatSession *s, NatWant want)
+{
+  if (g_get_monotonic_time () < s->sync_not_before_us)
+    s->wants |= want;
+  else
+    nat_session_sync_want (s, want);
+}
+
 /* What an authenticated Binding says of boot id and version, against the document that we have. */
 void
 nat_session_sync_seen (NatSession *s, const guint8 boot_id[NAT_BOOT_ID_SIZE], guint32 version)
@@ -65,9 +75,9 @@ nat_session_sync_seen (NatSession *s, const guint8 boot_id[NAT_BOOT_ID_SIZE], gu
     return;
   }
   if (version != 0)
-    nat_session_sync_want (s, NAT_WANT_FETCH);
+    want_in_time (s, NAT_WANT_FETCH);
   else if (s->config.role == NAT_ROLE_PUBLISHER)
-    nat_session_sync_want (s, NAT_WANT_DESCRIBE);
+    want_in_time (s, NAT_WANT_DESCRIBE);
   /* A subscriber has nothing to ask for until the publisher is back; then a version is. */
 }
 
@@ -90,6 +100,7 @@ nat_session_sync_cancel (NatSession *s)
   s->unknown = 0;
   s->in_doubt = FALSE;
   s->renewing = FALSE;
+  s->sync_not_before_us = 0;
   nat_backoff_reset (&s->sync_backoff);
   nat_session_timer_set (s->sync_timer, -1);
 }
@@ -108,6 +119,7 @@ static void
 retry_later (NatSession *s, guint want, guint wait_ms)
 {
   s->wants |= want;
+  s->sync_not_before_us = g_get_monotonic_time () + (gint64)wait_ms * 1000;
   nat_session_timer_set (s->sync_timer, wait_ms);
 }
 
@@ -182,6 +194,7 @@ on_background_reply (NatReply *reply, gpointer user)
     return;
   }
   s->unknown = 0;
+  s->sync_not_before_us = 0;
   nat_backoff_reset (&s->sync_backoff);
   nat_session_sync_take_document (s, reply->document);
   if (reply->kind == NAT_REQUEST_DESCRIBE)
@@ -235,7 +248,7 @@ void
 nat_session_on_renew_timer (NatSession *s)
 {
   s->renewing = TRUE;
-  nat_session_sync_want (s, NAT_WANT_FETCH);
+  want_in_time (s, NAT_WANT_FETCH);
   /* Should the answer not come, or not help, there is another half to try in. */
   nat_session_timer_set (s->renew_timer, CLAMP (s->document.expires_s, 2, 365 * 24 * 3600) * 100);
 }

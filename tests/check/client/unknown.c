@@ -29,6 +29,7 @@ typedef struct {
   RelayModel model;       /* under lock */
   guint n_asked;          /* under lock: Bindings */
   gboolean mute;          /* under lock: UDP does not answer */
+  gboolean busy;          /* under lock: HTTPS says what it says, whatever UDP hears */
   GSocketAddress *client; /* under lock: who sent the last datagram */
 } Relay;
 
@@ -88,7 +89,7 @@ answer (Relay *r, GSocketAddress *from, const guint8 *data, gsize len)
   if (!r->mute)
     n = relay_model_input (
         &r->model, g_get_monotonic_time (), &address, &r->local, data, len, out, sizeof out);
-  if (r->model.n_success > before)
+  if (r->model.n_success > before && !r->busy)
     know (r, TRUE); /* before the client hears that it is known */
   if (n > 0)
     g_socket_send_to (r->udp, from, (char *)out, n, NULL, NULL);
@@ -236,6 +237,17 @@ wait_for_requests (Relay *r, guint n)
   g_assert_cmpuint (https_server_n_requests (r->https), >=, n);
 }
 
+static guint
+n_asked (Relay *r)
+{
+  guint n;
+
+  g_mutex_lock (&r->lock);
+  n = r->n_asked;
+  g_mutex_unlock (&r->lock);
+  return n;
+}
+
 static gboolean
 has_second_document (Watcher *w)
 {
@@ -347,6 +359,41 @@ test_again_and_again (void)
   relay_clear (&r);
 }
 
+#define PATIENCE                                                                                   \
+  "HTTP/1.1 503 No\r\nContent-Type: application/problem+json\r\nRetry-After: 300\r\n\r\n"          \
+  "{\"type\":\"about:blank\",\"title\":\"Full\",\"status\":503,\"detail\":\"Wait.\"}"
+
+/* There is news, which HTTPS does not give out now, and every Binding says so again: it is asked for once, as the relay wants
+ * it; and at once for whoever has something to say himself. */
+static void
+test_patience (void)
+{
+  Relay r;
+  Watcher w;
+  guint asked, n;
+
+  relay_init (&r);
+  connect_to (&w, &r);
+  n = https_server_n_requests (r.https);
+  g_mutex_lock (&r.lock);
+  r.model.version++;
+  r.busy = TRUE;
+  g_mutex_unlock (&r.lock);
+  https_server_set_answer (r.https, PATIENCE);
+  ask_for_binding (&r);
+  wait_for_requests (&r, n + 1);
+  asked = n_asked (&r);
+  while (n_asked (&r) < asked + 5) {
+    ask_for_binding (&r); /* heard once a second */
+    g_usleep (100000);
+  }
+  g_assert_cmpuint (https_server_n_requests (r.https), ==, n + 1);
+  nat_session_set_auth_token (w.session, "another");
+  wait_for_requests (&r, n + 2);
+  watcher_clear (&w);
+  relay_clear (&r);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -355,5 +402,6 @@ main (int argc, char **argv)
   g_test_add_func ("/unknown/while-suspect", test_while_suspect);
   g_test_add_func ("/unknown/while-connected", test_while_connected);
   g_test_add_func ("/unknown/again-and-again", test_again_and_again);
+  g_test_add_func ("/unknown/patience", test_patience);
   return g_test_run ();
 }
