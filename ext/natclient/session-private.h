@@ -83,9 +83,10 @@ struct _NatSession {
   NatCause *stream_cause;       /* why the last one ended or did not open; or NULL */
   gint64 asked_us, answered_us; /* the last POST that was answered */
   NatBackoff backoff;
-  guint attempt;          /* failed ones in a row */
-  guint retry_after_ms;   /* that the last refusal asked for */
-  gboolean was_connected; /* since the last retry was planned */
+  guint attempt;              /* failed ones in a row */
+  guint retry_after_ms;       /* that the last refusal asked for */
+  gint64 failed_us, retry_us; /* the last attempt, and when the next one is due */
+  gboolean was_connected;     /* since the last retry was planned */
   gboolean ever_connected;
   gint64 unsure_until_us; /* a POST without an answer may have ended our older session */
   gint64
@@ -171,6 +172,8 @@ void nat_session_negotiate (NatSession *s);
 void nat_session_renegotiate (NatSession *s);
 /* WAITING: not any more. */
 void nat_session_retry_now (NatSession *s);
+/* WAITING: not for long any more; it may be in vain. */
+void nat_session_retry_soon (NatSession *s);
 void nat_session_note_cause (NatSession *s, const NatCause *cause);
 void nat_session_plan_probe (NatSession *s);
 void nat_session_on_wishes (NatSession *s, guint wishes);

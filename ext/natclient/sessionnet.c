@@ -250,7 +250,7 @@ nat_session_net_look (NatSession *s)
   if (are_equal (own, s->own)) {
     /* Without a default route a relay's name may lead somewhere all the same, and nothing says when. */
     if (!way && somewhere (s) == NULL)
-      nat_session_retry_now (s);
+      nat_session_retry_soon (s);
     return;
   }
   memcpy (s->own, own, sizeof own);

@@ -8,8 +8,9 @@
 #include "natclient/cause.h"
 #include "natproto/crypto.h"
 
-#define UNSURE_US (60 * G_USEC_PER_SEC) /* how long a POST without an answer may have effects */
-#define STABLE_US (5 * G_USEC_PER_SEC)  /* connected for so long: the backoff begins anew */
+#define UNSURE_US     (60 * G_USEC_PER_SEC) /* how long a POST without an answer may have effects */
+#define RETRY_PACE_US G_USEC_PER_SEC        /* where signs may be of a way, or of a container */
+#define STABLE_US     (5 * G_USEC_PER_SEC)  /* connected for so long: the backoff begins anew */
 
 /* ---- Causes ------------------------------------------------------------ */
 
@@ -433,6 +434,8 @@ arm_retry (NatSession *s, NatCause *cause)
   wait = nat_backoff_next (&s->backoff, nat_session_random ());
   wait = MAX (wait, s->retry_after_ms);
   s->retry_after_ms = 0;
+  s->failed_us = g_get_monotonic_time ();
+  s->retry_us = s->failed_us + (gint64)wait * 1000;
   if (cause != NULL)
     cause->retry_ms = wait;
   nat_session_timer_set (s->retry_timer, wait);
@@ -589,6 +592,15 @@ nat_session_retry_now (NatSession *s)
     return;
   nat_backoff_reset (&s->backoff);
   nat_session_timer_set (s->retry_timer, 0);
+}
+
+void
+nat_session_retry_soon (NatSession *s)
+{
+  gint64 due = MIN (s->retry_us, s->failed_us + RETRY_PACE_US);
+
+  if (s->state == NAT_SESSION_WAITING)
+    nat_session_timer_set (s->retry_timer, MAX (due - g_get_monotonic_time (), 0) / 1000);
 }
 
 static void

@@ -475,6 +475,35 @@ sleep_while_asking (void)
   https_server_free (server);
 }
 
+/* Without any way out, each sign may be one of a way to the relay's name; but those of containers may go on all day. */
+static void
+tries_through_changes (void)
+{
+  NatSessionStats stats = {0};
+  gint64 begin = g_get_monotonic_time (), end = begin + MS (SOON);
+  Watcher w;
+
+  watcher_init (&w, NAT_ROLE_SUBSCRIBER, NULL);
+  w.config.host = g_strdup ("192.0.2.1");
+  w.config.port = 8443;
+  w.config.backoff_factor = w.config.backoff_max = 3600;
+  watcher_start (&w);
+  g_assert_true (watcher_wait_cause (&w, NAT_CAUSE_UNREACHABLE, SOON));
+  for (guint i = 0; i < 10; i++) {
+    g_assert_true (own_network_run (COMES_AND_GOES));
+    g_usleep (100000);
+  }
+  do {
+    g_usleep (10000);
+    nat_session_stats_clear (&stats);
+    nat_session_get_stats (w.session, &stats);
+  } while (stats.attempts < 2 && g_get_monotonic_time () < end);
+  g_assert_cmpuint (stats.attempts, >=, 2);
+  g_assert_cmpint (stats.attempts, <=, 1 + (g_get_monotonic_time () - begin) / G_USEC_PER_SEC);
+  nat_session_stats_clear (&stats);
+  watcher_clear (&w);
+}
+
 /* IPv6 is all there is, and its name server does not say what becomes of IPv4. */
 static void
 nobody_tells_nat64 (void)
@@ -553,6 +582,12 @@ test_sleep_while_asking (void)
 }
 
 static void
+test_tries_through_changes (void)
+{
+  in_own_network (tries_through_changes);
+}
+
+static void
 test_nobody_tells_nat64 (void)
 {
   in_own_network (nobody_tells_nat64);
@@ -581,6 +616,7 @@ main (int argc, char **argv)
   g_test_add_func ("/moving/sleep", test_sleep);
   g_test_add_func ("/moving/no-relay-yet", test_no_relay_yet);
   g_test_add_func ("/moving/sleep-while-asking", test_sleep_while_asking);
+  g_test_add_func ("/moving/tries-through-changes", test_tries_through_changes);
   g_test_add_func ("/moving/nobody-tells-nat64", test_nobody_tells_nat64);
   g_test_add_func ("/moving/home-while-asking-nat64", test_home_while_asking_nat64);
   return g_test_run ();
