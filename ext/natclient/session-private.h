@@ -125,7 +125,10 @@ struct _NatSession {
 
   NatRequest *background;
   guint background_description; /* serial of the description in it */
+  guint background_token;       /* and of the token */
+  guint background_want;        /* what it brings */
   guint wants;
+  guint denied;      /* wants for which it takes another token */
   gboolean in_doubt; /* a Binding came while a request was out: ask again after it */
   NatBackoff sync_backoff;
   gint64 sync_not_before_us; /* what was refused is not asked for earlier */
@@ -233,6 +236,10 @@ void nat_session_size_look (NatSession *s);
 void nat_session_sync_want (NatSession *s, guint wants);
 void nat_session_sync_run (NatSession *s);
 void nat_session_sync_cancel (NatSession *s);
+/* Another network: what is under way is begun again. */
+void nat_session_sync_again (NatSession *s);
+/* There is another token. */
+void nat_session_sync_let_in (NatSession *s);
 void nat_session_sync_seen (NatSession *s, const guint8 boot_id[NAT_BOOT_ID_SIZE], guint32 version);
 /* Takes the contents of document. */
 void nat_session_sync_take_document (NatSession *s, NatSessionDocument *document);

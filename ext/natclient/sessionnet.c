@@ -231,6 +231,7 @@ begin_anew (NatSession *s)
     nat_negotiator_network_changed (s->negotiator);
   nat_session_path_network_changed (s);
   nat_session_renegotiate (s);
+  nat_session_sync_again (s);
   nat_session_retry_now (s);
   nat_session_plan_probe (s);
 }

@@ -620,7 +620,7 @@ on_token (NatSession *s)
     if (s->failure == NAT_CAUSE_NOT_AUTHORIZED)
       nat_session_feed (s, NAT_FSM_TOKEN, NULL);
   } else if (s->have_document) {
-    nat_session_sync_want (s, NAT_WANT_RENEW);
+    nat_session_sync_let_in (s);
   }
 }
 

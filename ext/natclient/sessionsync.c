@@ -96,7 +96,7 @@ nat_session_sync_cancel (NatSession *s)
   if (s->background != NULL)
     nat_request_cancel (s->background);
   s->background = NULL;
-  s->wants = 0;
+  s->wants = s->denied = 0;
   s->unknown = 0;
   s->in_doubt = FALSE;
   s->renewing = FALSE;
@@ -113,6 +113,25 @@ want_of (NatRequestKind kind)
   case NAT_REQUEST_RENEW: return NAT_WANT_RENEW;
   default: return NAT_WANT_FETCH;
   }
+}
+
+void
+nat_session_sync_again (NatSession *s)
+{
+  if (s->background == NULL)
+    return;
+  nat_request_cancel (s->background);
+  s->background = NULL;
+  nat_session_sync_want (s, s->background_want);
+}
+
+void
+nat_session_sync_let_in (NatSession *s)
+{
+  guint denied = s->denied;
+
+  s->denied = 0;
+  nat_session_sync_want (s, NAT_WANT_RENEW | denied);
 }
 
 static void
@@ -145,6 +164,24 @@ on_unknown (NatSession *s, guint want)
                            s->config.host));
 }
 
+/* The session lives as long as its user name does; another token asks again, that came meanwhile perhaps. Takes cause. */
+static void
+on_denied (NatSession *s, NatCause *cause, guint want)
+{
+  gboolean another;
+
+  g_mutex_lock (&s->lock);
+  another = s->token_serial != s->background_token;
+  g_mutex_unlock (&s->lock);
+  if (another)
+    s->wants |= want;
+  else if (cause->kind == NAT_CAUSE_NOT_AUTHORIZED)
+    s->denied |= want;
+  nat_session_note_cause (s, cause);
+  nat_cause_free (cause);
+  nat_session_sync_run (s);
+}
+
 static void
 on_refusal (NatSession *s, NatCause *cause, guint want, guint retry_after_ms)
 {
@@ -162,10 +199,7 @@ on_refusal (NatSession *s, NatCause *cause, guint want, guint retry_after_ms)
   } else if (cause->kind == NAT_CAUSE_PROTOCOL && want == NAT_WANT_DESCRIBE) {
     nat_session_fail (s, cause); /* what we send now cannot be forwarded */
   } else {
-    /* The session lives as long as its user name does; a new token asks again. */
-    nat_session_note_cause (s, cause);
-    nat_cause_free (cause);
-    nat_session_sync_run (s);
+    on_denied (s, cause, want);
   }
 }
 
@@ -221,21 +255,21 @@ nat_session_sync_run (NatSession *s)
 {
   NatRequestKind kind = next_kind (s->wants);
   NatDescription offer = {0};
-  guint serial;
   char *token;
 
   if (s->wants == 0 || s->background != NULL || !s->have_document || s->negotiator == NULL)
     return;
   if (s->state != NAT_SESSION_CONNECTED && s->state != NAT_SESSION_SUSPECT)
     return;
-  s->wants &= ~(guint)want_of (kind);
+  s->background_want = want_of (kind);
+  s->wants &= ~s->background_want;
   g_mutex_lock (&s->lock);
   offer = s->description;
   offer.sdp = g_strdup (s->description.sdp);
   s->background_description = s->description_serial;
   g_mutex_unlock (&s->lock);
   if (kind != NAT_REQUEST_DESCRIBE || offer.sdp != NULL) {
-    token = nat_session_dup_token (s, &serial);
+    token = nat_session_dup_token (s, &s->background_token);
     s->background = nat_negotiator_send (s->negotiator, kind, s->document.session,
         kind == NAT_REQUEST_DESCRIBE ? &offer : NULL, token, s->config.timeout_ms,
         on_background_reply, s);

@@ -12,8 +12,8 @@
 #define LATE_MS 1500 /* unless told otherwise */
 
 struct _HttpsServer {
-  HttpsManner manner;
-  char *answer; /* under lock */
+  HttpsManner manner; /* under lock */
+  char *answer;       /* under lock */
   GTlsCertificate *certificate;
   char fingerprint[65];
   GSocket *listener;
@@ -32,6 +32,7 @@ struct _HttpsServer {
 
 typedef struct {
   HttpsServer *server;
+  HttpsManner manner;
   GSocketConnection *connection;
 } Call;
 
@@ -178,8 +179,8 @@ read_request (Call *c, GIOStream *stream)
     g_string_append_len (text, buf, n);
     end = strstr (text->str, "\r\n\r\n");
     /* A ClientHello is no request; a web server without TLS answers it all the same. */
-    whole = c->server->manner == HTTPS_PLAIN ||
-            (end != NULL && strlen (end + 4) >= body_length (text->str));
+    whole =
+        c->manner == HTTPS_PLAIN || (end != NULL && strlen (end + 4) >= body_length (text->str));
   }
   g_mutex_lock (&c->server->lock);
   if (whole)
@@ -300,17 +301,16 @@ proxy (Call *c)
 static void
 answer (Call *c)
 {
-  HttpsServer *s = c->server;
   GIOStream *stream =
-      s->manner == HTTPS_PLAIN ? g_object_ref (G_IO_STREAM (c->connection)) : secure (c);
+      c->manner == HTTPS_PLAIN ? g_object_ref (G_IO_STREAM (c->connection)) : secure (c);
 
   if (stream == NULL)
     return;
   if (read_request (c, stream)) {
-    if (s->manner == HTTPS_SLOW)
+    if (c->manner == HTTPS_SLOW)
       wait_for_stop (c);
     say_answer (c, stream);
-    while (s->manner == HTTPS_ENDLESS && say (c, stream, "0123456789abcdef"))
+    while (c->manner == HTTPS_ENDLESS && say (c, stream, "0123456789abcdef"))
       ;
   }
   g_io_stream_close (stream, NULL, NULL);
@@ -322,7 +322,7 @@ serve (gpointer data)
 {
   Call *c = data;
 
-  switch (c->server->manner) {
+  switch (c->manner) {
   case HTTPS_HANGS: wait_for_stop (c); break;
   case HTTPS_CLOSES: break;
   case HTTPS_PROXY: proxy (c); break;
@@ -353,6 +353,7 @@ accept_all (gpointer data)
     c->connection = g_socket_connection_factory_create_connection (socket);
     g_object_unref (socket);
     g_mutex_lock (&s->lock);
+    c->manner = s->manner;
     s->n_calls++;
     s->threads = g_list_prepend (s->threads, g_thread_new ("https", serve, c));
     g_mutex_unlock (&s->lock);
@@ -403,6 +404,14 @@ https_server_new_on (
     const char *ip, guint16 port, HttpsManner manner, const char *text, const char *pem)
 {
   return new_at (ip, port, manner, text, pem);
+}
+
+void
+https_server_set_manner (HttpsServer *s, HttpsManner manner)
+{
+  g_mutex_lock (&s->lock);
+  s->manner = manner;
+  g_mutex_unlock (&s->lock);
 }
 
 void

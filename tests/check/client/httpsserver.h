@@ -29,6 +29,8 @@ HttpsServer *https_server_new_at (
 /* At a port that somebody else had, or has at another address. */
 HttpsServer *https_server_new_on (
     const char *ip, guint16 port, HttpsManner manner, const char *answer, const char *pem);
+/* To connections that are taken from now on. */
+void https_server_set_manner (HttpsServer *s, HttpsManner manner);
 /* To the requests that are read from now on. */
 void https_server_set_answer (HttpsServer *s, const char *answer);
 /* A proxy leads to this port all the same, after a while. */

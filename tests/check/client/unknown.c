@@ -11,12 +11,23 @@
 
 #include <string.h>
 
+#include "natclient/resume.h"
 #include "natproto/demux.h"
 #include "natproto/hex.h"
 
 #define SOON 60000 /* ms */
 #define UNKNOWN                                                                                    \
   "{\"type\":\"urn:natrelay:problem:session-unknown\",\"status\":404,\"title\":\"No\"}"
+
+static gint slept_s; /* the machine, for so long */
+
+gint64 __real_nat_resume_boottime_us (void);
+gint64 __wrap_nat_resume_boottime_us (void);
+gint64
+__wrap_nat_resume_boottime_us (void)
+{
+  return __real_nat_resume_boottime_us () + (gint64)g_atomic_int_get (&slept_s) * G_USEC_PER_SEC;
+}
 
 typedef struct {
   HttpsServer *https;
@@ -254,6 +265,29 @@ has_second_document (Watcher *w)
   return w->documents >= 2;
 }
 
+/* Refused, and the session knows of it. */
+static gboolean
+is_denied (Watcher *w)
+{
+  NatSessionStats stats;
+  gboolean denied;
+
+  nat_session_get_stats (w->session, &stats);
+  denied = stats.last_cause != NULL && stats.last_cause->kind == NAT_CAUSE_NOT_AUTHORIZED;
+  nat_session_stats_clear (&stats);
+  return denied;
+}
+
+static void
+wait_until_denied (Watcher *w)
+{
+  gint64 end = g_get_monotonic_time () + SOON * 1000;
+
+  while (!is_denied (w) && g_get_monotonic_time () < end)
+    g_usleep (5000);
+  g_assert_true (is_denied (w));
+}
+
 static void
 assert_same_session (Watcher *w)
 {
@@ -359,6 +393,113 @@ test_again_and_again (void)
   relay_clear (&r);
 }
 
+#define DENIED "{\"type\":\"urn:natrelay:problem:token-invalid\",\"status\":401,\"title\":\"No\"}"
+
+static gboolean
+is_described_anew (Watcher *w)
+{
+  return w->described >= 2;
+}
+
+static void
+publish (Relay *r, Watcher *w)
+{
+  relay_init (r);
+  watcher_configure (w, r);
+  w->config.role = NAT_ROLE_PUBLISHER;
+  watcher_start (w);
+  g_assert_true (watcher_wait_state (w, NAT_SESSION_CONNECTED, SOON));
+  wait_for_calm (r);
+}
+
+/* The token is no good any more, and all are told so, until it is another one's turn. */
+static void
+deny (Relay *r)
+{
+  g_autofree char *denied = http ("401 Unauthorized", DENIED);
+
+  g_mutex_lock (&r->lock);
+  r->busy = TRUE;
+  g_mutex_unlock (&r->lock);
+  https_server_set_answer (r->https, denied);
+}
+
+static void
+assert_described_anew (Relay *r, Watcher *w)
+{
+  g_assert_true (watcher_wait (w, is_described_anew, SOON));
+  assert_same_session (w);
+  watcher_clear (w);
+  relay_clear (r);
+}
+
+/* Another description is refused for the token. With the next one it is told. */
+static void
+test_another_token (void)
+{
+  NatDescription d = {.sdp = (char *)WATCHER_SDP};
+  Relay r;
+  Watcher w;
+
+  publish (&r, &w);
+  deny (&r);
+  nat_session_set_description (w.session, &d);
+  wait_until_denied (&w);
+  know (&r, TRUE);
+  nat_session_set_auth_token (w.session, "another");
+  assert_described_anew (&r, &w);
+}
+
+/* The next one came while the answer was under way. */
+static void
+test_another_token_meanwhile (void)
+{
+  NatDescription d = {.sdp = (char *)WATCHER_SDP};
+  gint64 end = g_get_monotonic_time () + SOON * 1000;
+  guint n_calls;
+  Relay r;
+  Watcher w;
+
+  publish (&r, &w);
+  deny (&r);
+  n_calls = https_server_n_calls (r.https);
+  https_server_set_manner (r.https, HTTPS_LATE);
+  nat_session_set_description (w.session, &d);
+  while (https_server_n_calls (r.https) == n_calls && g_get_monotonic_time () < end)
+    g_usleep (5000);
+  nat_session_set_auth_token (w.session, "another");
+  wait_until_denied (&w);
+  know (&r, TRUE);
+  assert_described_anew (&r, &w);
+}
+
+/* The machine slept while it asked for something: nobody answers that any more, and it is asked for again at once. */
+static void
+test_sleep (void)
+{
+  Relay r;
+  Watcher w;
+  guint n;
+
+  relay_init (&r);
+  watcher_configure (&w, &r);
+  w.config.timeout_ms = 10 * SOON;
+  watcher_start (&w);
+  g_assert_true (watcher_wait_state (&w, NAT_SESSION_CONNECTED, SOON));
+  wait_for_calm (&r);
+  n = https_server_n_requests (r.https);
+  https_server_set_manner (r.https, HTTPS_SLOW);
+  nat_session_set_auth_token (w.session, "another");
+  wait_for_requests (&r, n + 1);
+  https_server_set_manner (r.https, HTTPS_ANSWERS);
+  g_atomic_int_set (&slept_s, 3600);
+  ask_for_binding (&r);
+  g_assert_true (watcher_wait (&w, has_second_document, SOON));
+  assert_same_session (&w);
+  watcher_clear (&w);
+  relay_clear (&r);
+}
+
 #define PATIENCE                                                                                   \
   "HTTP/1.1 503 No\r\nContent-Type: application/problem+json\r\nRetry-After: 300\r\n\r\n"          \
   "{\"type\":\"about:blank\",\"title\":\"Full\",\"status\":503,\"detail\":\"Wait.\"}"
@@ -403,5 +544,8 @@ main (int argc, char **argv)
   g_test_add_func ("/unknown/while-connected", test_while_connected);
   g_test_add_func ("/unknown/again-and-again", test_again_and_again);
   g_test_add_func ("/unknown/patience", test_patience);
+  g_test_add_func ("/unknown/another-token", test_another_token);
+  g_test_add_func ("/unknown/another-token-meanwhile", test_another_token_meanwhile);
+  g_test_add_func ("/unknown/sleep", test_sleep);
   return g_test_run ();
 }
