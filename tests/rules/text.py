@@ -38,6 +38,37 @@ def missing(paths):
                     yield "%s:%d: there is no %s" % (path, number, target)
 
 
+# A link into a page, or within its own.
+PLACE = re.compile(r"\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)")
+
+
+def places(path):
+    """What can stand behind '#': of each heading its words, as GitHub writes them."""
+    headings = re.findall(r"^#+ (.*)$", read(path), re.M)
+    return {re.sub(r"[^\w -]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
+
+
+def targets(page):
+    return [os.path.normpath(os.path.join(os.path.dirname(page), link)) for link in LINK.findall(read(page))]
+
+
+def misplaced(pages):
+    for page in pages:
+        for link, place in PLACE.findall(read(page)):
+            target = os.path.normpath(os.path.join(os.path.dirname(page), link)) if link else page
+            if os.path.exists(os.path.join(ROOT, target)) and place not in places(target):
+                yield "%s: %s has no heading for #%s" % (page, target, place)
+
+
+def unreached(pages):
+    """Who begins at README.md and follows links does not get there."""
+    seen, new = set(), {"README.md"}
+    while new:
+        seen |= new
+        new = {target for page in new for target in targets(page) if target in pages} - seen
+    return [page for page in pages if page.startswith(("docs/", "examples/")) and page not in seen]
+
+
 def found(pattern, paths):
     for path in paths:
         for number, line in enumerate(read(path).split("\n"), 1):
@@ -55,6 +86,9 @@ def main():
     tap.check("no path of somebody's machine", list(found(MACHINE, every)))
     tap.check("the project speaks of itself alone", list(found(HELPERS, every)))
     tap.check("every page that is named is there", list(missing(every)))
+    pages = files(".md")
+    tap.check("every heading that is linked is there", list(misplaced(pages)))
+    tap.check("every page is reached from README.md", unreached(pages))
     tap.check("every source names its licence (%d files)" % len(programs),
               [p for p in programs if LICENCE not in read(p)[:400]])
     tap.check("no blanks at line ends, no tabs in C",
