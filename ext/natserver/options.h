@@ -21,7 +21,7 @@ NAT_OPTION (LIST, listen, "listen", BOTH, START, "ADDRESS:PORT", 0, 0, 0, "0.0.0
     "Some firewalls let only port 443 out: listen there as well if it is free.")
 NAT_OPTION (LIST, public_address, "public-address", BOTH, START, "ADDRESS", 0, 0, 0, "203.0.113.7",
     "the address that clients see, when this machine sits behind 1:1 NAT, as in many clouds; may be repeated",
-    "Clients send media where they reached the relay by HTTPS, so most do without. Those behind a proxy cannot know that address; and the certificate that the relay makes, and the lines that it prints, have this one in them. At most one IPv4 and one IPv6 address are of use.")
+    "Clients send media to where they reached the relay by HTTPS, so most do without this. Clients behind a proxy need it, since they do not see that address; and it is put into the certificate that the relay makes, and the lines that it prints. At most one IPv4 and one IPv6 address are of use.")
 NAT_OPTION (TEXT, state_dir, "state-dir", BOTH, START, "DIRECTORY", 0, 0, 0, "/var/lib/natrelay",
     "where certificate, keys and secrets are kept; made on the first start (default: /var/lib/natrelay for root and the service, else ~/.local/state/natrelay)",
     "Whoever can read this directory can pass for the relay.")
