@@ -543,7 +543,7 @@ gst_nat_relay_layout_request_key_units (GstNatRelayLayout *self)
     g_ptr_array_add (pads, gst_object_ref (((Track *)self->tracks->pdata[i])->pad));
   g_mutex_unlock (&self->lock);
   for (guint i = 0; i < pads->len; i++)
-    gst_nat_relay_src_pad_request_key_unit (pads->pdata[i]);
+    gst_nat_relay_src_pad_begin_anew (pads->pdata[i]);
   g_ptr_array_unref (pads);
 }
 

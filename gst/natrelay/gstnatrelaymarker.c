@@ -108,6 +108,12 @@ announced_id (const GstStructure *s)
   return 0;
 }
 
+guint8
+gst_nat_relay_marker_get_id (GstCaps *caps)
+{
+  return (guint8)announced_id (gst_caps_get_structure (caps, 0));
+}
+
 GstCaps *
 gst_nat_relay_marker_announce (GstCaps *caps)
 {

@@ -20,6 +20,9 @@ G_DECLARE_FINAL_TYPE (GstNatRelayMarker, gst_nat_relay_marker, GST, NAT_RELAY_MA
  * whose frames can be told and that has no marks yet. Full reference. */
 GstCaps *gst_nat_relay_marker_announce (GstCaps *caps);
 
+/* The extension's id in RTP caps; 0: they do not announce it. */
+guint8 gst_nat_relay_marker_get_id (GstCaps *caps);
+
 /* Floating. It takes the extension's id from its caps. */
 GstElement *gst_nat_relay_marker_new (void);
 

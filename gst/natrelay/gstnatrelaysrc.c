@@ -9,7 +9,8 @@
  *
  * natrelaysrc plays a stream that natrelaysink publishes at a relay (natrelay-server), from behind any
  * NAT. Each track of the stream has a pad, video first; they are added together as soon as there is a publisher,
- * with all that a decoder must know in their caps. A pad that is not linked stops nothing. Most pipelines set
+ * with all that a decoder must know in their caps. A pad that is not linked stops nothing; when it is linked later, the
+ * publisher is asked for a key frame. Most pipelines set
  * only #GstNatRelaySrc:uri and #GstNatRelaySrc:auth-token, #GstNatRelaySrc:tls-fingerprint where the relay made its certificate
  * itself, and #GstNatRelaySrc:latency for links that are very good or bad.
  *

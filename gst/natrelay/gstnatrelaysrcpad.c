@@ -7,15 +7,26 @@
 
 #include "gstnatrelaysrcpad.h"
 #include "gstnatrelaycatchup.h"
+#include "gstnatrelaymarker.h"
 #include "gstnatrelayrtp.h"
+#include "natproto/framemarking.h"
 
 /* The relay asks the publisher no more often either. */
 #define KEY_UNIT_INTERVAL_US (500 * 1000)
+/* For two seconds after it sent a picture to us the relay takes a wish for another as served. */
+#define WISH_INTERVAL_US (1 * G_TIME_SPAN_SECOND)
+#define WISHES_MAX       5
 
 struct _GstNatRelaySrcPad {
   GstGhostPad parent;
   GstNatRelayMedia media;
-  GstNatRelayCatchup catchup; /* the feeding thread's */
+  gint missed; /* atomic: what came last led nowhere */
+
+  /* The feeding thread's. */
+  GstNatRelayCatchup catchup;
+  guint8 mark_id;   /* of the frame marks (framemarking.h) in its packets; 0: there are none */
+  guint wishes;     /* a picture is asked for so often yet, unless one comes */
+  gint64 wished_us; /* monotonic; the last time */
 
   /* Object lock. */
   GstCaps *caps;
@@ -49,9 +60,58 @@ forgive (GstNatRelaySrcPad *self, GstFlowReturn ret)
   switch (ret) {
   case GST_FLOW_NOT_LINKED:
   case GST_FLOW_FLUSHING:
-  case GST_FLOW_EOS: return GST_FLOW_OK;
+  case GST_FLOW_EOS: g_atomic_int_set (&self->missed, TRUE); return GST_FLOW_OK;
   default: return ret;
   }
+}
+
+/* A decoder may begin with this packet: asked only while that is of interest, and before it goes out. */
+static gboolean
+begins_picture (GstNatRelaySrcPad *self, GstBuffer *buffer)
+{
+  gboolean begins;
+  GstMapInfo map;
+
+  if ((self->wishes == 0 && !g_atomic_int_get (&self->missed)) ||
+      !gst_buffer_map (buffer, &map, GST_MAP_READ))
+    return FALSE;
+  begins = nat_framemarking_begins_picture (map.data, map.size, self->mark_id);
+  gst_buffer_unmap (buffer, &map);
+  return begins;
+}
+
+/* A packet was taken downstream. Were those before it not, the last key frame may be among them, and whoever takes them now, as a
+ * decoder that was linked late, needs another. It is asked for until it comes, as one wish may be lost; where pictures
+ * have no marks, once. */
+static void
+see_to_picture (GstNatRelaySrcPad *self, gboolean begins)
+{
+  gint64 now_us;
+
+  if (G_UNLIKELY (g_atomic_int_get (&self->missed))) {
+    g_atomic_int_set (&self->missed, FALSE);
+    self->wishes = self->mark_id != 0 ? WISHES_MAX : 1;
+    self->wished_us = 0;
+  }
+  if (begins)
+    self->wishes = 0;
+  if (G_LIKELY (self->wishes == 0))
+    return;
+  now_us = g_get_monotonic_time ();
+  if (self->wished_us != 0 && now_us - self->wished_us < WISH_INTERVAL_US)
+    return;
+  self->wishes--;
+  self->wished_us = now_us;
+  gst_nat_relay_src_pad_request_key_unit (self);
+}
+
+/* What became of a packet, or of a list in which a picture begins or not. */
+static GstFlowReturn
+passed (GstNatRelaySrcPad *self, GstFlowReturn ret, gboolean begins)
+{
+  if (ret == GST_FLOW_OK && self->media == GST_NAT_RELAY_VIDEO)
+    see_to_picture (self, begins);
+  return forgive (self, ret);
 }
 
 /* What is known of the track, for its past. */
@@ -86,12 +146,21 @@ src_pad_chain (GstPad *internal, GstObject *parent, GstBuffer *buffer)
 {
   GstNatRelaySrcPad *self = GST_NAT_RELAY_SRC_PAD (parent);
   GstFlowReturn ret;
+  gboolean begins;
 
   buffer = catch_up (self, buffer, &ret);
-  if (ret == GST_FLOW_OK)
-    return forgive (self, gst_proxy_pad_chain_default (internal, parent, buffer));
+  if (ret == GST_FLOW_OK) {
+    begins = begins_picture (self, buffer);
+    return passed (self, gst_proxy_pad_chain_default (internal, parent, buffer), begins);
+  }
   gst_buffer_unref (buffer);
   return ret;
+}
+
+static gboolean
+look_at_item (GstBuffer **buffer, guint index, gpointer user)
+{
+  return !begins_picture (user, *buffer);
 }
 
 typedef struct {
@@ -112,13 +181,16 @@ static GstFlowReturn
 src_pad_chain_list (GstPad *internal, GstObject *parent, GstBufferList *list)
 {
   CatchUpList c = {GST_NAT_RELAY_SRC_PAD (parent), GST_FLOW_OK};
+  gboolean begins;
 
   if (c.pad->catchup.armed || c.pad->catchup.shift > 0) {
     list = gst_buffer_list_make_writable (list);
     gst_buffer_list_foreach (list, catch_up_item, &c);
   }
-  if (c.ret == GST_FLOW_OK)
-    return forgive (c.pad, gst_proxy_pad_chain_list_default (internal, parent, list));
+  if (c.ret == GST_FLOW_OK) {
+    begins = !gst_buffer_list_foreach (list, look_at_item, c.pad);
+    return passed (c.pad, gst_proxy_pad_chain_list_default (internal, parent, list), begins);
+  }
   gst_buffer_list_unref (list);
   return c.ret;
 }
@@ -127,8 +199,13 @@ static gboolean
 src_pad_event (GstPad *internal, GstObject *parent, GstEvent *event)
 {
   GstNatRelaySrcPad *self = GST_NAT_RELAY_SRC_PAD (parent);
+  GstCaps *caps;
 
   switch (GST_EVENT_TYPE (event)) {
+  case GST_EVENT_CAPS:
+    gst_event_parse_caps (event, &caps);
+    self->mark_id = gst_nat_relay_marker_get_id (caps);
+    break;
   case GST_EVENT_STREAM_START:
     /* To whoever is downstream it is one stream, whatever feeds it. */
     gst_event_unref (event);
@@ -261,6 +338,13 @@ gst_nat_relay_src_pad_request_key_unit (GstNatRelaySrcPad *self)
     gst_nat_relay_rtp_request_key_unit (target);
     gst_object_unref (target);
   }
+}
+
+void
+gst_nat_relay_src_pad_begin_anew (GstNatRelaySrcPad *self)
+{
+  g_atomic_int_set (&self->missed, TRUE);
+  gst_nat_relay_src_pad_request_key_unit (self);
 }
 
 gboolean

@@ -33,6 +33,8 @@ void gst_nat_relay_src_pad_arm (
 void gst_nat_relay_src_pad_fed_anew (GstNatRelaySrcPad *pad);
 /* Asks for a picture that stands alone; at most twice a second. */
 void gst_nat_relay_src_pad_request_key_unit (GstNatRelaySrcPad *pad);
+/* Something is missing of what it carries: the same, and again until such a picture comes, but not for long. */
+void gst_nat_relay_src_pad_begin_anew (GstNatRelaySrcPad *pad);
 gboolean gst_nat_relay_src_pad_is_fed (GstNatRelaySrcPad *pad);
 
 G_END_DECLS

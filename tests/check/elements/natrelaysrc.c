@@ -7,6 +7,7 @@
 
 #include <gst/check/gstcheck.h>
 #include <gst/check/gstharness.h>
+#include <gst/rtp/rtp.h>
 #include <string.h>
 
 #include "media.h"
@@ -355,6 +356,75 @@ GST_START_TEST (test_key_frame_on_join)
 }
 GST_END_TEST;
 
+/* VP8 (RFC 7741): the first packet of a frame whose header says that it needs no other. */
+static GstPadProbeReturn
+note_key_frame (GstPad *pad, GstPadProbeInfo *info, gpointer seen)
+{
+  GstRTPBuffer rtp = GST_RTP_BUFFER_INIT;
+  const guint8 *payload;
+
+  fail_unless (gst_rtp_buffer_map (GST_PAD_PROBE_INFO_BUFFER (info), GST_MAP_READ, &rtp));
+  payload = gst_rtp_buffer_get_payload (&rtp);
+  if (payload[0] == 0x10 && (payload[1] & 1) == 0)
+    g_atomic_int_set ((gint *)seen, TRUE);
+  gst_rtp_buffer_unmap (&rtp);
+  return GST_PAD_PROBE_OK;
+}
+
+static void
+wait_for_key_frame (const gint *seen, guint number)
+{
+  gint64 until = g_get_monotonic_time () + PATIENCE_S / 4 * G_TIME_SPAN_SECOND;
+
+  while (!g_atomic_int_get (seen)) {
+    fail_unless (g_get_monotonic_time () < until, "no key frame for number %u", number);
+    g_usleep (1000);
+  }
+}
+
+/* Also for whoever links a pad that was there before, and does not ask for it: while the relay takes the picture that it sent at
+ * the start for enough, and when that is long ago. */
+GST_START_TEST (test_key_frame_on_link)
+{
+  g_autofree gchar *uri = media_uri ("talk", FALSE);
+  GstElement *sender = media_publish ("talk",
+      VIDEO " ! vp8enc deadline=1 keyframe-mode=disabled ! rtpvp8pay mtu=1200 pt=96", OPUS_96);
+  GstElement *receiver = media_launch (
+      "natrelaysrc name=r uri=\"%s\" r.audio_0 ! identity name=sound ! fakesink sync=false "
+      "fakesink name=late0 sync=false async=false fakesink name=late1 sync=false async=false",
+      uri);
+  GstElement *src = gst_bin_get_by_name (GST_BIN (receiver), "r");
+  GstElement *sink = gst_bin_get_by_name (GST_BIN (sender), "s");
+  static const gchar *const late[] = {"late0", "late1"};
+  Flow sound;
+
+  while (media_stat (sink, "packets-sent") < 50)
+    g_usleep (5000);
+  gst_object_unref (sink);
+  flow_init (&sound);
+  flow_watch (&sound, receiver, "sound");
+  media_play (receiver);
+  for (guint i = 0; i < G_N_ELEMENTS (late); i++) {
+    GstElement *end = gst_bin_get_by_name (GST_BIN (receiver), late[i]);
+    GstPad *pad = gst_element_get_static_pad (end, "sink");
+    gint seen = FALSE;
+    gulong probe = gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_BUFFER, note_key_frame, &seen, NULL);
+
+    fail_unless (flow_wait (&sound, flow_count (&sound) + (i == 0 ? 10 : 150), PATIENCE_S));
+    fail_unless (gst_element_link_pads (src, "video_0", end, "sink"));
+    wait_for_key_frame (&seen, i);
+    gst_element_unlink_pads (src, "video_0", end, "sink");
+    gst_pad_remove_probe (pad, probe);
+    gst_object_unref (pad);
+    gst_object_unref (end);
+  }
+  gst_object_unref (src);
+  media_stop (receiver);
+  media_stop (sender);
+  flow_clear (&sound);
+}
+GST_END_TEST;
+
 GST_START_TEST (test_pause_and_resume)
 {
   GstElement *sender = media_publish ("talk", H264_96, OPUS_96);
@@ -595,6 +665,7 @@ natrelaysrc_suite (void)
   tcase_add_test (media, test_file_with_eos);
   tcase_add_test (media, test_film_while_handler_lingers);
   tcase_add_test (media, test_key_frame_on_join);
+  tcase_add_test (media, test_key_frame_on_link);
   tcase_add_test (media, test_pause_and_resume);
   suite_add_tcase (s, pads);
   tcase_add_checked_fixture (pads, relay_begin, relay_end);
