@@ -146,23 +146,45 @@ forget_ssrcs (GstNatRelayRoom *self, Participant *p)
 
 /* ---- the document -------------------------------------------------------- */
 
+static guint
+get_settings (GstNatRelayRoom *self, GstNatRelayReceiverSettings *settings)
+{
+  guint n;
+
+  g_mutex_lock (&self->lock);
+  *settings = self->settings;
+  n = self->settings_set;
+  g_mutex_unlock (&self->lock);
+  return n;
+}
+
+/* What is set last is what p must have in the end. */
+static void
+apply_settings (GstNatRelayRoom *self, Participant *p)
+{
+  GstNatRelayReceiverSettings settings;
+  guint applied, n = get_settings (self, &settings);
+
+  do {
+    applied = n;
+    gst_nat_relay_receiver_set (&p->receiver, &settings);
+    gst_nat_relay_receiver_set_rtpbin (p->receiver.rtp.rtpbin, &settings);
+    n = get_settings (self, &settings);
+  } while (n != applied);
+}
+
 /* Children are made and started by whoever calls: nothing of them waits for this thread. */
 static Participant *
 participant_new (GstNatRelayRoom *self, const gchar *stream)
 {
   NatSession *session = gst_nat_relay_connection_get_session (self->conn);
   Participant *p = g_new0 (Participant, 1);
-  GstNatRelayReceiverSettings settings;
 
   p->room = self;
   p->stream = g_strdup (stream);
   gst_nat_relay_receiver_init (
       &p->receiver, self->conn, self->admit, self->templates, &self->layouts);
-  g_mutex_lock (&self->lock);
-  settings = self->settings;
-  g_mutex_unlock (&self->lock);
-  gst_nat_relay_receiver_set (&p->receiver, &settings);
-  gst_nat_relay_receiver_set_rtpbin (p->receiver.rtp.rtpbin, &settings);
+  apply_settings (self, p);
   gst_nat_relay_receiver_start (&p->receiver, session, stream);
   gst_nat_relay_receiver_sync_state (&p->receiver);
   g_clear_pointer (&session, nat_session_unref);
@@ -188,11 +210,14 @@ enter (GstNatRelayRoom *self, const gchar *stream)
   if (ok)
     g_hash_table_insert (self->participants, p->stream, p);
   g_mutex_unlock (&self->lock);
-  if (ok)
-    post (self, "natrelay-stream-added", stream);
-  else
+  if (!ok) {
     participant_dispose (p);
-  return ok;
+    return FALSE;
+  }
+  /* What was set before it was among the others went to those. */
+  apply_settings (self, p);
+  post (self, "natrelay-stream-added", stream);
+  return TRUE;
 }
 
 static void
@@ -336,6 +361,7 @@ gst_nat_relay_room_set (GstNatRelayRoom *self, const GstNatRelayReceiverSettings
 
   g_mutex_lock (&self->lock);
   self->settings = *settings;
+  self->settings_set++;
   g_hash_table_iter_init (&it, self->participants);
   while (g_hash_table_iter_next (&it, NULL, &value)) {
     Participant *p = value;

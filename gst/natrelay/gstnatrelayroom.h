@@ -21,6 +21,7 @@ typedef struct {
   GCond gone; /* leaving counted down */
   gboolean started;
   GstNatRelayReceiverSettings settings;
+  guint settings_set; /* how often */
   gchar *exclude;
   GHashTable *participants;      /* stream -> Participant */
   GHashTable *ssrcs;             /* SSRC -> Participant */

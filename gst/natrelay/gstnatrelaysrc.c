@@ -101,6 +101,7 @@ struct _GstNatRelaySrc {
 
   /* Object lock. */
   GstNatRelayReceiverSettings settings;
+  guint settings_set; /* how often */
   gboolean instant_start;
   gchar *exclude;
   GstNatRelayEncryption encryption;
@@ -344,18 +345,40 @@ src_stats (GstNatRelaySrc *self)
   return s;
 }
 
-/* To those inside who have a share in it. */
+static guint
+src_get_settings (GstNatRelaySrc *self, GstNatRelayReceiverSettings *settings)
+{
+  guint n;
+
+  GST_OBJECT_LOCK (self);
+  *settings = self->settings;
+  n = self->settings_set;
+  GST_OBJECT_UNLOCK (self);
+  return n;
+}
+
+/* To those inside who have a share in it. Another thread may set something meanwhile, or a handler that hears of this: what is set
+ * last is what they must have in the end. */
 static void
 src_apply_settings (GstNatRelaySrc *self)
 {
   GstNatRelayReceiverSettings settings;
+  guint applied, n = src_get_settings (self, &settings);
 
-  GST_OBJECT_LOCK (self);
-  settings = self->settings;
-  GST_OBJECT_UNLOCK (self);
-  gst_nat_relay_receiver_set (&self->receiver, &settings);
-  gst_nat_relay_receiver_set_rtpbin (self->receiver.rtp.rtpbin, &settings);
-  gst_nat_relay_room_set (&self->room, &settings);
+  do {
+    applied = n;
+    gst_nat_relay_receiver_set (&self->receiver, &settings);
+    gst_nat_relay_receiver_set_rtpbin (self->receiver.rtp.rtpbin, &settings);
+    gst_nat_relay_room_set (&self->room, &settings);
+    n = src_get_settings (self, &settings);
+  } while (n != applied);
+}
+
+/* Pads that nothing feeds yet have no jitterbuffer that would say it. */
+static void
+src_tell_latency (GstNatRelaySrc *self)
+{
+  gst_element_post_message (GST_ELEMENT (self), gst_message_new_latency (GST_OBJECT (self)));
 }
 
 static void
@@ -382,8 +405,11 @@ gst_nat_relay_src_set_property (GObject *object, guint id, const GValue *value, 
   case PROP_ENCRYPTION: self->encryption = (GstNatRelayEncryption)g_value_get_enum (value); break;
   default: G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec); break;
   }
+  self->settings_set++;
   GST_OBJECT_UNLOCK (self);
   src_apply_settings (self);
+  if (id == PROP_LATENCY)
+    src_tell_latency (self);
 }
 
 static void
