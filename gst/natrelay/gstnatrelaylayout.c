@@ -52,12 +52,13 @@ remove_pad (GstNatRelayLayout *self, GstPad *pad)
   gst_element_remove_pad (self->element, pad);
 }
 
-/* Its pad may wait for its past, and rtpbin for the pad. */
+/* Its pad may wait for its past, or for who takes it, and rtpbin for the pad. */
 static void
-forget_ssrc (GstNatRelayLayout *self, guint32 ssrc)
+forget_ssrc (GstNatRelayLayout *self, guint32 ssrc, GstNatRelaySrcPad *pad)
 {
   gst_nat_relay_headstart_forget (self->headstart, ssrc);
-  gst_nat_relay_rtp_forget_ssrc (self->rtp, ssrc);
+  gst_nat_relay_src_pad_shut (pad, TRUE);
+  gst_nat_relay_rtp_forget_ssrc (self->rtp, ssrc, gst_nat_relay_src_pad_reopen, pad);
 }
 
 static void
@@ -72,9 +73,11 @@ remove_pads (GstNatRelayLayout *self)
   for (guint i = 0; i < old->len; i++) {
     Track *track = old->pdata[i];
 
+    gst_nat_relay_headstart_forget (self->headstart, track->ssrc);
+    gst_nat_relay_src_pad_shut (track->pad, TRUE);
     if (track->added)
       remove_pad (self, GST_PAD (track->pad));
-    forget_ssrc (self, track->ssrc);
+    gst_nat_relay_rtp_forget_ssrc (self->rtp, track->ssrc, NULL, NULL);
   }
   if (self->room != NULL && old->len > 0)
     self->room->changed (self->room->user);
@@ -228,8 +231,8 @@ static gboolean
 update_pads (GstNatRelayLayout *self, GPtrArray *description, gboolean same_publisher)
 {
   GPtrArray *streams = g_ptr_array_new_with_free_func (gst_object_unref);
+  GPtrArray *fed = g_ptr_array_new_with_free_func (gst_object_unref);
   guint32 old[NAT_TRACKS_MAX];
-  guint n_old = 0;
   gboolean ok;
 
   g_mutex_lock (&self->lock);
@@ -238,8 +241,10 @@ update_pads (GstNatRelayLayout *self, GPtrArray *description, gboolean same_publ
     const GstNatRelaySdpTrack *from = description->pdata[i];
     Track *track = self->tracks->pdata[i];
 
-    if (track->ssrc != from->ssrc || !same_publisher)
-      old[n_old++] = track->ssrc;
+    if (track->ssrc != from->ssrc || !same_publisher) {
+      old[fed->len] = track->ssrc;
+      g_ptr_array_add (fed, gst_object_ref (track->pad));
+    }
     track->ssrc = from->ssrc;
     track->payload_type = from->payload_type;
     gst_caps_replace (&track->caps, from->caps);
@@ -248,10 +253,11 @@ update_pads (GstNatRelayLayout *self, GPtrArray *description, gboolean same_publ
   }
   g_mutex_unlock (&self->lock);
   /* An SSRC may come back, on this track or another: with sequence numbers and times of its own. */
-  for (guint i = 0; i < n_old; i++)
-    forget_ssrc (self, old[i]);
+  for (guint i = 0; i < fed->len; i++)
+    forget_ssrc (self, old[i], fed->pdata[i]);
   set_stream_caps (streams, description);
   g_ptr_array_unref (streams);
+  g_ptr_array_unref (fed);
   return ok;
 }
 
@@ -457,18 +463,26 @@ drop (GstPad *pad, GstPadProbeInfo *info, gpointer user)
   return GST_PAD_PROBE_DROP;
 }
 
-gboolean
-gst_nat_relay_layout_feed (GstNatRelayLayout *self, guint32 ssrc, GstPad *rtpbin_pad)
+/* called with lock. A reference, or NULL. */
+static GstNatRelaySrcPad *
+find_pad (GstNatRelayLayout *self, guint32 ssrc)
 {
-  GstNatRelaySrcPad *pad = NULL;
-
-  g_mutex_lock (&self->lock);
-  for (guint i = 0; i < self->tracks->len && pad == NULL; i++) {
+  for (guint i = 0; i < self->tracks->len; i++) {
     Track *track = self->tracks->pdata[i];
 
     if (track->ssrc == ssrc)
-      pad = gst_object_ref (track->pad);
+      return gst_object_ref (track->pad);
   }
+  return NULL;
+}
+
+gboolean
+gst_nat_relay_layout_feed (GstNatRelayLayout *self, guint32 ssrc, GstPad *rtpbin_pad)
+{
+  GstNatRelaySrcPad *pad;
+
+  g_mutex_lock (&self->lock);
+  pad = find_pad (self, ssrc);
   if (pad != NULL) {
     gst_nat_relay_src_pad_arm (pad, self->headstart, ssrc);
     gst_ghost_pad_set_target (GST_GHOST_PAD (pad), rtpbin_pad);
@@ -484,6 +498,25 @@ gst_nat_relay_layout_feed (GstNatRelayLayout *self, guint32 ssrc, GstPad *rtpbin
   gst_nat_relay_src_pad_fed_anew (pad);
   gst_object_unref (pad);
   return TRUE;
+}
+
+/* Whose pad is held up downstream stays: to wait for that would hold up all that comes in. Should it come again, it
+ * goes where it went. */
+void
+gst_nat_relay_layout_forget_silent (GstNatRelayLayout *self, guint32 ssrc)
+{
+  GstNatRelaySrcPad *pad;
+
+  g_mutex_lock (&self->lock);
+  pad = find_pad (self, ssrc);
+  g_mutex_unlock (&self->lock);
+  if (pad == NULL)
+    gst_nat_relay_rtp_forget_ssrc (self->rtp, ssrc, NULL, NULL);
+  else if (gst_nat_relay_src_pad_shut (pad, FALSE))
+    gst_nat_relay_rtp_forget_ssrc (self->rtp, ssrc, gst_nat_relay_src_pad_reopen, pad);
+  else
+    GST_INFO_OBJECT (pad, "SSRC %08x is silent, and is kept", ssrc);
+  gst_clear_object (&pad);
 }
 
 GstCaps *

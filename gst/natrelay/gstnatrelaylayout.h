@@ -81,6 +81,8 @@ void gst_nat_relay_layout_take_description (
 void gst_nat_relay_layout_collect (GstNatRelayLayout *layout, GstStreamCollection *collection);
 /* rtpbin made a pad for ssrc; FALSE: it belongs to no track (any more). */
 gboolean gst_nat_relay_layout_feed (GstNatRelayLayout *layout, guint32 ssrc, GstPad *rtpbin_pad);
+/* Nothing came of ssrc for long. */
+void gst_nat_relay_layout_forget_silent (GstNatRelayLayout *layout, guint32 ssrc);
 /* The caps of a payload type, or NULL. */
 GstCaps *gst_nat_relay_layout_get_caps (GstNatRelayLayout *layout, guint payload_type);
 void gst_nat_relay_layout_set_latency (GstNatRelayLayout *layout, GstClockTime latency);

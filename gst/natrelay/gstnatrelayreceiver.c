@@ -31,6 +31,13 @@ rtpbin_pad_added (GstElement *rtpbin, GstPad *pad, gpointer user)
     GST_DEBUG_OBJECT (self->element, "SSRC %08x is of no track (any more)", ssrc);
 }
 
+/* rtpbin would forget it by itself (autoremove), but without the locks. On the session's RTCP thread. */
+static void
+rtpbin_ssrc_silent (GstElement *rtpbin, guint session, guint ssrc, gpointer user)
+{
+  gst_nat_relay_layout_forget_silent (&((GstNatRelayReceiver *)user)->layout, ssrc);
+}
+
 /* ---- repair -------------------------------------------------------------- */
 
 static void
@@ -113,7 +120,7 @@ pass_last (GstNatRelayReceiver *self, GstBuffer *packet)
   GST_BUFFER_DTS (packet) = GST_BUFFER_PTS (packet);
   gst_nat_relay_repair_receive (
       self->repair, ssrc, GST_READ_UINT16_BE (header + 2), g_get_monotonic_time ());
-  gst_nat_relay_rtp_forget_ssrc (&self->rtp, ssrc);
+  gst_nat_relay_rtp_forget_ssrc (&self->rtp, ssrc, NULL, NULL);
   gst_nat_relay_open_push (self->rtp.open, ssrc, packet);
 }
 
@@ -255,6 +262,8 @@ gst_nat_relay_receiver_init (GstNatRelayReceiver *self, GstNatRelayConnection *c
   gst_nat_relay_open_set_tap (self->rtp.open, packet_opened, self);
   g_signal_connect (self->rtp.rtpbin, "request-pt-map", G_CALLBACK (request_pt_map), self);
   g_signal_connect (self->rtp.rtpbin, "pad-added", G_CALLBACK (rtpbin_pad_added), self);
+  g_signal_connect (self->rtp.rtpbin, "on-timeout", G_CALLBACK (rtpbin_ssrc_silent), self);
+  g_signal_connect (self->rtp.rtpbin, "on-bye-timeout", G_CALLBACK (rtpbin_ssrc_silent), self);
 }
 
 void

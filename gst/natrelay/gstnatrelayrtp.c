@@ -172,7 +172,8 @@ find_ssrc_demux (const GstNatRelayRtp *rtp)
 /* With the stream locks of both ways into the session: a packet of that very SSRC, RTCP included, would
  * bring it back while it goes. */
 void
-gst_nat_relay_rtp_forget_ssrc (const GstNatRelayRtp *rtp, guint32 ssrc)
+gst_nat_relay_rtp_forget_ssrc (
+    const GstNatRelayRtp *rtp, guint32 ssrc, void (*gone) (gpointer user), gpointer user)
 {
   GstPad *rtp_pad = gst_element_get_static_pad (rtp->rtpbin, "recv_rtp_sink_0");
   GstPad *rtcp_pad = gst_element_get_static_pad (rtp->rtpbin, "recv_rtcp_sink_0");
@@ -180,17 +181,12 @@ gst_nat_relay_rtp_forget_ssrc (const GstNatRelayRtp *rtp, guint32 ssrc)
   GST_PAD_STREAM_LOCK (rtp_pad);
   GST_PAD_STREAM_LOCK (rtcp_pad);
   g_signal_emit_by_name (rtp->ssrc_demux, "clear-ssrc", ssrc);
+  if (gone != NULL)
+    gone (user);
   GST_PAD_STREAM_UNLOCK (rtcp_pad);
   GST_PAD_STREAM_UNLOCK (rtp_pad);
   gst_object_unref (rtp_pad);
   gst_object_unref (rtcp_pad);
-}
-
-/* rtpbin would do that by itself (autoremove), but without those locks. On the session's RTCP thread. */
-static void
-forget_silent_ssrc (GstElement *rtpbin, guint session, guint ssrc, const GstNatRelayRtp *rtp)
-{
-  gst_nat_relay_rtp_forget_ssrc (rtp, ssrc);
 }
 
 /*
@@ -222,8 +218,6 @@ gst_nat_relay_rtp_build_src (GstNatRelayRtp *rtp, GstBin *bin, gboolean named)
   build_rtcp (rtp, bin, named);
   set_session_limits (rtp->rtpbin);
   rtp->ssrc_demux = find_ssrc_demux (rtp);
-  g_signal_connect (rtp->rtpbin, "on-timeout", G_CALLBACK (forget_silent_ssrc), rtp);
-  g_signal_connect (rtp->rtpbin, "on-bye-timeout", G_CALLBACK (forget_silent_ssrc), rtp);
 }
 
 /* From the sinks up, so that nothing comes where nobody is ready. */

@@ -55,8 +55,10 @@ gchar *gst_nat_relay_rtp_cname (const GstNatRelayRtp *rtp);
 /* The SSRC that our receiver reports have. */
 guint32 gst_nat_relay_rtp_own_ssrc (const GstNatRelayRtp *rtp);
 
-/* Receiver: forgets one SSRC: its jitterbuffer and pads go. Not from a thread that streams out of them. */
-void gst_nat_relay_rtp_forget_ssrc (const GstNatRelayRtp *rtp, guint32 ssrc);
+/* Receiver: forgets one SSRC: its jitterbuffer and pads go. Not from a thread that streams out of them, nor while one is held up behind
+ * them: nothing of all SSRCs comes in meanwhile. gone, if not NULL, is called before anything does. */
+void gst_nat_relay_rtp_forget_ssrc (
+    const GstNatRelayRtp *rtp, guint32 ssrc, void (*gone) (gpointer user), gpointer user);
 
 /* Publisher: what got lost before the session had it is added to its statistics. */
 void gst_nat_relay_rtp_sink_stats (const GstNatRelayRtp *rtp, GstStructure *s);

@@ -16,11 +16,17 @@
 /* For two seconds after it sent a picture to us the relay takes a wish for another as served. */
 #define WISH_INTERVAL_US (1 * G_TIME_SPAN_SECOND)
 #define WISHES_MAX       5
+/* A packet is under way downstream for so long at most where nothing is wrong: sinks hold it until its time. */
+#define PASSING_US (1 * G_TIME_SPAN_SECOND)
+/* And so long of one that ended seconds ago. */
+#define SILENT_US (50 * G_TIME_SPAN_MILLISECOND)
+#define STEP_US   G_TIME_SPAN_MILLISECOND
 
 struct _GstNatRelaySrcPad {
   GstGhostPad parent;
   GstNatRelayMedia media;
   gint missed; /* atomic: what came last led nowhere */
+  gint shut;   /* atomic: what comes is dropped */
 
   /* The feeding thread's. */
   GstNatRelayCatchup catchup;
@@ -148,6 +154,10 @@ src_pad_chain (GstPad *internal, GstObject *parent, GstBuffer *buffer)
   GstFlowReturn ret;
   gboolean begins;
 
+  if (g_atomic_int_get (&self->shut)) {
+    gst_buffer_unref (buffer);
+    return GST_FLOW_OK;
+  }
   buffer = catch_up (self, buffer, &ret);
   if (ret == GST_FLOW_OK) {
     begins = begins_picture (self, buffer);
@@ -183,6 +193,10 @@ src_pad_chain_list (GstPad *internal, GstObject *parent, GstBufferList *list)
   CatchUpList c = {GST_NAT_RELAY_SRC_PAD (parent), GST_FLOW_OK};
   gboolean begins;
 
+  if (g_atomic_int_get (&c.pad->shut)) {
+    gst_buffer_list_unref (list);
+    return GST_FLOW_OK;
+  }
   if (c.pad->catchup.armed || c.pad->catchup.shift > 0) {
     list = gst_buffer_list_make_writable (list);
     gst_buffer_list_foreach (list, catch_up_item, &c);
@@ -201,6 +215,10 @@ src_pad_event (GstPad *internal, GstObject *parent, GstEvent *event)
   GstNatRelaySrcPad *self = GST_NAT_RELAY_SRC_PAD (parent);
   GstCaps *caps;
 
+  if (g_atomic_int_get (&self->shut)) {
+    gst_event_unref (event);
+    return TRUE;
+  }
   switch (GST_EVENT_TYPE (event)) {
   case GST_EVENT_CAPS:
     gst_event_parse_caps (event, &caps);
@@ -355,6 +373,56 @@ gst_nat_relay_src_pad_is_fed (GstNatRelaySrcPad *self)
 
   gst_clear_object (&target);
   return fed;
+}
+
+/* TRUE: no packet is in the pad, and none comes while the caller has its stream lock. */
+static gboolean
+try_lock (GstPad *internal, gint64 patience_us)
+{
+  gint64 until_us = g_get_monotonic_time () + patience_us;
+
+  while (!GST_PAD_STREAM_TRYLOCK (internal)) {
+    if (g_get_monotonic_time () >= until_us)
+      return FALSE;
+    g_usleep (STEP_US);
+  }
+  return TRUE;
+}
+
+/* Wakes who is held up downstream, and has the lock then. */
+static void
+flush_and_lock (GstNatRelaySrcPad *self, GstPad *internal)
+{
+  GST_INFO_OBJECT (self, "what is downstream takes nothing, and is flushed");
+  gst_pad_push_event (GST_PAD (self), gst_event_new_flush_start ());
+  GST_PAD_STREAM_LOCK (internal);
+  gst_pad_push_event (GST_PAD (self), gst_event_new_flush_stop (FALSE));
+}
+
+gboolean
+gst_nat_relay_src_pad_shut (GstNatRelaySrcPad *self, gboolean insist)
+{
+  GstPad *internal = GST_PAD (gst_proxy_pad_get_internal (GST_PROXY_PAD (self)));
+  gboolean locked;
+
+  g_atomic_int_set (&self->shut, TRUE);
+  locked = try_lock (internal, insist ? PASSING_US : SILENT_US);
+  if (!locked && insist) {
+    flush_and_lock (self, internal);
+    locked = TRUE;
+  }
+  if (locked)
+    GST_PAD_STREAM_UNLOCK (internal);
+  else
+    g_atomic_int_set (&self->shut, FALSE);
+  gst_object_unref (internal);
+  return locked;
+}
+
+void
+gst_nat_relay_src_pad_reopen (gpointer pad)
+{
+  g_atomic_int_set (&GST_NAT_RELAY_SRC_PAD (pad)->shut, FALSE);
 }
 
 GstPad *
