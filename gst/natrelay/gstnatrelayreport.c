@@ -263,6 +263,16 @@ post_setback (GstNatRelayReport *report, const NatCause *cause)
                                lost ? "natrelay-connection-lost" : "natrelay-connection-attempt")));
 }
 
+/* What ends the progress under way when the relay answers our Binding. One may be answered of a session that was taken for lost,
+ * while another is negotiated, as where the relay was started again. */
+static const gchar *
+answered_text (NatSessionState before)
+{
+  return before == NAT_SESSION_NEGOTIATING
+             ? "The relay answers again; the session goes on, and needs no new negotiation"
+             : "Challenge answered";
+}
+
 static void
 post_failure (GstNatRelayReport *report, const NatCause *cause)
 {
@@ -280,8 +290,10 @@ gst_nat_relay_report_state (
   static const NatCause unexplained = {
       NAT_CAUSE_PROTOCOL, 0, TRUE, 0, 0, (char *)"The session failed", NULL};
   gboolean ready, was_connected;
+  NatSessionState before;
 
   g_mutex_lock (&report->lock);
+  before = report->state;
   report->state = state;
   ready = report->ready;
   was_connected = report->connected;
@@ -299,7 +311,7 @@ gst_nat_relay_report_state (
     open_progress (report, "challenge", "Answering the relay's challenge");
     break;
   case NAT_SESSION_CONNECTED:
-    close_progress (report, GST_PROGRESS_TYPE_COMPLETE, "Challenge answered");
+    close_progress (report, GST_PROGRESS_TYPE_COMPLETE, answered_text (before));
     if (!was_connected)
       post_connected (report, session);
     break;
