@@ -365,22 +365,16 @@ apply_description (GstNatRelayLayout *self, const NatDescription *description)
 static void
 end_stream (GstNatRelayLayout *self)
 {
-  GPtrArray *idle = g_ptr_array_new_with_free_func (gst_object_unref);
+  GPtrArray *pads = g_ptr_array_new_with_free_func (gst_object_unref);
 
   GST_INFO_OBJECT (self->element, "the stream ended");
   g_mutex_lock (&self->lock);
-  for (guint i = 0; i < self->tracks->len; i++) {
-    Track *track = self->tracks->pdata[i];
-
-    if (!gst_nat_relay_src_pad_is_fed (track->pad))
-      g_ptr_array_add (idle, gst_object_ref (track->pad));
-  }
   if (self->run == self->applied_run)
     gst_nat_relay_transport_src_end (self->rtp->rtp_src);
   g_mutex_unlock (&self->lock);
-  for (guint i = 0; i < idle->len; i++)
-    gst_pad_push_event (idle->pdata[i], gst_event_new_eos ());
-  g_ptr_array_unref (idle);
+  gst_nat_relay_layout_get_pads (self, pads);
+  g_ptr_array_foreach (pads, gst_nat_relay_src_pad_end_unfed, NULL);
+  g_ptr_array_unref (pads);
 }
 
 /* ended: and one was there before. One that ended before we came is no reason to end. */
@@ -567,17 +561,12 @@ gst_nat_relay_layout_collect (GstNatRelayLayout *self, GstStreamCollection *coll
 }
 
 void
-gst_nat_relay_layout_request_key_units (GstNatRelayLayout *self)
+gst_nat_relay_layout_get_pads (GstNatRelayLayout *self, GPtrArray *pads)
 {
-  GPtrArray *pads = g_ptr_array_new_with_free_func (gst_object_unref);
-
   g_mutex_lock (&self->lock);
   for (guint i = 0; i < self->tracks->len; i++)
     g_ptr_array_add (pads, gst_object_ref (((Track *)self->tracks->pdata[i])->pad));
   g_mutex_unlock (&self->lock);
-  for (guint i = 0; i < pads->len; i++)
-    gst_nat_relay_src_pad_begin_anew (pads->pdata[i]);
-  g_ptr_array_unref (pads);
 }
 
 void

@@ -79,6 +79,8 @@ void gst_nat_relay_layout_take_description (
     GstNatRelayLayout *layout, NatPublisherState publisher, const NatDescription *description);
 /* Adds what its pads carry. */
 void gst_nat_relay_layout_collect (GstNatRelayLayout *layout, GstStreamCollection *collection);
+/* Adds references to its pads. */
+void gst_nat_relay_layout_get_pads (GstNatRelayLayout *layout, GPtrArray *pads);
 /* rtpbin made a pad for ssrc; FALSE: it belongs to no track (any more). */
 gboolean gst_nat_relay_layout_feed (GstNatRelayLayout *layout, guint32 ssrc, GstPad *rtpbin_pad);
 /* Nothing came of ssrc for long. */
@@ -87,6 +89,5 @@ void gst_nat_relay_layout_forget_silent (GstNatRelayLayout *layout, guint32 ssrc
 GstCaps *gst_nat_relay_layout_get_caps (GstNatRelayLayout *layout, guint payload_type);
 void gst_nat_relay_layout_set_latency (GstNatRelayLayout *layout, GstClockTime latency);
 void gst_nat_relay_layout_set_eos_on_end (GstNatRelayLayout *layout, gboolean eos_on_end);
-void gst_nat_relay_layout_request_key_units (GstNatRelayLayout *layout);
 
 G_END_DECLS

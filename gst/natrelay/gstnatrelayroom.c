@@ -390,7 +390,7 @@ gst_nat_relay_room_get_stats (GstNatRelayRoom *self, GstNatRelayReceiverStats *s
 }
 
 void
-gst_nat_relay_room_request_key_units (GstNatRelayRoom *self)
+gst_nat_relay_room_get_pads (GstNatRelayRoom *self, GPtrArray *pads)
 {
   GHashTableIter it;
   gpointer participant;
@@ -398,7 +398,7 @@ gst_nat_relay_room_request_key_units (GstNatRelayRoom *self)
   g_mutex_lock (&self->lock);
   g_hash_table_iter_init (&it, self->participants);
   while (g_hash_table_iter_next (&it, NULL, &participant))
-    gst_nat_relay_layout_request_key_units (&((Participant *)participant)->receiver.layout);
+    gst_nat_relay_layout_get_pads (&((Participant *)participant)->receiver.layout, pads);
   g_mutex_unlock (&self->lock);
 }
 

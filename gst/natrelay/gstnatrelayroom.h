@@ -42,7 +42,8 @@ void gst_nat_relay_room_start (GstNatRelayRoom *room, const gchar *exclude);
 /* As of a receiver. */
 void gst_nat_relay_room_unblock (GstNatRelayRoom *room);
 void gst_nat_relay_room_stop (GstNatRelayRoom *room);
-void gst_nat_relay_room_request_key_units (GstNatRelayRoom *room);
+/* Adds references to the pads of all. */
+void gst_nat_relay_room_get_pads (GstNatRelayRoom *room, GPtrArray *pads);
 void gst_nat_relay_room_get_stats (GstNatRelayRoom *room, GstNatRelayReceiverStats *stats);
 
 /* On the session's thread. */

@@ -57,6 +57,7 @@
 #include "gstnatrelayelements.h"
 #include "gstnatrelayreceiver.h"
 #include "gstnatrelayroom.h"
+#include "gstnatrelaysrcpad.h"
 #include "natproto/crypto.h"
 
 GST_DEBUG_CATEGORY_STATIC (gst_nat_relay_src_debug);
@@ -272,6 +273,17 @@ src_start (GstNatRelaySrc *self)
   return TRUE;
 }
 
+static void
+src_for_each_pad (GstNatRelaySrc *self, GFunc func)
+{
+  GPtrArray *pads = g_ptr_array_new_with_free_func (gst_object_unref);
+
+  gst_nat_relay_layout_get_pads (&self->receiver.layout, pads);
+  gst_nat_relay_room_get_pads (&self->room, pads);
+  g_ptr_array_foreach (pads, func, NULL);
+  g_ptr_array_unref (pads);
+}
+
 /* A streaming thread may wait. */
 static void
 src_unblock (GstNatRelaySrc *self)
@@ -293,8 +305,7 @@ src_stop (GstNatRelaySrc *self)
 static void
 src_resume (GstNatRelaySrc *self)
 {
-  gst_nat_relay_layout_request_key_units (&self->receiver.layout);
-  gst_nat_relay_room_request_key_units (&self->room);
+  src_for_each_pad (self, gst_nat_relay_src_pad_begin_anew);
 }
 
 static GstStateChangeReturn
@@ -322,6 +333,27 @@ gst_nat_relay_src_change_state (GstElement *element, GstStateChange transition)
   else if (transition == GST_STATE_CHANGE_PAUSED_TO_PLAYING && self->paused)
     src_resume (self);
   return ret;
+}
+
+/* ---- events -------------------------------------------------------------- */
+
+static void
+src_end_unfed (GstElement *element, gpointer unused)
+{
+  src_for_each_pad (GST_NAT_RELAY_SRC (element), gst_nat_relay_src_pad_end_unfed);
+}
+
+/* EOS, by which an application ends a recording, comes to the pads by what feeds them; where nothing does, as when the publisher has
+ * been silent for long, nothing would end. Whoever sends it is not to wait. */
+static gboolean
+gst_nat_relay_src_send_event (GstElement *element, GstEvent *event)
+{
+  gboolean ends = GST_EVENT_TYPE (event) == GST_EVENT_EOS;
+  gboolean sent = GST_ELEMENT_CLASS (parent_class)->send_event (element, event);
+
+  if (ends)
+    gst_element_call_async (element, src_end_unfed, NULL, NULL);
+  return sent;
 }
 
 /* ---- properties ---------------------------------------------------------- */
@@ -631,6 +663,7 @@ gst_nat_relay_src_class_init (GstNatRelaySrcClass *klass)
       "Plays RTP streams by way of a relay, through NATs and firewalls",
       "The natrelay developers <natrelay@example.org>");
   element_class->change_state = GST_DEBUG_FUNCPTR (gst_nat_relay_src_change_state);
+  element_class->send_event = GST_DEBUG_FUNCPTR (gst_nat_relay_src_send_event);
 }
 
 static void

@@ -359,20 +359,20 @@ gst_nat_relay_src_pad_request_key_unit (GstNatRelaySrcPad *self)
 }
 
 void
-gst_nat_relay_src_pad_begin_anew (GstNatRelaySrcPad *self)
+gst_nat_relay_src_pad_begin_anew (gpointer pad, gpointer unused)
 {
-  g_atomic_int_set (&self->missed, TRUE);
-  gst_nat_relay_src_pad_request_key_unit (self);
+  g_atomic_int_set (&GST_NAT_RELAY_SRC_PAD (pad)->missed, TRUE);
+  gst_nat_relay_src_pad_request_key_unit (pad);
 }
 
-gboolean
-gst_nat_relay_src_pad_is_fed (GstNatRelaySrcPad *self)
+void
+gst_nat_relay_src_pad_end_unfed (gpointer pad, gpointer unused)
 {
-  GstPad *target = gst_ghost_pad_get_target (GST_GHOST_PAD (self));
-  gboolean fed = target != NULL;
+  GstPad *target = gst_ghost_pad_get_target (pad);
 
+  if (target == NULL)
+    gst_pad_push_event (pad, gst_event_new_eos ());
   gst_clear_object (&target);
-  return fed;
 }
 
 /* TRUE: no packet is in the pad, and none comes while the caller has its stream lock. */

@@ -34,11 +34,12 @@ void gst_nat_relay_src_pad_fed_anew (GstNatRelaySrcPad *pad);
 /* Asks for a picture that stands alone; at most twice a second. */
 void gst_nat_relay_src_pad_request_key_unit (GstNatRelaySrcPad *pad);
 /* Something is missing of what it carries: the same, and again until such a picture comes, but not for long. */
-void gst_nat_relay_src_pad_begin_anew (GstNatRelaySrcPad *pad);
+void gst_nat_relay_src_pad_begin_anew (gpointer pad, gpointer unused);
+/* EOS, if nothing feeds it: else that comes from there. */
+void gst_nat_relay_src_pad_end_unfed (gpointer pad, gpointer unused);
 /* Before what feeds it is taken away, which waits for its threads: none is in the pad any more then, and what comes is dropped. One
  * may be held up downstream, by what takes nothing any more: insist: that is flushed; else FALSE, and all is as it was. */
 gboolean gst_nat_relay_src_pad_shut (GstNatRelaySrcPad *pad, gboolean insist);
 void gst_nat_relay_src_pad_reopen (gpointer pad);
-gboolean gst_nat_relay_src_pad_is_fed (GstNatRelaySrcPad *pad);
 
 G_END_DECLS

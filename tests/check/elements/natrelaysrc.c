@@ -582,6 +582,36 @@ GST_START_TEST (test_file_with_eos)
 }
 GST_END_TEST;
 
+/* Whoever ends a recording is obeyed, whether the publisher sends, or is gone so long that nothing feeds the pad. */
+GST_START_TEST (test_eos_is_obeyed)
+{
+  g_autofree gchar *uri = media_uri ("door", FALSE);
+  GstElement *sender = media_publish ("door", VP8_96, "");
+  GstElement *receiver =
+      media_launch ("natrelaysrc name=r uri=\"%s\" ! identity name=tap ! fakesink", uri);
+  GstElement *src = gst_bin_get_by_name (GST_BIN (receiver), "r"), *rtpbin;
+  Flow flow;
+
+  flow_init (&flow);
+  flow_watch (&flow, receiver, "tap");
+  media_play (receiver);
+  fail_unless (flow_wait (&flow, 20, PATIENCE_S));
+  if (__i__) {
+    media_stop (sender);
+    rtpbin = gst_bin_get_by_name (GST_BIN (src), "rtpbin");
+    g_signal_emit_by_name (rtpbin, "on-timeout", 0, 7);
+    gst_object_unref (rtpbin);
+  }
+  fail_unless (gst_element_send_event (receiver, gst_event_new_eos ()));
+  media_wait_eos (receiver);
+  gst_object_unref (src);
+  media_stop (receiver);
+  if (!__i__)
+    media_stop (sender);
+  flow_clear (&flow);
+}
+GST_END_TEST;
+
 typedef struct {
   GstElement *pipeline;
   GMutex lock;
@@ -663,6 +693,7 @@ natrelaysrc_suite (void)
   tcase_add_loop_test (media, test_codec, 0, G_N_ELEMENTS (codecs));
   tcase_add_loop_test (media, test_encryption, 0, G_N_ELEMENTS (encryptions));
   tcase_add_test (media, test_file_with_eos);
+  tcase_add_loop_test (media, test_eos_is_obeyed, 0, 2);
   tcase_add_test (media, test_film_while_handler_lingers);
   tcase_add_test (media, test_key_frame_on_join);
   tcase_add_test (media, test_key_frame_on_link);
