@@ -514,8 +514,7 @@ gst_nat_relay_open_set_ssrcs (GstNatRelayOpen *self, const guint32 *ssrcs, guint
 }
 
 /* Whoever pushes what was let in has the stream lock. That lasts a moment: jitterbuffers keep what their own threads cannot get rid
- * of. But one that is freed while its pad is blocked holds up whoever frees it, and him the packets of all, until that pad is removed:
- * so they are not waited for for ever. */
+ * of. But a handler of the application may be on the way, so they are not waited for for ever. */
 void
 gst_nat_relay_open_flush (GstNatRelayOpen *self)
 {

@@ -284,12 +284,13 @@ src_for_each_pad (GstNatRelaySrc *self, GFunc func)
   g_ptr_array_unref (pads);
 }
 
-/* A streaming thread may wait. */
+/* A streaming thread may wait: for packets of the past, or behind a pad where nothing is taken. Those behind may play on. */
 static void
 src_unblock (GstNatRelaySrc *self)
 {
   gst_nat_relay_receiver_unblock (&self->receiver);
   gst_nat_relay_room_unblock (&self->room);
+  src_for_each_pad (self, gst_nat_relay_src_pad_let_go);
 }
 
 static void

@@ -420,6 +420,12 @@ gst_nat_relay_src_pad_shut (GstNatRelaySrcPad *self, gboolean insist)
 }
 
 void
+gst_nat_relay_src_pad_let_go (gpointer pad, gpointer unused)
+{
+  gst_nat_relay_src_pad_shut (pad, TRUE);
+}
+
+void
 gst_nat_relay_src_pad_reopen (gpointer pad)
 {
   g_atomic_int_set (&GST_NAT_RELAY_SRC_PAD (pad)->shut, FALSE);

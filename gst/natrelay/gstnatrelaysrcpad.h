@@ -40,6 +40,7 @@ void gst_nat_relay_src_pad_end_unfed (gpointer pad, gpointer unused);
 /* Before what feeds it is taken away, which waits for its threads: none is in the pad any more then, and what comes is dropped. One
  * may be held up downstream, by what takes nothing any more: insist: that is flushed; else FALSE, and all is as it was. */
 gboolean gst_nat_relay_src_pad_shut (GstNatRelaySrcPad *pad, gboolean insist);
+void gst_nat_relay_src_pad_let_go (gpointer pad, gpointer unused);
 void gst_nat_relay_src_pad_reopen (gpointer pad);
 
 G_END_DECLS

@@ -58,6 +58,17 @@ viewer_clear (Viewer *v)
   flow_clear (&v->audio);
 }
 
+static void
+wait_for (const gint *what, const gchar *else_tell)
+{
+  gint64 until = g_get_monotonic_time () + PATIENCE_S / 2 * G_TIME_SPAN_SECOND;
+
+  while (!g_atomic_int_get (what)) {
+    fail_unless (g_get_monotonic_time () < until, "%s", else_tell);
+    g_usleep (1000);
+  }
+}
+
 static GstPadProbeReturn
 hold (GstPad *pad, GstPadProbeInfo *info, gpointer held)
 {
@@ -69,17 +80,12 @@ hold (GstPad *pad, GstPadProbeInfo *info, gpointer held)
 static void
 viewer_stall (Viewer *v)
 {
-  gint64 until = g_get_monotonic_time () + PATIENCE_S * G_TIME_SPAN_SECOND;
-
   media_play (v->pipeline);
   fail_unless (flow_wait (&v->video, 30, PATIENCE_S), "no video");
   fail_unless (flow_wait (&v->audio, 30, PATIENCE_S), "no audio");
   v->probe = gst_pad_add_probe (
       v->pad, GST_PAD_PROBE_TYPE_BLOCK | GST_PAD_PROBE_TYPE_BUFFER, hold, &v->held, NULL);
-  while (!g_atomic_int_get (&v->held)) {
-    fail_unless (g_get_monotonic_time () < until, "nothing is held");
-    g_usleep (1000);
-  }
+  wait_for (&v->held, "nothing is held");
 }
 
 static void
@@ -157,6 +163,41 @@ GST_START_TEST (test_publisher_changes)
 }
 GST_END_TEST;
 
+typedef struct {
+  GstElement *src;
+  gint down; /* atomic */
+} Removal;
+
+static gpointer
+take_down (gpointer user)
+{
+  Removal *r = user;
+
+  gst_element_set_locked_state (r->src, TRUE);
+  gst_element_set_state (r->src, GST_STATE_NULL);
+  g_atomic_int_set (&r->down, TRUE);
+  return NULL;
+}
+
+/* The application takes the element away from a pipeline that plays on. */
+GST_START_TEST (test_taken_away)
+{
+  GstElement *sender = media_publish ("talk", VP8, OPUS);
+  Removal r = {0};
+  GThread *thread;
+  Viewer v;
+
+  viewer_init (&v, "talk");
+  viewer_stall (&v);
+  r.src = v.src;
+  thread = g_thread_new ("application", take_down, &r);
+  wait_for (&r.down, "it waits for what takes nothing");
+  g_thread_join (thread);
+  viewer_clear (&v);
+  media_stop (sender);
+}
+GST_END_TEST;
+
 /* ---- rooms ---------------------------------------------------------------- */
 
 typedef struct {
@@ -185,28 +226,18 @@ count_removed (GstElement *src, GstPad *pad, Room *room)
   g_atomic_int_inc (&room->removed);
 }
 
-static void
-wait_for (const gint *what, const gchar *else_tell)
-{
-  gint64 until = g_get_monotonic_time () + PATIENCE_S / 2 * G_TIME_SPAN_SECOND;
-
-  while (!g_atomic_int_get (what)) {
-    fail_unless (g_get_monotonic_time () < until, "%s", else_tell);
-    g_usleep (1000);
-  }
-}
-
 /* Somebody leaves: his pads go. */
 GST_START_TEST (test_leaves_room)
 {
   g_autofree gchar *uri = media_uri ("room/*", FALSE);
   GstElement *ann = media_publish ("room/ann", OPUS, "");
-  Room room = {.pipeline = media_launch ("natrelaysrc name=r uri=\"%s\"", uri)};
-  GstElement *src = gst_bin_get_by_name (GST_BIN (room.pipeline), "r");
+  GstElement *src = gst_element_factory_make ("natrelaysrc", NULL);
+  Room room = {.pipeline = media_pipeline_new ()};
 
+  g_object_set (src, "uri", uri, NULL);
   g_signal_connect (src, "pad-added", G_CALLBACK (link_and_hold), &room);
   g_signal_connect (src, "pad-removed", G_CALLBACK (count_removed), &room);
-  gst_object_unref (src);
+  gst_bin_add (GST_BIN (room.pipeline), src);
   media_play (room.pipeline);
   wait_for (&room.held, "nothing came");
   media_stop (ann);
@@ -226,6 +257,7 @@ natrelaystalled_suite (void)
   tcase_add_test (tc, test_silent_ssrc);
   tcase_add_test (tc, test_publisher_restarts);
   tcase_add_test (tc, test_publisher_changes);
+  tcase_add_test (tc, test_taken_away);
   tcase_add_test (tc, test_leaves_room);
   return s;
 }
