@@ -11,6 +11,9 @@
 #include <glib/gstdio.h>
 #include <string.h>
 
+GST_DEBUG_CATEGORY_EXTERN (gst_nat_relay_debug);
+#define GST_CAT_DEFAULT gst_nat_relay_debug
+
 /* Rooms whose stretched passphrase is kept; a relay that names ever more of them costs time, not memory. */
 #define ROOMS_MAX 16
 

@@ -11,6 +11,9 @@
 #include "gstnatrelayrtp.h"
 #include "natproto/framemarking.h"
 
+GST_DEBUG_CATEGORY_EXTERN (gst_nat_relay_debug);
+#define GST_CAT_DEFAULT gst_nat_relay_debug
+
 /* The relay asks the publisher no more often either. */
 #define KEY_UNIT_INTERVAL_US (500 * 1000)
 /* For two seconds after it sent a picture to us the relay takes a wish for another as served. */

@@ -57,6 +57,9 @@ CALLS = [
 CALLERS = {"the system's batch calls are in udpio alone": "ext/natserver/data/udpio.*",
            "offload is known to udpio and udpsocket alone": "ext/natserver/data/udp[is]o*"}
 
+# What has no category of its own goes to GStreamer's, and GST_DEBUG=natrelay*:6 does not show it.
+LOGS = re.compile(r"\bGST_(ERROR|WARNING|INFO|DEBUG|LOG|TRACE)(_OBJECT)? \(")
+
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+([<"])([^>"]+)[>"]', re.M)
 
 
@@ -116,6 +119,9 @@ def main():
         mine = [s for s in sources if first(s, PARTS) is row]
         tap.check("%s includes only to its right (%d files)" % (row[0], len(mine)),
                   [p for s in mine for p in wrong_directions(s, row)])
+    tap.check("what the elements log has a category of ours",
+              [s for s in sources if s.startswith("gst/natrelay/") and LOGS.search(code(read(s)))
+               and "#define GST_CAT_DEFAULT" not in read(s)])
     tap.check("each outside library is seen by the files that may",
               [p for s in sources for p in wrong_libraries(s)])
     tap.check("headers are named by their path", [p for s in sources for p in relative(s)])
