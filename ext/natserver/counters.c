@@ -35,44 +35,20 @@ nat_session_counters_unref (NatSessionCounters *c)
     g_aligned_free (box);
 }
 
-static void
-free_session (gpointer data)
+/* ---- Sums -------------------------------------------------------------- */
+
+void
+nat_sums_add (NatSums *sums, const NatSessionCounters *c)
 {
-  NatSessionSnapshot *s = data;
-
-  nat_session_counters_unref (s->counters);
-  g_free (s->stream);
-  g_free (s->subject);
-  g_free (s);
-}
-
-static void
-free_stream (gpointer data)
-{
-  NatStreamSnapshot *s = data;
-
-  nat_session_counters_unref (s->past);
-  g_free (s->name);
-  g_free (s);
-}
-
-NatSnapshot *
-nat_snapshot_new (void)
-{
-  NatSnapshot *s = g_new0 (NatSnapshot, 1);
-
-  s->streams = g_ptr_array_new_with_free_func (free_stream);
-  s->sessions = g_ptr_array_new_with_free_func (free_session);
-  return s;
+#define NAT_SESSION_COUNTER(name, unit, help) sums->name += nat_counter_get (&c->name);
+#include "natserver/counters.def"
+#undef NAT_SESSION_COUNTER
 }
 
 void
-nat_snapshot_free (NatSnapshot *s)
+nat_sums_join (NatSums *sums, const NatSums *more)
 {
-  if (!s)
-    return;
-  nat_session_counters_unref (s->past);
-  g_ptr_array_unref (s->streams);
-  g_ptr_array_unref (s->sessions);
-  g_free (s);
+#define NAT_SESSION_COUNTER(name, unit, help) sums->name += more->name;
+#include "natserver/counters.def"
+#undef NAT_SESSION_COUNTER
 }

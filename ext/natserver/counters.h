@@ -3,9 +3,8 @@
  */
 #pragma once
 
-/* Counters that one thread writes and any thread reads without stopping it, and the snapshot
- * of all that observers see. Blocks live in reference-counted boxes: whoever shows a session
- * that just ended still reads valid memory. */
+/* Counters that one thread writes and any thread reads without stopping it. Blocks live in
+ * reference-counted boxes: whoever shows a session that just ended still reads valid memory. */
 
 #include <glib.h>
 #include <stdatomic.h>
@@ -93,6 +92,15 @@ typedef struct {
   NatHistogram forward_latency; /* of RTP, a time for each datagram that came in */
 } NatWorkerCounters;
 
+/* Sums of sessions' counters, as plain numbers. */
+typedef struct {
+#define NAT_SESSION_COUNTER(name, unit, help) guint64 name;
+#include "natserver/counters.def"
+#undef NAT_SESSION_COUNTER
+} NatSums;
+void nat_sums_add (NatSums *sums, const NatSessionCounters *c);
+void nat_sums_join (NatSums *sums, const NatSums *more);
+
 /* Of the thread that has the WebSockets. */
 typedef struct {
 #define NAT_WEBSOCKET_COUNTER(name, unit, help) NatCounter name;
@@ -113,54 +121,5 @@ typedef struct {
   guint32 loss_in_ppm;     /* of what publishers sent */
   guint32 loss_out_ppm;    /* of what was forwarded */
 } NatFlow;
-
-/* The last minutes of a stream (observe/trend.h). */
-typedef struct _NatTrend NatTrend;
-
-/* What observers (metrics, status page, GET /v1/streams and /v1/sessions) see: a copy, made on
- * the control thread, owned by the caller. */
-typedef struct {
-  char id[NAT_SESSION_ID_TEXT + 1];
-  NatRole role;
-  char *stream;
-  char *subject;               /* "" = none */
-  NatAddress mapped;           /* "none" until registered */
-  gint64 created_s, expires_s; /* Unix time */
-  gboolean registered;
-  NatFlow flow;
-  NatSessionCounters *counters; /* a reference */
-} NatSessionSnapshot;
-
-typedef struct {
-  char *name;
-  const char *publisher; /* "none", "live", "grace", "ended" */
-  guint subscribers;
-  guint32 version;
-  char media[48];   /* of its description: "video, audio", or "" */
-  gint64 since_s;   /* Unix time: when its publisher came; 0 = there is none */
-  gboolean pattern; /* no stream, but those that its name matches */
-  NatFlow flow;
-  const NatTrend *trend;    /* the stream's; NULL = none is kept */
-  NatSessionCounters *past; /* sums of its sessions that are over; a reference */
-} NatStreamSnapshot;
-
-typedef struct {
-  gint64 started_s; /* Unix time */
-  gint64 now_us;    /* monotonic, the clock of last_received_us */
-  const char *program_version;
-  guint https_connections;
-  guint64 https_requests, https_refused;
-  guint64 trend_tick;                                    /* of the newest samples of all trends */
-  gint64 trend_us;                                       /* for how long those were measured */
-  guint64 memory_bound, memory_resident, memory_refused; /* bytes, bytes, times; 0: not known */
-  NatSessionCounters *past; /* sums of all sessions that are over; a reference, or NULL */
-  GPtrArray *streams;       /* of NatStreamSnapshot */
-  GPtrArray *sessions;      /* of NatSessionSnapshot */
-  guint n_workers;
-  NatWorkerCounters *const *workers; /* live blocks, valid while the data plane is */
-  NatWebsocketCounters *websockets;  /* as long as their thread; NULL = there is none */
-} NatSnapshot;
-void nat_snapshot_free (NatSnapshot *s);
-NatSnapshot *nat_snapshot_new (void);
 
 G_END_DECLS

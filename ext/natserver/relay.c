@@ -53,6 +53,7 @@ struct _NatRelay {
   NatRegistry *registry;
   NatHttpServer *http;
   NatWsServer *websockets; /* NULL: none are taken */
+  NatLooks *looks;
   NatApi api;
   guint event_watch, tick, soon;
   gboolean told_where;
@@ -95,6 +96,14 @@ fill_snapshot (NatSnapshot *snapshot, gpointer user)
   snapshot->workers = nat_dataplane_worker_counters (relay->dataplane);
   if (relay->websockets != NULL)
     snapshot->websockets = nat_ws_server_counters (relay->websockets);
+}
+
+static void
+look_is_whole (gconstpointer look, gpointer user)
+{
+  NatRelay *relay = user;
+
+  nat_http_server_wake (relay->http, look);
 }
 
 /* ---- Memory ------------------------------------------------------------ */
@@ -181,8 +190,10 @@ go_on (gpointer user)
 {
   NatRelay *relay = user;
 
+  gboolean more = nat_registry_go_on (relay->registry, time_now ());
+
   relay->soon = 0;
-  if (nat_registry_go_on (relay->registry, time_now ()))
+  if (nat_recheck_go_on (relay->recheck, time_now ()) || more)
     go_on_soon (relay);
 }
 
@@ -203,7 +214,8 @@ tick (gpointer user)
   see_to_memory (relay);
   if (nat_registry_tick (relay->registry, time_now ()))
     go_on_soon (relay);
-  nat_recheck_tick (relay->recheck, time_now (), relay->config->access_callback_grace);
+  if (nat_recheck_tick (relay->recheck, time_now (), relay->config->access_callback_grace))
+    go_on_soon (relay);
   nat_jwks_urls_tick (relay->jwks, time_now ().us);
   look_whether_drained (relay);
   return G_SOURCE_CONTINUE;
@@ -465,8 +477,8 @@ make_control (NatRelay *relay, GError **error)
   api->n_listen = relay->n_listen;
   api->public_address = relay->config->public_addresses;
   api->n_public_address = relay->config->n_public;
-  api->fill_snapshot = fill_snapshot;
-  api->user = relay;
+  relay->looks = api->looks =
+      nat_looks_new (&(NatLooksConfig){relay->registry, fill_snapshot, look_is_whole, relay});
   relay->http = nat_http_server_new (&limits, relay->identity, nat_api_handle, api);
   return make_websockets (relay, &ws_limits, error);
 }
@@ -608,6 +620,7 @@ nat_relay_free (NatRelay *relay)
     nat_whereabouts_remove (relay->dir);
   nat_relay_stop (relay);
   g_clear_pointer (&relay->http, nat_http_server_free);
+  g_clear_pointer (&relay->looks, nat_looks_free);
   g_clear_pointer (&relay->recheck, nat_recheck_free);
   g_clear_pointer (&relay->registry, nat_registry_free);
   g_clear_pointer (&relay->dataplane, nat_dataplane_free);

@@ -28,6 +28,7 @@ typedef struct {
   char *tokens[3];
   char ids[SESSIONS_MAX][NAT_SESSION_ID_TEXT + 1];
   guint n_ids;
+  gconstpointer whole; /* the look that became it last */
 } Relay;
 
 static NatTime
@@ -46,6 +47,15 @@ fill_snapshot (NatSnapshot *snapshot, gpointer user)
   snapshot->program_version = "0";
   snapshot->n_workers = nat_dataplane_n_workers (small.dp);
   snapshot->workers = nat_dataplane_worker_counters (small.dp);
+}
+
+static void
+look_is_whole (gconstpointer look, gpointer user)
+{
+  Relay *r = user;
+
+  g_assert_true (nat_look_is_whole (look));
+  r->whole = look;
 }
 
 static char *
@@ -89,13 +99,15 @@ relay_begin (Relay *r)
       .access = {.auth = r->auth},
       .admission = r->admission,
       .listen = &r->local,
-      .n_listen = 1,
-      .fill_snapshot = fill_snapshot};
+      .n_listen = 1};
+  r->api.looks =
+      nat_looks_new (&(NatLooksConfig){r->api.registry, fill_snapshot, look_is_whole, r});
 }
 
 static void
 relay_end (Relay *r)
 {
+  nat_looks_free (r->api.looks);
   nat_registry_free (r->api.registry);
   nat_admission_free (r->admission);
   nat_auth_free (r->auth);
@@ -181,6 +193,20 @@ check_response (const NatHttpResponse *response)
   }
 }
 
+/* A look at many streams: as the HTTPS server has it. */
+static void
+wait_for_look (Relay *r, NatHttpRequest *request, NatHttpResponse *response)
+{
+  request->kept = response->kept;
+  response->kept.data = NULL;
+  request->waited++;
+  while (r->whole != response->wait)
+    g_main_context_iteration (NULL, FALSE);
+  response->wait = NULL;
+  nat_api_handle (request, response, &r->api);
+  g_assert_null (response->wait);
+}
+
 static void
 handle (Relay *r, NatHttpRequest *request)
 {
@@ -190,6 +216,8 @@ handle (Relay *r, NatHttpRequest *request)
   nat_http_response_init (&response);
   response.last = request->last;
   nat_api_handle (request, &response, &r->api);
+  if (response.wait != NULL)
+    wait_for_look (r, request, &response);
   check_response (&response);
   if (response.status == 201)
     note_session (r, response.body->str);

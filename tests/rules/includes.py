@@ -18,7 +18,7 @@ PARTS = [
     ("ext/natserver/control/*", ["natproto/*", "natserver/data/dataplane.h", "natserver/counters.*",
                                  "natserver/observe/*"]),
     ("ext/natserver/data/*", ["natproto/*", "natserver/counters.*"]),
-    ("ext/natserver/observe/*", ["natserver/counters.*"]),
+    ("ext/natserver/observe/*", ["natproto/*", "natserver/counters.*"]),
     ("ext/natserver/counters.*", ["natproto/*"]),
     ("ext/natserver/status/*", ["natproto/*", "natserver/control/tls.h", "natserver/control/keyfile.h",
                                 "natserver/statedir.h"]),

@@ -8,7 +8,8 @@
 
 #include "natproto/neighbour.h"
 
-#define HOUR_US (G_GINT64_CONSTANT (3600) * G_USEC_PER_SEC)
+#define FORGOTTEN_AT_ONCE 16 /* buckets */
+#define HOUR_US           (G_GINT64_CONSTANT (3600) * G_USEC_PER_SEC)
 
 /* Of one address or subject, for two times. Each: when it is full again, if nothing more is taken. */
 typedef struct {
@@ -96,10 +97,11 @@ bucket_of (Buckets *buckets, guint64 key, gint64 now_us)
   return b;
 }
 
+/* A few for each that may come: where a flood was, all of its are full at the same time. */
 static void
 make_room (Buckets *buckets, gint64 now_us)
 {
-  while (buckets->order.head != NULL) {
+  for (guint i = 0; i < FORGOTTEN_AT_ONCE && buckets->order.head != NULL; i++) {
     Bucket *oldest = buckets->order.head->data;
 
     /* A full bucket says as much as none at all. */

@@ -236,7 +236,7 @@ find_session (NatCall *call, gboolean admin_may)
   if (!nat_call_authenticate (call, "session", NULL))
     return FALSE;
   if (nat_session_id_from_text (call->request->path[2], -1, id))
-    call->session = nat_registry_find (call->api->registry, id);
+    call->session = nat_registry_find_waiting (call->api->registry, call->now, id);
   if (call->session == NULL)
     return nat_call_refuse (call, NAT_PROBLEM_SESSION_UNKNOWN,
         "It ended, or its client was silent for 30 seconds. Negotiate a new one with POST.");

@@ -7,6 +7,7 @@
 
 #include "natserver/control/access.h"
 #include "natserver/control/http.h"
+#include "natserver/control/looks.h"
 #include "natserver/control/registry.h"
 #include "natserver/control/wsserver.h"
 
@@ -23,9 +24,7 @@ typedef struct {
   guint n_public_address;
   gboolean draining;       /* no new sessions */
   NatWsServer *websockets; /* NULL: none are taken */
-  /* What control does not know; user is theirs. */
-  void (*fill_snapshot) (NatSnapshot *snapshot, gpointer user);
-  gpointer user;
+  NatLooks *looks;
 } NatApi; /* all borrowed */
 
 /* A NatHttpHandler; user is a NatApi. */

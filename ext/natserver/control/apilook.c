@@ -6,8 +6,7 @@
 
 #include <string.h>
 
-#include "natserver/observe/listing.h"
-#include "natserver/observe/metrics.h"
+#include "natserver/control/looks.h"
 #include "natserver/observe/statuspage.h"
 
 /* The page's own files and its relay, nothing in line and nothing from elsewhere; and it sends no forms. */
@@ -15,6 +14,8 @@
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "  \
   "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for "        \
   "'script'"
+
+#define ETAG_SIZE (2 * NAT_BOOT_ID_SIZE + 32)
 
 /* ---- Who may look ------------------------------------------------------ */
 
@@ -59,15 +60,11 @@ permit_list (NatCall *call)
 
 /* ---- Lists and pages --------------------------------------------------- */
 
-static NatSnapshot *
-take_snapshot (NatCall *call)
+static void
+write_etag (NatCall *call, guint64 tick, char etag[ETAG_SIZE])
 {
-  NatSnapshot *snapshot = nat_snapshot_new ();
-
-  snapshot->now_us = call->now.us;
-  nat_registry_snapshot (call->api->registry, snapshot);
-  call->api->fill_snapshot (snapshot, call->api->user);
-  return snapshot;
+  g_snprintf (etag, ETAG_SIZE, "W/\"%s-%" G_GUINT64_FORMAT "\"",
+      nat_registry_boot_id (call->api->registry), tick);
 }
 
 /* Figures are measured every two seconds: whoever has seen those needs no others. */
@@ -75,15 +72,43 @@ static gboolean
 is_seen (NatCall *call)
 {
   const char *seen = call->request->if_none_match;
-  char etag[2 * NAT_BOOT_ID_SIZE + 32];
+  char etag[ETAG_SIZE];
 
-  g_snprintf (etag, sizeof etag, "W/\"%s-%" G_GUINT64_FORMAT "\"",
-      nat_registry_boot_id (call->api->registry), nat_registry_trend_tick (call->api->registry));
-  nat_http_response_add_field (call->response, "ETag", etag);
-  if (seen == NULL || strcmp (seen, etag) != 0)
+  write_etag (call, nat_registry_trend_tick (call->api->registry), etag);
+  if (call->request->kept.data != NULL || seen == NULL || strcmp (seen, etag) != 0)
     return FALSE;
+  nat_http_response_add_field (call->response, "ETag", etag);
   call->response->status = 304;
   return TRUE;
+}
+
+/* NULL: it takes more turns, and the request waits for it. */
+static NatLook *
+take_look (NatCall *call, const NatLookAsk *ask)
+{
+  NatLook *look = call->request->kept.data;
+
+  if (look == NULL) {
+    look = nat_look_new (call->api->looks, call->now, ask);
+    call->response->kept = (NatHttpKept){look, nat_look_free};
+  }
+  if (nat_look_is_whole (look))
+    return look;
+  call->response->wait = look;
+  return NULL;
+}
+
+static void
+answer_list (NatCall *call, const NatLookAsk *ask)
+{
+  NatLook *look = take_look (call, ask);
+  char etag[ETAG_SIZE];
+
+  if (look == NULL)
+    return;
+  write_etag (call, nat_look_tick (look), etag);
+  nat_http_response_add_field (call->response, "ETag", etag);
+  nat_http_response_take_body (call->response, 200, NAT_API_JSON, nat_look_take_text (look));
 }
 
 /* A number in the query that is 0 where it is absent. */
@@ -103,43 +128,33 @@ query_number (NatCall *call, const char *name, guint *value)
 void
 nat_api_list_streams (NatCall *call)
 {
-  NatSnapshot *snapshot;
-  guint samples = 0;
+  NatLookAsk ask = {.kind = NAT_LOOK_STREAMS};
 
-  if (!permit_list (call) || !query_number (call, "trend", &samples) || is_seen (call))
-    return;
-  snapshot = take_snapshot (call);
-  nat_http_response_take_body (
-      call->response, 200, NAT_API_JSON, nat_listing_streams (snapshot, samples));
-  nat_snapshot_free (snapshot);
+  if (permit_list (call) && query_number (call, "trend", &ask.samples) && !is_seen (call))
+    answer_list (call, &ask);
 }
 
 void
 nat_api_list_sessions (NatCall *call)
 {
-  NatListingAsk ask = {.stream = nat_http_query_value (call->request, "stream")};
-  NatSnapshot *snapshot;
+  NatLookAsk ask = {
+      .kind = NAT_LOOK_SESSIONS, .stream = nat_http_query_value (call->request, "stream")};
 
   if (!permit_list (call) || !query_number (call, "from", &ask.from) || is_seen (call))
     return;
   ask.whole_id = call->caller.token.admin;
-  snapshot = take_snapshot (call);
-  nat_http_response_take_body (
-      call->response, 200, NAT_API_JSON, nat_listing_sessions (snapshot, &ask));
-  nat_snapshot_free (snapshot);
+  answer_list (call, &ask);
 }
 
 void
 nat_api_get_metrics (NatCall *call)
 {
-  NatSnapshot *snapshot;
+  NatLook *look =
+      permit_look (call) ? take_look (call, &(NatLookAsk){.kind = NAT_LOOK_METRICS}) : NULL;
 
-  if (!permit_look (call))
-    return;
-  snapshot = take_snapshot (call);
-  nat_http_response_take_body (call->response, 200, "text/plain; version=0.0.4; charset=utf-8",
-      nat_metrics_to_text (snapshot));
-  nat_snapshot_free (snapshot);
+  if (look != NULL)
+    nat_http_response_take_body (
+        call->response, 200, "text/plain; version=0.0.4; charset=utf-8", nat_look_take_text (look));
 }
 
 /* The page itself says nothing of the relay: what it shows, it asks for with the token of whoever looks. */

@@ -353,9 +353,18 @@ nat_http_parse_head (NatHttpRequest *r, const guint8 *head, gsize len, const cha
   return problem;
 }
 
+static void
+clear_kept (NatHttpKept *kept)
+{
+  if (kept->data != NULL)
+    kept->free (kept->data);
+  kept->data = NULL;
+}
+
 void
 nat_http_request_clear (NatHttpRequest *r)
 {
+  clear_kept (&r->kept);
   nat_crypto_wipe_free (r->authorization);
   g_free (r->if_match);
   g_free (r->if_none_match);
@@ -404,6 +413,7 @@ nat_http_response_clear (NatHttpResponse *r)
   }
   if (r->fields != NULL)
     g_string_free (r->fields, TRUE);
+  clear_kept (&r->kept);
   memset (r, 0, sizeof *r);
 }
 
@@ -419,8 +429,11 @@ nat_http_response_take_body (NatHttpResponse *r, guint status, const char *conte
 {
   r->status = status;
   r->content_type = content_type;
-  g_string_assign (r->body, text);
-  nat_crypto_wipe_free (text);
+  nat_crypto_wipe (r->body->str, r->body->len);
+  g_free (r->body->str);
+  r->body->str = text;
+  r->body->len = strlen (text);
+  r->body->allocated_len = r->body->len + 1;
 }
 
 void

@@ -25,6 +25,12 @@ typedef enum {
   NAT_HTTP_OTHER = 1 << 5, /* well-formed, but no route takes it */
 } NatHttpMethod;
 
+/* What the handler of a request has begun, and goes on with when it is put to him again. */
+typedef struct {
+  gpointer data; /* NULL: nothing */
+  GDestroyNotify free;
+} NatHttpKept;
+
 typedef struct {
   NatHttpMethod method;
   char **path; /* decoded segments, without the leading '/'; "/" is one empty segment */
@@ -46,6 +52,7 @@ typedef struct {
   const char *body;       /* content_length bytes; set by whoever read it, not owned */
   NatAddress peer, local; /* set by whoever accepted the connection */
   guint waited;           /* times that it was put off already (NatHttpResponse.wait) */
+  NatHttpKept kept;       /* since then */
 } NatHttpRequest;
 
 /* Where the head ends. NAT_PROBLEM_NONE and *head_len 0: not all here yet. Looks at data from *scanned on,
@@ -65,10 +72,11 @@ gboolean nat_http_path_matches (const NatHttpRequest *r, const char *pattern);
 typedef struct {
   guint status; /* 0 until somebody answers */
   gconstpointer
-      wait;       /* not NULL: no answer yet; nat_http_server_wake with this has it asked anew */
-  gboolean taken; /* 101: then the connection is another's */
-  gboolean last;  /* the connection ends with it */
-  gboolean known; /* who asked has a session here */
+      wait;         /* not NULL: no answer yet; nat_http_server_wake with this has it asked anew */
+  NatHttpKept kept; /* the request's while it waits; freed when its connection ends, too */
+  gboolean taken;   /* 101: then the connection is another's */
+  gboolean last;    /* the connection ends with it */
+  gboolean known;   /* who asked has a session here */
   const char *content_type; /* static */
   GString *fields;          /* more header lines, each with its CRLF */
   GString *body;

@@ -39,8 +39,10 @@
 #define SMALL        (16 * 1024) /* is what a connection takes in any case */
 #define LINGER_US    G_USEC_PER_SEC
 #define LINGER_BYTES (256 * 1024)
-#define PARTING_US   G_USEC_PER_SEC        /* for the answer to a request that came too late */
-#define WAIT_US      (60 * G_USEC_PER_SEC) /* more than anything takes that is waited for */
+#define WRITTEN_AT_ONCE                                                                            \
+  (256 * 1024) /* of a long answer, to who takes it that fast: a quarter of a millisecond */
+#define PARTING_US G_USEC_PER_SEC        /* for the answer to a request that came too late */
+#define WAIT_US    (60 * G_USEC_PER_SEC) /* more than anything takes that is waited for */
 
 /* ---- A connection's life ----------------------------------------------- */
 
@@ -142,9 +144,13 @@ conn_respond_problem (NatHttpConn *c, NatProblemKind kind, const char *detail)
 }
 
 static void
-conn_wait (NatHttpConn *c, gconstpointer what)
+conn_wait (NatHttpConn *c, NatHttpResponse *response)
 {
-  c->wait = what;
+  c->wait = response->wait;
+  if (response->kept.data != NULL) {
+    c->request.kept = response->kept;
+    response->kept.data = NULL;
+  }
   c->server->waiters++;
   c->request.waited++;
   c->state = STATE_WAIT;
@@ -164,7 +170,7 @@ conn_handle (NatHttpConn *c)
   c->server->handler (&c->request, &response, c->server->user);
   c->known |= response.known;
   if (response.wait != NULL)
-    conn_wait (c, response.wait);
+    conn_wait (c, &response);
   else
     conn_respond (c, &response);
   nat_http_response_clear (&response);
@@ -353,11 +359,13 @@ step_body (NatHttpConn *c)
 static NatTlsStatus
 step_write (NatHttpConn *c, ConnState next)
 {
-  gsize n;
+  gsize n, turn = c->out_pos / WRITTEN_AT_ONCE;
   NatTlsStatus status =
       nat_tls_write (c->tls, c->out->str + c->out_pos, c->out->len - c->out_pos, &n);
 
   c->out_pos += n;
+  if (c->out_pos < c->out->len && c->out_pos / WRITTEN_AT_ONCE > turn)
+    return NAT_TLS_WANT_WRITE; /* then the others' turn */
   if (c->out_pos == c->out->len) {
     nat_crypto_wipe (c->out->str, c->out->len);
     c->state = next;

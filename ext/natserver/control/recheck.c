@@ -7,8 +7,9 @@
 #include "natserver/control/audit.h"
 #include "natserver/control/registry-private.h"
 
-#define ROUND    4096 /* sessions that a look at all of them finds; the others have the next round */
-#define RETRY_US (5 * G_USEC_PER_SEC)
+#define ROUND         4096 /* sessions that a look at all of them finds; the others have the next round */
+#define ASKED_AT_ONCE 64
+#define RETRY_US      (5 * G_USEC_PER_SEC)
 
 struct _NatRecheck {
   NatRegistry *registry;
@@ -16,6 +17,7 @@ struct _NatRecheck {
   guint grace_s;
   gint64 failing_us; /* since when questions have no answer, whichever they are; 0 = the last had */
   gint64 failed_us;  /* the last one that had none */
+  gboolean finding;  /* a look at all of them finds who is due */
   GArray *due;       /* ids, the last is next */
   GHashTable *awaited; /* decision that is pending -> id of the session that it is about */
 };
@@ -133,79 +135,97 @@ recheck (NatRecheck *c, NatTime now, NatRegistered *session)
 
 /* ---- Whose turn it is -------------------------------------------------- */
 
-static void
-find_due (NatRecheck *c, NatTime now)
-{
-  GHashTableIter iter;
-  gpointer value;
-
-  g_hash_table_iter_init (&iter, c->registry->sessions);
-  while (c->due->len < ROUND && g_hash_table_iter_next (&iter, NULL, &value)) {
-    NatRegistered *session = value;
-
-    if (session->recheck_us <= now.us)
-      g_array_append_vals (c->due, session->ticket.session_id, 1);
-  }
-}
-
-/* As many as there may be under way; requests have room beside them. */
-static void
+/* As many as there may be under way; requests have room beside them. TRUE: some could be asked about at once, for the
+ * answers to others were known. */
+static gboolean
 ask_due (NatRecheck *c, NatTime now)
 {
-  while (c->due->len > 0 && nat_callback_has_room (c->callback)) {
+  for (guint n = 0; c->due->len > 0 && nat_callback_has_room (c->callback); n++) {
     Id id = g_array_index (c->due, Id, c->due->len - 1);
     NatRegistered *session = nat_registry_find (c->registry, id.bytes);
 
+    if (n == ASKED_AT_ONCE)
+      return TRUE;
     g_array_set_size (c->due, c->due->len - 1);
     if (session != NULL)
       recheck (c, now, session);
   }
+  return FALSE;
 }
 
+/* Of one who is due. */
 static gboolean
 is_past_grace (const NatRecheck *c, NatTime now, const NatRegistered *session)
 {
   gint64 since_us = MAX (unanswered_since (c, now, session), c->failing_us);
 
-  return session->recheck_us <= now.us &&
-         c->failed_us - since_us >= (gint64)c->grace_s * G_USEC_PER_SEC;
+  return c->failed_us - since_us >= (gint64)c->grace_s * G_USEC_PER_SEC;
 }
 
 /* If each question takes its time-out, most sessions have their turn long after their grace. What counts is the last
  * failure, not the time: one of long ago says nothing about those that are due now. */
-static void
-put_out_unasked (NatRecheck *c, NatTime now)
+static gboolean
+is_grace_over (const NatRecheck *c)
 {
-  g_autoptr (GPtrArray) over = NULL;
-  GHashTableIter iter;
-  gpointer session;
+  /* Nobody's can be before. */
+  return c->failing_us != 0 && c->failed_us - c->failing_us >= (gint64)c->grace_s * G_USEC_PER_SEC;
+}
 
-  /* Nobody's grace can be over before. */
-  if (c->failing_us == 0 || c->failed_us - c->failing_us < (gint64)c->grace_s * G_USEC_PER_SEC)
-    return;
-  over = g_ptr_array_new ();
-  g_hash_table_iter_init (&iter, c->registry->sessions);
-  while (over->len < ROUND && g_hash_table_iter_next (&iter, NULL, &session)) {
-    if (is_past_grace (c, now, session))
+/* All sessions in their order, so many in a turn: who is past his grace is put out, unasked, others who are due have their
+ * turn. TRUE: some are not looked at yet. */
+static gboolean
+look (NatRecheck *c, NatTime now)
+{
+  NatRegistry *r = c->registry;
+  g_autoptr (GPtrArray) over = g_ptr_array_new ();
+  gboolean grace_over = is_grace_over (c);
+
+  for (guint n = 0; n < NAT_RECHECK_LOOKS_AT_ONCE && over->len < NAT_REGISTRY_ENDS_AT_ONCE; n++) {
+    NatRegistered *session;
+
+    if (g_sequence_iter_is_end (r->recheck_at)) {
+      r->recheck_at = NULL;
+      break;
+    }
+    session = g_sequence_get (r->recheck_at);
+    r->recheck_at = g_sequence_iter_next (r->recheck_at);
+    if (session->recheck_us > now.us)
+      continue;
+    if (grace_over && is_past_grace (c, now, session))
       g_ptr_array_add (over, session);
+    else if (c->finding && c->due->len < ROUND)
+      g_array_append_vals (c->due, session->ticket.session_id, 1);
   }
   /* Removing one session never removes another. */
   for (guint i = 0; i < over->len; i++)
     give_up (c, now, over->pdata[i]);
+  return r->recheck_at != NULL;
 }
 
-void
+gboolean
+nat_recheck_go_on (NatRecheck *c, NatTime now)
+{
+  gboolean more = c->registry->recheck_at != NULL && look (c, now);
+
+  return ask_due (c, now) || more;
+}
+
+gboolean
 nat_recheck_tick (NatRecheck *c, NatTime now, guint grace_s)
 {
+  NatRegistry *r = c->registry;
+
   c->grace_s = grace_s;
   if (!nat_callback_is_set (c->callback)) {
     c->failing_us = 0;
-    return;
+    r->recheck_at = NULL;
+    return FALSE;
   }
-  put_out_unasked (c, now);
-  if (c->due->len == 0)
-    find_due (c, now);
-  ask_due (c, now);
+  if (r->recheck_at == NULL) {
+    r->recheck_at = g_sequence_get_begin_iter (r->sessions_in_order);
+    c->finding = c->due->len == 0; /* else it would find the same again */
+  }
+  return nat_recheck_go_on (c, now);
 }
 
 void

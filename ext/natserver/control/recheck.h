@@ -12,13 +12,17 @@
 
 G_BEGIN_DECLS
 
+#define NAT_RECHECK_LOOKS_AT_ONCE 4096 /* at sessions: one millisecond */
+
 typedef struct _NatRecheck NatRecheck;
 /* Both are borrowed. */
 NatRecheck *nat_recheck_new (NatRegistry *registry, NatCallback *callback);
 void nat_recheck_free (NatRecheck *c);
 /* Asks about sessions whose decision ran out; about once a second. grace_s: that a session outlives a callback that
- * does not answer. */
-void nat_recheck_tick (NatRecheck *c, NatTime now, guint grace_s);
+ * does not answer. TRUE: there are so many that some are not looked at yet, by nat_recheck_go_on, NAT_REGISTRY_SOON_MS from
+ * now. */
+gboolean nat_recheck_tick (NatRecheck *c, NatTime now, guint grace_s);
+gboolean nat_recheck_go_on (NatRecheck *c, NatTime now); /* TRUE: as above */
 /* The callback has answered (nat_callback_new). */
 void nat_recheck_answered (NatRecheck *c, NatTime now, gconstpointer what);
 

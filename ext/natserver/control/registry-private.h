@@ -5,10 +5,9 @@
 
 /* The inside of the registry, for its files: registry.c (sessions, what requests and the data plane do), registrystream.c (a
  * stream's publisher and document), rooms.c (what streams have to do with each other), revocation.c (who may no longer),
- * registrymeasure.c (what passes) and registrysnapshot.c (for observers). */
+ * registrymeasure.c (what passes), registrysurvey.c and registrysnapshot.c (for observers). */
 
 #include "natserver/control/registry.h"
-#include "natserver/observe/trend.h"
 
 G_BEGIN_DECLS
 
@@ -26,6 +25,12 @@ typedef struct {
   GList link;     /* first; its data is who is measured */
   guint64 number; /* of the measure that was the last, or under way when it came */
 } NatMeasurePlace;
+
+/* In an order that observers see. */
+typedef struct {
+  GSequenceIter *iter;
+  guint64 number; /* of the survey that counted it, or that was the last when it came */
+} NatSurveyPlace;
 
 typedef struct {
   char *name;
@@ -50,6 +55,8 @@ typedef struct {
   guint meets;         /* of a pattern: others that can match what it matches */
   GHashTable *members; /* of a pattern: NatStream that it matches, a set; else NULL */
   NatSessionCounters *past;
+  NatSurveyPlace survey;
+  NatStreamSnapshot *row; /* in the survey that counted it; NULL: it has none */
   NatMeasurePlace measure;
   NatMeasured measured,
       live; /* all its sessions, at the last measure; while one is made, those that live and were measured */
@@ -70,8 +77,9 @@ struct _NatRegistered {
   gint64 recheck_us;    /* when the access callback is asked again, if there is one */
   gint64 unanswered_us; /* since when it does not answer; 0 = it did */
   gint64 created_us, created_s;
-  GList in_turn;     /* in the registry's, of which it is the data */
-  guint64 looked_at; /* in which round; when it came, in that one */
+  GList in_turn;            /* in the registry's, of which it is the data */
+  guint64 looked_at;        /* in which round; when it came, in that one */
+  NatSurveyPlace survey;
   NatMeasurePlace measure;
   NatMeasured measured; /* at the last measure */
   NatFlow flow;
@@ -95,6 +103,10 @@ struct _NatRegistry {
   guint32
       version_floor; /* versions of streams that are forgotten: never used again in this start */
   NatSessionCounters *past;
+  GSequence *streams_in_order, *sessions_in_order; /* by name; by stream, role and id */
+  GSequenceIter *recheck_at; /* in these, whom recheck.c looks at next; NULL: at nobody */
+  NatSurvey *survey;         /* that is under way; NULL: none is */
+  guint64 surveys;           /* counts those that were begun */
   GQueue sessions_to_measure, streams_to_measure; /* of NatMeasurePlace */
   guint64 measuring;                              /* counts measures that were begun */
   gint64 measured_us;                             /* when the last one was; 0 = never */
@@ -159,6 +171,24 @@ void nat_registry_measure_no_more (NatRegistry *r, NatStream *stream);
 void nat_registry_measure (NatRegistry *r, NatTime now);
 /* As many as may be at once. TRUE: some wait. */
 gboolean nat_registry_measure_on (NatRegistry *r);
+
+/* registrysnapshot.c: what is told of them; *out is zeroed before. */
+
+gint nat_registry_compare_streams (gconstpointer a, gconstpointer b, gpointer unused);
+gint nat_registry_compare_sessions (gconstpointer a, gconstpointer b, gpointer unused);
+/* All but its sums. */
+NatStreamSnapshot *nat_registry_snapshot_stream (const NatStream *stream);
+
+/* registrysurvey.c */
+
+/* They come, and go. A session that goes is counted before the sums of its stream's past are others. */
+void nat_registry_survey_stream (NatRegistry *r, NatStream *stream);
+void nat_registry_survey_no_more (NatRegistry *r, NatStream *stream);
+void nat_registry_survey_session (NatRegistry *r, NatRegistered *session);
+void nat_registry_survey_leave (NatRegistry *r, NatRegistered *session);
+/* Is counted now, if it was not yet: what it has will be another's. */
+void nat_registry_survey_count (NatRegistry *r, NatRegistered *session);
+void nat_registry_survey_count_stream (NatRegistry *r, NatStream *stream);
 
 /* registrylimits.c */
 

@@ -11,6 +11,7 @@
 
 /* After a restart of the relay: until then, who is still there shows itself. */
 #define ROOM_SETTLES_US (5 * G_USEC_PER_SEC)
+#define CATCH_UP        16  /* times what is heard at once: what lies in a worker's ring */
 #define TOLD_AT_ONCE    512 /* sessions that the data plane tells: two milliseconds or so */
 
 static guint
@@ -50,6 +51,8 @@ nat_registry_new (const NatRegistryConfig *config)
   r->patterns = g_ptr_array_new ();
   r->ssrcs = g_hash_table_new (NULL, NULL);
   r->sessions = g_hash_table_new_full (id_hash, id_equal, NULL, session_free);
+  r->streams_in_order = g_sequence_new (NULL);
+  r->sessions_in_order = g_sequence_new (NULL);
   r->past = nat_session_counters_new ();
   r->unsaid = config->ended ? nat_ended_file_take_found (config->ended)
                             : g_array_new (FALSE, FALSE, sizeof (NatEnded));
@@ -59,6 +62,8 @@ nat_registry_new (const NatRegistryConfig *config)
 void
 nat_registry_free (NatRegistry *r)
 {
+  g_sequence_free (r->sessions_in_order);
+  g_sequence_free (r->streams_in_order);
   g_hash_table_unref (r->sessions);
   g_hash_table_unref (r->streams);
   g_ptr_array_unref (r->patterns);
@@ -144,6 +149,7 @@ session_add (NatRegistry *r, NatTime now, const NatTicket *ticket, NatSessionCou
   if (ticket->role == NAT_ROLE_SUBSCRIBER)
     session->stream->subscribers++;
   nat_registry_measure_from (r, session);
+  nat_registry_survey_session (r, session);
   g_hash_table_insert (r->sessions, session->ticket.session_id, session);
   session->in_turn.data = session;
   session->looked_at = r->round;
@@ -162,6 +168,7 @@ session_remove (NatRegistry *r, NatTime now, NatRegistered *session, gboolean ov
                                                 session->ticket.subject, session->ticket.role});
   nat_memory_promise (r->config.memory, -nat_registry_later (session));
   nat_registry_measure_leave (r, session);
+  nat_registry_survey_leave (r, session);
   add_counters (stream->past, session->counters);
   add_counters (r->past, session->counters);
   stream->sessions--;
@@ -457,6 +464,7 @@ take_counters (NatRegistry *r, NatRegistered *session, NatSessionCounters *count
     return;
   }
   nat_registry_measure_leave (r, session);
+  nat_registry_survey_count (r, session);
   add_counters (session->stream->past, session->counters);
   add_counters (r->past, session->counters);
   nat_session_counters_unref (session->counters);
@@ -483,6 +491,7 @@ revive (NatRegistry *r, NatTime now, NatEvent *event)
       r->config.admission, &(NatEntrant){NULL, event->ticket.subject, event->ticket.role}, &limit);
   nat_memory_spend (r->config.memory, NAT_SESSION_BYTES);
   session = session_add (r, now, &event->ticket, event->counters);
+  nat_registry_survey_count_stream (r, session->stream);
   take_back_counters (r->past, session->counters);
   take_back_counters (session->stream->past, session->counters);
   if (session->ticket.role == NAT_ROLE_PUBLISHER) {
@@ -529,13 +538,28 @@ take_event (NatRegistry *r, NatTime now, NatEvent *event)
   }
 }
 
-void
+/* If all clients are gone at once, the workers tell of them as fast as we listen. */
+gboolean
 nat_registry_poll (NatRegistry *r, NatTime now)
 {
   NatEvent event;
 
-  while (nat_dataplane_poll_event (r->config.dataplane, &event))
+  for (guint n = 0; n < NAT_REGISTRY_HEARD_AT_ONCE; n++) {
+    if (!nat_dataplane_poll_event (r->config.dataplane, &event))
+      return FALSE;
     take_event (r, now, &event);
+  }
+  return TRUE;
+}
+
+NatRegistered *
+nat_registry_find_waiting (NatRegistry *r, NatTime now, const guint8 id[NAT_SESSION_ID_SIZE])
+{
+  NatRegistered *session = nat_registry_find (r, id);
+
+  for (guint n = 0; session == NULL && n < CATCH_UP && nat_registry_poll (r, now); n++)
+    session = nat_registry_find (r, id);
+  return session != NULL ? session : nat_registry_find (r, id);
 }
 
 /* ---- Deadlines --------------------------------------------------------- */

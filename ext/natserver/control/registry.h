@@ -21,6 +21,7 @@
 #include "natserver/control/endedfile.h"
 #include "natserver/control/memory.h"
 #include "natserver/data/dataplane.h"
+#include "natserver/observe/snapshot.h"
 
 G_BEGIN_DECLS
 
@@ -45,6 +46,8 @@ typedef struct {
 #define NAT_REGISTRY_SOON_MS          25
 #define NAT_REGISTRY_LOOKS_AT_ONCE    8192 /* sessions: a millisecond or two */
 #define NAT_REGISTRY_MEASURED_AT_ONCE 4096 /* sessions and streams: one or two */
+#define NAT_REGISTRY_SURVEYED_AT_ONCE 2048 /* sessions and streams: one or two */
+#define NAT_REGISTRY_HEARD_AT_ONCE    256  /* events of the data plane: one or two */
 #define NAT_REGISTRY_ENDS_AT_ONCE                                                                  \
   512 /* of these: some five, and what they may have of a worker's ring */
 
@@ -55,8 +58,9 @@ typedef struct _NatRegistered
 NatRegistry *nat_registry_new (const NatRegistryConfig *config);
 void nat_registry_free (NatRegistry *r);
 
-/* Takes in what the data plane says. To be called before every request, and when its events wait. */
-void nat_registry_poll (NatRegistry *r, NatTime now);
+/* Takes in what the data plane says, as much as may be heard at once. To be called before every request, and when its events
+ * wait. TRUE: some may wait still. */
+gboolean nat_registry_poll (NatRegistry *r, NatTime now);
 /* Deadlines, and commands that found the ring full; about once a second. TRUE: there is so much that some of it waits.
  * nat_registry_go_on should have it NAT_REGISTRY_SOON_MS from now. */
 gboolean nat_registry_tick (NatRegistry *r, NatTime now);
@@ -84,6 +88,9 @@ NatProblemKind nat_registry_subscribe (
     NatRegistry *r, NatTime now, const NatAsk *ask, NatRegistered **session);
 
 NatRegistered *nat_registry_find (NatRegistry *r, const guint8 id[NAT_SESSION_ID_SIZE]);
+/* The same for who may have come back, so that an event that waits tells of it: takes in up to a ring of them. */
+NatRegistered *nat_registry_find_waiting (
+    NatRegistry *r, NatTime now, const guint8 id[NAT_SESSION_ID_SIZE]);
 const NatTicket *nat_registered_ticket (NatRegistered *session);
 /* Of its document, as "boot id and version" go into the ETag. */
 guint32 nat_registered_version (NatRegistered *session);
@@ -110,7 +117,20 @@ gboolean nat_registry_revoke (NatRegistry *r, NatTime now);
 const char *nat_registry_boot_id (NatRegistry *r); /* hex */
 /* How often it was measured what passes: every two seconds, less often where there is too much to compare in that time. */
 guint64 nat_registry_trend_tick (NatRegistry *r);
-/* Fills streams, sessions and past of snapshot. */
-void nat_registry_snapshot (NatRegistry *r, NatSnapshot *snapshot);
+/* Those of a stream, or of all if that is NULL, from the so-and-so-manieth on; at most so many. */
+NatSessionList *nat_registry_list (
+    NatRegistry *r, NatTime now, const char *stream, guint from, guint most);
+
+/* A survey of all streams and sessions, which takes several turns. Whoever is there when it begins is counted once, if he
+ * leaves meanwhile with what he has then; who comes later is not. */
+typedef struct _NatSurvey NatSurvey;
+
+/* The one that is under way, or else a new one. A reference; the last one's end is also the survey's. */
+NatSurvey *nat_registry_survey (NatRegistry *r);
+void nat_survey_unref (NatSurvey *survey);
+/* So many streams and sessions as are counted at once. TRUE: some wait. */
+gboolean nat_survey_go_on (NatSurvey *survey);
+/* When none waits any more: of streams and sessions all is there. */
+NatSnapshot *nat_survey_snapshot (NatSurvey *survey);
 
 G_END_DECLS

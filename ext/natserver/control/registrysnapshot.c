@@ -2,11 +2,13 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* The registry as metrics and status page see it. */
+/* Streams and sessions as observers see them, and in their order. */
 
 #include <string.h>
 
 #include "natserver/control/registry-private.h"
+
+/* ---- Streams ----------------------------------------------------------- */
 
 static const char *
 state_text (NatPublisherState state)
@@ -17,24 +19,6 @@ state_text (NatPublisherState state)
   case NAT_PUBLISHER_ENDED: return "ended";
   default: return "none";
   }
-}
-
-static void
-snapshot_session (NatSnapshot *snapshot, NatRegistered *session)
-{
-  NatSessionSnapshot *s = g_new0 (NatSessionSnapshot, 1);
-
-  nat_session_id_to_text (session->ticket.session_id, s->id);
-  s->role = session->ticket.role;
-  s->stream = g_strdup (session->ticket.stream);
-  s->subject = g_strdup (session->ticket.subject);
-  s->mapped = session->mapped;
-  s->created_s = session->created_s;
-  s->expires_s = session->ticket.token_expires_s;
-  s->registered = session->registered;
-  s->flow = session->flow;
-  s->counters = nat_session_counters_ref (session->counters);
-  g_ptr_array_add (snapshot->sessions, s);
 }
 
 /* "video, audio": each kind once. */
@@ -53,54 +37,102 @@ write_media (const NatStream *stream, char *out, gsize size)
   }
 }
 
-static gint
-compare_names (gconstpointer a, gconstpointer b)
+static void
+tell_of_publisher (const NatRegistered *publisher, NatStreamSnapshot *s)
 {
-  const NatStreamSnapshot *const *x = a, *const *y = b;
-
-  return strcmp ((*x)->name, (*y)->name);
+  s->heard = publisher->registered;
+  s->transport = publisher->mapped.transport;
+  s->rtt_us = nat_counter_get (&publisher->counters->rtt_us);
+  s->jitter_us = nat_counter_get (&publisher->counters->jitter_us);
 }
 
-static gint
-compare_sessions (gconstpointer a, gconstpointer b)
+NatStreamSnapshot *
+nat_registry_snapshot_stream (const NatStream *stream)
 {
-  const NatSessionSnapshot *const *x = a, *const *y = b;
-  gint order = strcmp ((*x)->stream, (*y)->stream);
+  NatStreamSnapshot *s = g_new0 (NatStreamSnapshot, 1);
+
+  s->name = g_strdup (stream->name);
+  s->publisher = state_text (stream->state);
+  s->subscribers = stream->subscribers;
+  s->version = stream->version;
+  s->since_s = stream->publisher != NULL ? stream->since_s : 0;
+  s->pattern = stream->is_pattern;
+  s->flow = stream->flow;
+  s->trend = stream->trend != NULL ? nat_trend_ref (stream->trend) : NULL;
+  write_media (stream, s->media, sizeof s->media);
+  if (stream->publisher != NULL)
+    tell_of_publisher (stream->publisher, s);
+  return s;
+}
+
+gint
+nat_registry_compare_streams (gconstpointer a, gconstpointer b, gpointer unused)
+{
+  const NatStream *x = a, *y = b;
+
+  return strcmp (x->name, y->name);
+}
+
+/* ---- Sessions ---------------------------------------------------------- */
+
+gint
+nat_registry_compare_sessions (gconstpointer a, gconstpointer b, gpointer unused)
+{
+  const NatRegistered *x = a, *y = b;
+  gint order = x->stream == y->stream ? 0 : strcmp (x->stream->name, y->stream->name);
 
   if (order == 0)
-    order = (gint)(*x)->role - (gint)(*y)->role;
-  return order ? order : strcmp ((*x)->id, (*y)->id);
+    order = (gint)x->ticket.role - (gint)y->ticket.role;
+  return order != 0 ? order
+                    : memcmp (x->ticket.session_id, y->ticket.session_id, NAT_SESSION_ID_SIZE);
 }
 
-void
-nat_registry_snapshot (NatRegistry *r, NatSnapshot *snapshot)
+static NatSessionSnapshot *
+snapshot_session (const NatRegistered *session)
 {
-  GHashTableIter iter;
-  gpointer value;
+  NatSessionSnapshot *s = g_new0 (NatSessionSnapshot, 1);
 
-  snapshot->past = nat_session_counters_ref (r->past);
-  snapshot->trend_tick = r->trend_tick;
-  snapshot->trend_us = r->measure_us;
-  g_hash_table_iter_init (&iter, r->streams);
-  while (g_hash_table_iter_next (&iter, NULL, &value)) {
-    NatStream *stream = value;
-    NatStreamSnapshot *s = g_new0 (NatStreamSnapshot, 1);
+  nat_session_id_to_text (session->ticket.session_id, s->id);
+  s->role = session->ticket.role;
+  s->stream = g_strdup (session->ticket.stream);
+  s->subject = g_strdup (session->ticket.subject);
+  s->mapped = session->mapped;
+  s->created_s = session->created_s;
+  s->expires_s = session->ticket.token_expires_s;
+  s->registered = session->registered;
+  s->flow = session->flow;
+  s->counters = nat_session_counters_ref (session->counters);
+  return s;
+}
 
-    s->name = g_strdup (stream->name);
-    s->publisher = state_text (stream->state);
-    s->subscribers = stream->subscribers;
-    s->version = stream->version;
-    s->since_s = stream->publisher ? stream->since_s : 0;
-    s->pattern = stream->is_pattern;
-    s->flow = stream->flow;
-    s->trend = stream->trend;
-    write_media (stream, s->media, sizeof s->media);
-    s->past = nat_session_counters_ref (stream->past);
-    g_ptr_array_add (snapshot->streams, s);
+/* Where its sessions begin: no role is less than its. */
+static GSequenceIter *
+first_of (NatRegistry *r, NatStream *stream)
+{
+  NatRegistered before_all = {.stream = stream};
+
+  return g_sequence_search (r->sessions_in_order, &before_all, nat_registry_compare_sessions, NULL);
+}
+
+NatSessionList *
+nat_registry_list (NatRegistry *r, NatTime now, const char *stream, guint from, guint most)
+{
+  NatSessionList *list = nat_session_list_new ();
+  NatStream *of = stream != NULL ? g_hash_table_lookup (r->streams, stream) : NULL;
+  GSequenceIter *iter = g_sequence_get_begin_iter (r->sessions_in_order);
+
+  if (stream == NULL)
+    list->total = g_hash_table_size (r->sessions);
+  else if (of != NULL)
+    list->total = of->sessions;
+  if (of != NULL)
+    iter = first_of (r, of);
+  list->now_us = now.us;
+  list->trend_tick = r->trend_tick;
+  iter = g_sequence_iter_move (iter, (gint)MIN (from, list->total));
+  for (guint i = from; i < list->total && i - from < most; i++) {
+    g_ptr_array_add (list->sessions, snapshot_session (g_sequence_get (iter)));
+    iter = g_sequence_iter_next (iter);
   }
-  g_hash_table_iter_init (&iter, r->sessions);
-  while (g_hash_table_iter_next (&iter, NULL, &value))
-    snapshot_session (snapshot, value);
-  g_ptr_array_sort (snapshot->streams, compare_names);
-  g_ptr_array_sort (snapshot->sessions, compare_sessions);
+  return list;
 }

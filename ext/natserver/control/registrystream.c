@@ -29,6 +29,7 @@ nat_registry_stream_get (NatRegistry *r, const char *name)
   stream->past = nat_session_counters_new ();
   stream->is_pattern = nat_stream_is_glob (name);
   nat_registry_measure_stream (r, stream);
+  nat_registry_survey_stream (r, stream);
   nat_rooms_enter (r, stream);
   g_hash_table_insert (r->streams, stream->name, stream);
   return stream;
@@ -41,7 +42,7 @@ nat_registry_stream_free (gpointer data)
 
   nat_description_clear (&stream->description);
   nat_session_counters_unref (stream->past);
-  nat_trend_free (stream->trend);
+  g_clear_pointer (&stream->trend, nat_trend_unref);
   g_clear_pointer (&stream->members, g_hash_table_unref);
   g_free (stream->name);
   g_free (stream);
@@ -58,6 +59,7 @@ nat_registry_stream_forget_if_idle (NatRegistry *r, NatStream *stream)
   nat_memory_promise (r->config.memory, -(gint64)stream->tracks.n_tracks * NAT_TRACK_LATER);
   nat_rooms_leave (r, stream);
   nat_registry_measure_no_more (r, stream);
+  nat_registry_survey_no_more (r, stream);
   g_hash_table_remove (r->streams, stream->name);
 }
 

@@ -4,19 +4,8 @@
 
 #include "natserver/observe/listing.h"
 
-#include <string.h>
-
-#include "natserver/observe/trend.h"
-
 #define U64 "%" G_GUINT64_FORMAT
 #define S64 "%" G_GINT64_FORMAT
-
-enum {
-#define NAT_SESSION_COUNTER(name, unit, help) COUNTER_##name,
-#include "natserver/counters.def"
-#undef NAT_SESSION_COUNTER
-  N_COUNTERS
-};
 
 /* ---- Words and numbers ------------------------------------------------- */
 
@@ -36,6 +25,15 @@ append_text (GString *out, const char *text)
 }
 
 static void
+append_sums (GString *out, const NatSums *sums)
+{
+#define NAT_SESSION_COUNTER(name, unit, help)                                                      \
+  g_string_append_printf (out, ",\"" #name "\":" U64, sums->name);
+#include "natserver/counters.def"
+#undef NAT_SESSION_COUNTER
+}
+
+static void
 append_flow (GString *out, const NatFlow *flow)
 {
   g_string_append_printf (out,
@@ -44,72 +42,19 @@ append_flow (GString *out, const NatFlow *flow)
 }
 
 static const char *
-transport (const NatSessionSnapshot *s)
+transport_text (NatTransport transport)
 {
-  return s->mapped.transport == NAT_TRANSPORT_WEBSOCKET ? "websocket" : "udp";
+  return transport == NAT_TRANSPORT_WEBSOCKET ? "websocket" : "udp";
 }
 
 /* ---- Streams ----------------------------------------------------------- */
 
-/* What its sessions say of a stream. */
-typedef struct {
-  guint64 sums[N_COUNTERS];
-  const NatSessionSnapshot *publisher; /* the newest of those that live */
-} About;
-
 static void
-add (guint64 *sums, const NatSessionCounters *c)
+append_publisher (GString *out, const NatStreamSnapshot *s)
 {
-#define NAT_SESSION_COUNTER(name, unit, help) *sums++ += nat_counter_get (&c->name);
-#include "natserver/counters.def"
-#undef NAT_SESSION_COUNTER
-}
-
-static void
-append_sums (GString *out, const guint64 *sums)
-{
-#define NAT_SESSION_COUNTER(name, unit, help)                                                      \
-  g_string_append_printf (out, ",\"" #name "\":" U64, *sums++);
-#include "natserver/counters.def"
-#undef NAT_SESSION_COUNTER
-}
-
-/* name -> About */
-static GHashTable *
-gather (const NatSnapshot *s)
-{
-  GHashTable *table = g_hash_table_new_full (g_str_hash, g_str_equal, NULL, g_free);
-
-  for (guint i = 0; i < s->streams->len; i++) {
-    const NatStreamSnapshot *stream = g_ptr_array_index (s->streams, i);
-    About *about = g_new0 (About, 1);
-
-    if (stream->past != NULL)
-      add (about->sums, stream->past);
-    g_hash_table_insert (table, stream->name, about);
-  }
-  for (guint i = 0; i < s->sessions->len; i++) {
-    const NatSessionSnapshot *session = g_ptr_array_index (s->sessions, i);
-    About *about = g_hash_table_lookup (table, session->stream);
-
-    if (about == NULL)
-      continue;
-    add (about->sums, session->counters);
-    if (session->role == NAT_ROLE_PUBLISHER &&
-        (about->publisher == NULL || session->created_s >= about->publisher->created_s))
-      about->publisher = session;
-  }
-  return table;
-}
-
-static void
-append_publisher (GString *out, const NatSessionSnapshot *publisher)
-{
-  if (publisher == NULL || !publisher->registered)
-    return;
-  g_string_append_printf (out, ",\"transport\":\"%s\",\"rtt_us\":" U64 ",\"jitter_us\":" U64,
-      transport (publisher), nat_counter_get (&publisher->counters->rtt_us),
-      nat_counter_get (&publisher->counters->jitter_us));
+  if (s->heard)
+    g_string_append_printf (out, ",\"transport\":\"%s\",\"rtt_us\":" U64 ",\"jitter_us\":" U64,
+        transport_text (s->transport), s->rtt_us, s->jitter_us);
 }
 
 static guint64
@@ -151,8 +96,7 @@ append_trend (GString *out, const NatTrend *trend, guint64 tick, guint samples)
 }
 
 static void
-append_stream (GString *out, const NatSnapshot *s, const NatStreamSnapshot *stream,
-    const About *about, guint samples)
+append_stream (GString *out, const NatSnapshot *s, const NatStreamSnapshot *stream, guint samples)
 {
   g_string_append (out, "{\"name\":");
   append_text (out, stream->name);
@@ -165,8 +109,8 @@ append_stream (GString *out, const NatSnapshot *s, const NatStreamSnapshot *stre
   if (stream->since_s > 0)
     g_string_append_printf (out, ",\"since-s\":" S64, stream->since_s);
   append_flow (out, &stream->flow);
-  append_publisher (out, about->publisher);
-  append_sums (out, about->sums);
+  append_publisher (out, stream);
+  append_sums (out, &stream->sums);
   append_trend (out, stream->trend, s->trend_tick, samples);
   g_string_append_c (out, '}');
 }
@@ -175,53 +119,46 @@ append_stream (GString *out, const NatSnapshot *s, const NatStreamSnapshot *stre
 static void
 append_whole (GString *out, const NatSnapshot *s)
 {
-  guint live = 0, publishers = 0, subscribers = 0;
-  NatFlow flow = {0};
-
-  for (guint i = 0; i < s->streams->len; i++) {
-    const NatStreamSnapshot *stream = g_ptr_array_index (s->streams, i);
-
-    live += strcmp (stream->publisher, "live") == 0;
-    flow.in_bps += stream->flow.in_bps;
-    flow.out_bps += stream->flow.out_bps;
-  }
-  for (guint i = 0; i < s->sessions->len; i++) {
-    const NatSessionSnapshot *session = g_ptr_array_index (s->sessions, i);
-
-    publishers += session->registered && session->role == NAT_ROLE_PUBLISHER;
-    subscribers += session->registered && session->role == NAT_ROLE_SUBSCRIBER;
-  }
   g_string_append_printf (out,
       "\"relay\":{\"program-version\":\"%s\",\"started-s\":" S64 ",\"live\":%u,\"publishers\":%u,"
       "\"subscribers\":%u,\"sessions\":%u,\"in-bps\":" U64 ",\"out-bps\":" U64 "}",
-      s->program_version ? s->program_version : "", s->started_s, live, publishers, subscribers,
-      s->sessions->len, flow.in_bps, flow.out_bps);
+      s->program_version != NULL ? s->program_version : "", s->started_s, s->n_streams[1],
+      s->n_sessions[0][1], s->n_sessions[1][1], nat_snapshot_all_sessions (s), s->in_bps,
+      s->out_bps);
 }
 
-char *
-nat_listing_streams (const NatSnapshot *s, guint samples)
+static void
+begin_streams (GString *out, const NatSnapshot *s)
 {
-  GString *out = g_string_new ("{");
-  g_autoptr (GHashTable) table = gather (s);
-
+  g_string_append_c (out, '{');
   append_whole (out, s);
   g_string_append_printf (
       out, ",\"tick\":" U64 ",\"tick-us\":" S64 ",\"streams\":[", s->trend_tick, s->trend_us);
-  for (guint i = 0; i < MIN (s->streams->len, NAT_LISTING_MAX); i++) {
-    const NatStreamSnapshot *stream = g_ptr_array_index (s->streams, i);
+}
 
-    if (i > 0)
-      g_string_append_c (out, ',');
-    append_stream (out, s, stream, g_hash_table_lookup (table, stream->name), samples);
+gboolean
+nat_listing_streams (NatListing *l, const NatSnapshot *s, guint samples)
+{
+  guint all = MIN (s->streams->len, NAT_LISTING_MAX);
+  guint end = MIN (all, l->shown + NAT_LISTING_STREAMS_AT_ONCE);
+
+  if (l->shown == 0)
+    begin_streams (l->text, s);
+  for (; l->shown < end; l->shown++) {
+    if (l->shown > 0)
+      g_string_append_c (l->text, ',');
+    append_stream (l->text, s, g_ptr_array_index (s->streams, l->shown), samples);
   }
-  g_string_append_printf (out, "],\"total\":%u}", s->streams->len);
-  return g_string_free (out, FALSE);
+  if (l->shown < all)
+    return TRUE;
+  g_string_append_printf (l->text, "],\"total\":%u}", nat_snapshot_all_streams (s));
+  return FALSE;
 }
 
 /* ---- Sessions ---------------------------------------------------------- */
 
 static void
-append_when (GString *out, const NatSnapshot *snapshot, const NatSessionSnapshot *s)
+append_when (GString *out, gint64 now_us, const NatSessionSnapshot *s)
 {
   guint64 heard_us = nat_counter_get (&s->counters->last_received_us);
 
@@ -230,14 +167,13 @@ append_when (GString *out, const NatSnapshot *snapshot, const NatSessionSnapshot
     g_string_append_printf (out, ",\"expires-s\":" S64, s->expires_s);
   if (heard_us > 0)
     g_string_append_printf (
-        out, ",\"heard-s\":" S64, MAX (0, snapshot->now_us - (gint64)heard_us) / G_USEC_PER_SEC);
+        out, ",\"heard-s\":" S64, MAX (0, now_us - (gint64)heard_us) / G_USEC_PER_SEC);
 }
 
 static void
-append_session (
-    GString *out, const NatSnapshot *snapshot, const NatSessionSnapshot *s, gboolean whole_id)
+append_session (GString *out, gint64 now_us, const NatSessionSnapshot *s, gboolean whole_id)
 {
-  guint64 sums[N_COUNTERS] = {0};
+  NatSums sums = {0};
   char address[NAT_ADDRESS_TEXT_MAX];
 
   /* The id is a key to the session where there are no tokens. */
@@ -250,34 +186,32 @@ append_session (
   g_string_append_printf (out, ",\"registered\":%s", s->registered ? "true" : "false");
   if (s->mapped.family != 0)
     g_string_append_printf (out, ",\"mapped\":\"%s\",\"transport\":\"%s\"",
-        nat_address_to_text (&s->mapped, address), transport (s));
-  append_when (out, snapshot, s);
+        nat_address_to_text (&s->mapped, address), transport_text (s->mapped.transport));
+  append_when (out, now_us, s);
   append_flow (out, &s->flow);
-  add (sums, s->counters);
-  append_sums (out, sums);
+  nat_sums_add (&sums, s->counters);
+  append_sums (out, &sums);
   g_string_append_printf (out,
       ",\"rtt_us\":" U64 ",\"jitter_us\":" U64 ",\"cached_bytes\":" U64 "}",
       nat_counter_get (&s->counters->rtt_us), nat_counter_get (&s->counters->jitter_us),
       nat_counter_get (&s->counters->cached_bytes));
 }
 
-char *
-nat_listing_sessions (const NatSnapshot *snapshot, const NatListingAsk *ask)
+gboolean
+nat_listing_sessions (NatListing *l, const NatSessionList *list, gboolean whole_id)
 {
-  GString *out = g_string_new ("{\"sessions\":[");
-  guint found = 0, shown = 0;
+  guint all = list->sessions->len;
+  guint end = MIN (all, l->shown + NAT_LISTING_SESSIONS_AT_ONCE);
 
-  for (guint i = 0; i < snapshot->sessions->len; i++) {
-    const NatSessionSnapshot *s = g_ptr_array_index (snapshot->sessions, i);
-
-    if (ask->stream != NULL && strcmp (ask->stream, s->stream) != 0)
-      continue;
-    if (found++ < ask->from || shown == NAT_LISTING_MAX)
-      continue;
-    if (shown++ > 0)
-      g_string_append_c (out, ',');
-    append_session (out, snapshot, s, ask->whole_id);
+  if (l->shown == 0)
+    g_string_append (l->text, "{\"sessions\":[");
+  for (; l->shown < end; l->shown++) {
+    if (l->shown > 0)
+      g_string_append_c (l->text, ',');
+    append_session (l->text, list->now_us, g_ptr_array_index (list->sessions, l->shown), whole_id);
   }
-  g_string_append_printf (out, "],\"total\":%u}", found);
-  return g_string_free (out, FALSE);
+  if (l->shown < all)
+    return TRUE;
+  g_string_append_printf (l->text, "],\"total\":%u}", list->total);
+  return FALSE;
 }

@@ -8,36 +8,19 @@
 
 #include "natserver/observe/process.h"
 
-/* The counters of counters.def as plain numbers, to add up. */
-typedef struct {
-#define NAT_SESSION_COUNTER(name, unit, help) guint64 name;
-#include "natserver/counters.def"
-#undef NAT_SESSION_COUNTER
-} Sums;
-
 typedef struct {
   const char *name, *help;
-  gsize offset; /* in Sums */
+  gsize offset; /* in NatSums */
 } SumName;
 
 static const SumName sum_names[] = {
-#define NAT_SESSION_COUNTER(name, unit, help) {#name, help, G_STRUCT_OFFSET (Sums, name)},
+#define NAT_SESSION_COUNTER(name, unit, help) {#name, help, G_STRUCT_OFFSET (NatSums, name)},
 #include "natserver/counters.def"
 #undef NAT_SESSION_COUNTER
 };
 
-static void
-add (Sums *sums, const NatSessionCounters *c)
-{
-  if (c == NULL)
-    return;
-#define NAT_SESSION_COUNTER(name, unit, help) sums->name += nat_counter_get (&c->name);
-#include "natserver/counters.def"
-#undef NAT_SESSION_COUNTER
-}
-
 static guint64
-sum_get (const Sums *sums, const SumName *name)
+sum_get (const NatSums *sums, const SumName *name)
 {
   return *(const guint64 *)(gconstpointer)((const guint8 *)sums + name->offset);
 }
@@ -71,17 +54,10 @@ counter_name (const char *name)
 static void
 append_session_counts (GString *out, const NatSnapshot *s)
 {
-  guint n[2][2] = {{0}}; /* [subscriber][registered] */
-
-  for (guint i = 0; i < s->sessions->len; i++) {
-    const NatSessionSnapshot *session = g_ptr_array_index (s->sessions, i);
-
-    n[session->role == NAT_ROLE_SUBSCRIBER][session->registered != FALSE]++;
-  }
   begin (out, "sessions", "gauge", "sessions by role and by whether their mapping is registered");
   for (guint i = 0; i < 4; i++)
     g_string_append_printf (out, "natrelay_sessions{role=\"%s\",registered=\"%s\"} %u\n",
-        i / 2 ? "subscriber" : "publisher", i % 2 ? "true" : "false", n[i / 2][i % 2]);
+        i / 2 ? "subscriber" : "publisher", i % 2 ? "true" : "false", s->n_sessions[i / 2][i % 2]);
 }
 
 static void
@@ -90,51 +66,30 @@ append_stream_counts (GString *out, const NatSnapshot *s)
   static const char *const states[] = {"none", "live", "grace", "ended"};
 
   begin (out, "streams", "gauge", "streams by the state of their publisher");
-  for (guint k = 0; k < G_N_ELEMENTS (states); k++) {
-    guint n = 0;
-
-    for (guint i = 0; i < s->streams->len; i++) {
-      const NatStreamSnapshot *stream = g_ptr_array_index (s->streams, i);
-
-      n += strcmp (stream->publisher, states[k]) == 0;
-    }
-    g_string_append_printf (out, "natrelay_streams{publisher=\"%s\"} %u\n", states[k], n);
-  }
+  for (guint i = 0; i < G_N_ELEMENTS (states); i++)
+    g_string_append_printf (
+        out, "natrelay_streams{publisher=\"%s\"} %u\n", states[i], s->n_streams[i]);
 }
 
-/* One row per label: sums[NAT_METRICS_STREAMS_MAX] is the rest. Returns the rows before the rest. */
-static guint
-sum_streams (const NatSnapshot *s, Sums *sums, const char **labels, Sums *all)
+/* Of all that have no label of their own. */
+static NatSums
+sum_rest (const NatSnapshot *s)
 {
-  g_autoptr (GHashTable) rows = g_hash_table_new (g_str_hash, g_str_equal);
-  guint n = MIN (s->streams->len, NAT_METRICS_STREAMS_MAX);
+  NatSums rest = s->rest;
 
-  for (guint i = 0; i < s->streams->len; i++) {
+  for (guint i = NAT_METRICS_STREAMS_MAX; i < s->streams->len; i++) {
     const NatStreamSnapshot *stream = g_ptr_array_index (s->streams, i);
-    guint row = i < n ? i : NAT_METRICS_STREAMS_MAX;
 
-    if (i < n)
-      labels[i] = stream->name;
-    g_hash_table_insert (rows, stream->name, GUINT_TO_POINTER (row));
-    add (&sums[row], stream->past);
+    nat_sums_join (&rest, &stream->sums);
   }
-  add (all, s->past);
-  for (guint i = 0; i < s->sessions->len; i++) {
-    const NatSessionSnapshot *session = g_ptr_array_index (s->sessions, i);
-
-    add (&sums[GPOINTER_TO_UINT (g_hash_table_lookup (rows, session->stream))], session->counters);
-    add (all, session->counters);
-  }
-  return n;
+  return rest;
 }
 
 static void
 append_sums (GString *out, const NatSnapshot *s)
 {
-  g_autofree Sums *sums = g_new0 (Sums, NAT_METRICS_STREAMS_MAX + 1);
-  const char *labels[NAT_METRICS_STREAMS_MAX];
-  Sums all = {0};
-  guint n = sum_streams (s, sums, labels, &all);
+  guint n = MIN (s->streams->len, NAT_METRICS_STREAMS_MAX);
+  NatSums rest = sum_rest (s);
 
   for (guint k = 0; k < G_N_ELEMENTS (sum_names); k++) {
     const SumName *name = &sum_names[k];
@@ -144,14 +99,17 @@ append_sums (GString *out, const NatSnapshot *s)
     g_autofree char *total = falls ? g_strdup (name->name) : counter_name (name->name);
     g_autofree char *per_stream = g_strconcat ("stream_", total, NULL);
 
-    single (out, total, type, name->help, sum_get (&all, name));
+    single (out, total, type, name->help, sum_get (&s->all, name));
     begin (out, per_stream, type, name->help);
-    for (guint i = 0; i < n; i++)
+    for (guint i = 0; i < n; i++) {
+      const NatStreamSnapshot *stream = g_ptr_array_index (s->streams, i);
+
       g_string_append_printf (out, "natrelay_%s{stream=\"%s\"} %" G_GUINT64_FORMAT "\n", per_stream,
-          labels[i], sum_get (&sums[i], name));
-    if (s->streams->len > n)
+          stream->name, sum_get (&stream->sums, name));
+    }
+    if (nat_snapshot_all_streams (s) > n)
       g_string_append_printf (out, "natrelay_%s{stream=\"*\"} %" G_GUINT64_FORMAT "\n", per_stream,
-          sum_get (&sums[NAT_METRICS_STREAMS_MAX], name));
+          sum_get (&rest, name));
   }
 }
 
@@ -224,11 +182,9 @@ append_latency (GString *out, const NatSnapshot *s)
       (double)sum_ns / 1e9, below);
 }
 
-char *
-nat_metrics_to_text (const NatSnapshot *s)
+void
+nat_metrics_append (GString *out, const NatSnapshot *s)
 {
-  GString *out = g_string_new (NULL);
-
   begin (out, "build_info", "gauge", "always 1; the version is the label");
   g_string_append_printf (out, "natrelay_build_info{version=\"%s\"} 1\n", s->program_version);
   single (out, "start_time_seconds", "gauge", "Unix time of the relay's start",
@@ -252,5 +208,4 @@ nat_metrics_to_text (const NatSnapshot *s)
   append_websockets (out, s);
   append_latency (out, s);
   nat_process_append_metrics (out, s->started_s);
-  return g_string_free (out, FALSE);
 }

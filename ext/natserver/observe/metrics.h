@@ -5,7 +5,7 @@
 
 /* Prometheus' text format, version 0.0.4. */
 
-#include "natserver/counters.h"
+#include "natserver/observe/snapshot.h"
 
 G_BEGIN_DECLS
 
@@ -13,6 +13,6 @@ G_BEGIN_DECLS
  * stream's name, so that strangers' names cannot fill a database. */
 #define NAT_METRICS_STREAMS_MAX 100
 
-char *nat_metrics_to_text (const NatSnapshot *snapshot);
+void nat_metrics_append (GString *out, const NatSnapshot *snapshot);
 
 G_END_DECLS

@@ -14,18 +14,30 @@ typedef struct {
 struct _NatTrend {
   Sample samples[NAT_TREND_SAMPLES]; /* at tick % NAT_TREND_SAMPLES */
   guint64 first, last;               /* ticks; 0 = none yet */
+  guint references;
 };
 
 NatTrend *
 nat_trend_new (void)
 {
-  return g_new0 (NatTrend, 1);
+  NatTrend *t = g_new0 (NatTrend, 1);
+
+  t->references = 1;
+  return t;
+}
+
+NatTrend *
+nat_trend_ref (NatTrend *t)
+{
+  t->references++;
+  return t;
 }
 
 void
-nat_trend_free (NatTrend *t)
+nat_trend_unref (NatTrend *t)
 {
-  g_free (t);
+  if (--t->references == 0)
+    g_free (t);
 }
 
 static guint32

@@ -578,6 +578,44 @@ test_many_addresses (void)
   nat_admission_free (a);
 }
 
+/* The linker puts this in the place of GLib's. */
+gboolean __real_g_hash_table_remove (GHashTable *table, gconstpointer key);
+gboolean __wrap_g_hash_table_remove (GHashTable *table, gconstpointer key);
+
+static guint removed;
+
+gboolean
+__wrap_g_hash_table_remove (GHashTable *table, gconstpointer key)
+{
+  removed++;
+  return __real_g_hash_table_remove (table, key);
+}
+
+/* Those of a flood are good for nothing any more, all at once: who comes then does not wait until all are forgotten. */
+static void
+test_a_flood_is_forgotten_in_turns (void)
+{
+  NatAdmissionLimits limits = {.requests_per_second = 1, .requests_burst = 100};
+  NatAdmission *a = nat_admission_new (&limits);
+  NatAddress peer = address ("10.0.0.0");
+  guint retry, takes = 0;
+
+  for (guint i = 0; i < 1000; i++) {
+    guint32 ip = GUINT32_TO_BE (i);
+
+    memcpy (peer.ip, &ip, 4);
+    g_assert_true (nat_admission_take (a, &peer, 1, &retry));
+  }
+  do {
+    removed = 0;
+    g_assert_true (nat_admission_take (a, &peer, 1000 * G_USEC_PER_SEC, &retry));
+    g_assert_cmpuint (removed, <=, 16);
+    takes++;
+  } while (removed > 0);
+  g_assert_cmpuint (takes, >, 1000 / 16);
+  nat_admission_free (a);
+}
+
 /* NULL: it may; else the limit's name. */
 static const char *
 enter (NatAdmission *a, const NatAddress *peer, const char *subject, NatRole role)
@@ -677,6 +715,7 @@ main (int argc, char **argv)
   g_test_add_func ("/admission/buckets", test_buckets);
   g_test_add_func ("/admission/hour", test_hour);
   g_test_add_func ("/admission/many-addresses", test_many_addresses);
+  g_test_add_func ("/admission/flood-in-turns", test_a_flood_is_forgotten_in_turns);
   g_test_add_func ("/admission/quotas", test_quotas);
   g_test_add_func ("/admission/stream-quotas", test_stream_quotas);
   g_test_add_func ("/admission/subject-hour", test_subject_hour);

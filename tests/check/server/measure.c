@@ -23,32 +23,28 @@ typedef struct {
   NatSessionCounters *in, *out;
 } Measured;
 
-static NatSnapshot *
-look (World *w)
-{
-  NatSnapshot *snapshot = nat_snapshot_new ();
-
-  nat_registry_snapshot (w->registry, snapshot);
-  return snapshot;
-}
-
 static NatSessionCounters *
 counters_of (World *w, NatRegistered *session)
 {
-  NatSnapshot *snapshot = look (w);
+  g_autoptr (NatSessionList) list = nat_registry_list (w->registry, w->now, NULL, 0, G_MAXUINT);
   NatSessionCounters *found = NULL;
   char text[NAT_SESSION_ID_TEXT + 1];
 
   nat_session_id_to_text (nat_registered_ticket (session)->session_id, text);
-  for (guint i = 0; i < snapshot->sessions->len; i++) {
-    NatSessionSnapshot *s = g_ptr_array_index (snapshot->sessions, i);
+  for (guint i = 0; i < list->sessions->len; i++) {
+    NatSessionSnapshot *s = g_ptr_array_index (list->sessions, i);
 
     if (strcmp (s->id, text) == 0)
       found = s->counters; /* the registry's, as long as the session lives */
   }
-  nat_snapshot_free (snapshot);
   g_assert_nonnull (found);
   return found;
+}
+
+static const NatStreamSnapshot *
+first_stream (NatSurvey *survey)
+{
+  return g_ptr_array_index (nat_survey_snapshot (survey)->streams, 0);
 }
 
 static void
@@ -88,18 +84,17 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Measured, measured_free)
 static void
 check (Measured *m, guint64 in_bps, guint64 out_bps, guint32 loss_in_ppm, guint32 loss_out_ppm)
 {
-  NatSnapshot *snapshot = look (m->world);
-  NatStreamSnapshot *stream = g_ptr_array_index (snapshot->streams, 0);
+  g_autoptr (NatSurvey) survey = world_survey (m->world);
+  const NatStreamSnapshot *stream = first_stream (survey);
   NatFlow kept;
 
   g_assert_cmpuint (stream->flow.in_bps, ==, in_bps);
   g_assert_cmpuint (stream->flow.out_bps, ==, out_bps);
   g_assert_cmpuint (stream->flow.loss_in_ppm, ==, loss_in_ppm);
   g_assert_cmpuint (stream->flow.loss_out_ppm, ==, loss_out_ppm);
-  g_assert_true (nat_trend_get (stream->trend, snapshot->trend_tick, &kept));
+  g_assert_true (nat_trend_get (stream->trend, nat_survey_snapshot (survey)->trend_tick, &kept));
   g_assert_cmpuint (kept.in_bps, ==, in_bps);
   g_assert_cmpuint (kept.loss_out_ppm, ==, loss_out_ppm);
-  nat_snapshot_free (snapshot);
 }
 
 static void
@@ -172,18 +167,15 @@ static void
 test_what_is_told_of_a_stream (void)
 {
   g_autoptr (Measured) m = measured_new ();
-  NatSnapshot *snapshot = look (m->world);
-  NatStreamSnapshot *stream = g_ptr_array_index (snapshot->streams, 0);
+  g_autoptr (NatSurvey) before = world_survey (m->world), after = NULL;
+  const NatStreamSnapshot *stream = first_stream (before);
 
   g_assert_cmpstr (stream->media, ==, "audio, video");
   g_assert_cmpint (stream->since_s, ==, BEGIN_S);
   g_assert_false (stream->pattern);
-  nat_snapshot_free (snapshot);
   nat_registry_end (m->world->registry, m->world->now, m->publisher, NAT_REASON_ENDED, FALSE);
-  snapshot = look (m->world);
-  stream = g_ptr_array_index (snapshot->streams, 0);
-  g_assert_cmpint (stream->since_s, ==, 0);
-  nat_snapshot_free (snapshot);
+  after = world_survey (m->world);
+  g_assert_cmpint (first_stream (after)->since_s, ==, 0);
 }
 
 /* ---- More than in one turn --------------------------------------------- */

@@ -23,24 +23,32 @@ counters (guint64 packets)
   return c;
 }
 
-static void
-add_stream (NatSnapshot *s, const char *name, guint64 past, guint64 live, const char *subject)
+static NatSums
+sums (guint64 packets)
+{
+  NatSessionCounters *c = counters (packets);
+  NatSums sums = {0};
+
+  nat_sums_add (&sums, c);
+  nat_session_counters_unref (c);
+  return sums;
+}
+
+/* With a publisher. */
+static NatStreamSnapshot *
+add_stream (NatSnapshot *s, const char *name, guint64 packets)
 {
   NatStreamSnapshot *stream = g_new0 (NatStreamSnapshot, 1);
-  NatSessionSnapshot *session = g_new0 (NatSessionSnapshot, 1);
 
   stream->name = g_strdup (name);
   stream->publisher = "live";
-  stream->past = counters (past);
+  stream->heard = TRUE;
+  stream->sums = sums (packets);
+  nat_sums_join (&s->all, &stream->sums);
+  s->n_streams[1]++;
+  s->n_sessions[0][1]++;
   g_ptr_array_add (s->streams, stream);
-  strcpy (session->id, "SECRETSECRETSECRETSECR");
-  session->role = NAT_ROLE_PUBLISHER;
-  session->stream = g_strdup (name);
-  session->subject = g_strdup (subject);
-  session->registered = TRUE;
-  session->counters = counters (live);
-  nat_address_from_text (&session->mapped, "192.0.2.77:1234", 0);
-  g_ptr_array_add (s->sessions, session);
+  return stream;
 }
 
 static NatSnapshot *
@@ -49,13 +57,22 @@ snapshot_new (guint n_streams)
   NatSnapshot *s = nat_snapshot_new ();
 
   s->program_version = "1.2.3";
-  s->past = counters (7);
+  s->all = sums (7);
   for (guint i = 0; i < n_streams; i++) {
     g_autofree char *name = g_strdup_printf ("s%04u", i);
 
-    add_stream (s, name, 1, 2, "camera");
+    add_stream (s, name, 3);
   }
   return s;
+}
+
+static char *
+metrics (const NatSnapshot *s)
+{
+  GString *text = g_string_new (NULL);
+
+  nat_metrics_append (text, s);
+  return g_string_free (text, FALSE);
 }
 
 static void
@@ -71,10 +88,11 @@ static void
 test_metrics (void)
 {
   NatSnapshot *s = snapshot_new (2);
-  g_autofree char *text = nat_metrics_to_text (s);
+  g_autofree char *text = metrics (s);
 
   assert_line (text, "natrelay_build_info{version=\"1.2.3\"} 1");
-  assert_line (text, "natrelay_packets_received_total 11"); /* 7 that are over, twice 2 that live */
+  assert_line (
+      text, "natrelay_packets_received_total 13"); /* 7 of streams that are gone, twice 3 */
   assert_line (text, "natrelay_stream_packets_received_total{stream=\"s0001\"} 3");
   assert_line (text, "natrelay_streams{publisher=\"live\"} 2");
   assert_line (text, "natrelay_sessions{role=\"publisher\",registered=\"true\"} 2");
@@ -101,7 +119,7 @@ test_latency (void)
   nat_histogram_add (&one.forward_latency, 5000, 3);
   nat_histogram_add (&two.forward_latency, 30000, 2);
   nat_histogram_add (&two.forward_latency, (gint64)4 * 1000000000, 1);
-  text = nat_metrics_to_text (s);
+  text = metrics (s);
   assert_line (text, "# TYPE natrelay_forward_latency_seconds histogram");
   assert_line (text, "natrelay_forward_latency_seconds_bucket{le=\"0.000004\"} 0");
   assert_line (text, "natrelay_forward_latency_seconds_bucket{le=\"0.000006\"} 3");
@@ -118,11 +136,26 @@ static void
 test_metrics_are_bounded (void)
 {
   NatSnapshot *s = snapshot_new (NAT_METRICS_STREAMS_MAX + 5);
-  g_autofree char *text = nat_metrics_to_text (s);
+  g_autofree char *text = metrics (s);
 
   assert_line (text, "natrelay_stream_packets_received_total{stream=\"s0099\"} 3");
   g_assert_null (strstr (text, "stream=\"s0100\""));
   assert_line (text, "natrelay_stream_packets_received_total{stream=\"*\"} 15");
+  nat_snapshot_free (s);
+}
+
+/* With those that have no row in the snapshot, either. */
+static void
+test_metrics_of_the_rest (void)
+{
+  NatSnapshot *s = snapshot_new (NAT_SNAPSHOT_STREAMS);
+  g_autofree char *text = NULL;
+
+  s->n_streams[0] = 50;
+  s->rest = sums (80);
+  text = metrics (s);
+  assert_line (text, "natrelay_stream_packets_received_total{stream=\"*\"} 2780");
+  assert_line (text, "natrelay_streams{publisher=\"none\"} 50");
   nat_snapshot_free (s);
 }
 
@@ -157,7 +190,7 @@ test_trend (void)
   g_assert_cmpuint (flow.in_bps, ==, 0);
   g_assert_true (nat_trend_get (t, 5000, &flow));
   g_assert_cmpuint (flow.in_bps, ==, 7000);
-  nat_trend_free (t);
+  nat_trend_unref (t);
 }
 
 static void
@@ -169,7 +202,7 @@ test_trend_begins (void)
   nat_trend_add (t, 7, &(NatFlow){1000, 0, 0, 0});
   g_assert_false (nat_trend_get (t, 6, &flow));
   g_assert_true (nat_trend_get (t, 7, &flow));
-  nat_trend_free (t);
+  nat_trend_unref (t);
 }
 
 /* ---- Lists ---- */
@@ -191,6 +224,53 @@ entry (JsonObject *list, const char *member, guint index)
   return json_array_get_object_element (json_object_get_array_member (list, member), index);
 }
 
+/* Rows in text, of streams or of sessions, of which each has one such member. */
+static guint
+count (const char *text, const char *member)
+{
+  guint n = 0;
+
+  for (; (text = strstr (text, member)) != NULL; text++)
+    n++;
+  return n;
+}
+
+static JsonObject *
+list_streams (const NatSnapshot *s, guint samples)
+{
+  NatListing l = {g_string_new (NULL)};
+  guint before = 0;
+  gboolean more;
+
+  do {
+    guint now;
+
+    more = nat_listing_streams (&l, s, samples);
+    now = count (l.text->str, "\"loss-out-ppm\":");
+    g_assert_cmpuint (now - before, <=, NAT_LISTING_STREAMS_AT_ONCE);
+    before = now;
+  } while (more);
+  return parsed (g_string_free (l.text, FALSE));
+}
+
+static JsonObject *
+list_sessions (const NatSessionList *list, gboolean whole_id)
+{
+  NatListing l = {g_string_new (NULL)};
+  guint before = 0;
+  gboolean more;
+
+  do {
+    guint now;
+
+    more = nat_listing_sessions (&l, list, whole_id);
+    now = count (l.text->str, "\"session\":");
+    g_assert_cmpuint (now - before, <=, NAT_LISTING_SESSIONS_AT_ONCE);
+    before = now;
+  } while (more);
+  return parsed (g_string_free (l.text, FALSE));
+}
+
 static void
 test_streams (void)
 {
@@ -203,9 +283,11 @@ test_streams (void)
   for (guint64 tick = 1; tick <= 9; tick++)
     nat_trend_add (trend, tick, &(NatFlow){tick * 1000, 0, 0, 5});
   s->trend_tick = 9;
-  first->trend = trend;
+  s->in_bps = 9000;
+  first->trend = nat_trend_ref (trend);
   first->flow = (NatFlow){9000, 18000, 1, 2};
-  list = parsed (nat_listing_streams (s, 4));
+  nat_trend_unref (trend); /* the stream is gone */
+  list = list_streams (s, 4);
   g_assert_cmpint (json_object_get_int_member (list, "total"), ==, 2);
   g_assert_cmpint (json_object_get_int_member (list, "tick"), ==, 9);
   stream = entry (list, "streams", 0);
@@ -223,32 +305,77 @@ test_streams (void)
       json_object_get_int_member (json_object_get_object_member (list, "relay"), "in-bps"), ==,
       9000);
   nat_snapshot_free (s);
-  nat_trend_free (trend);
+}
+
+static void
+test_many_streams (void)
+{
+  NatSnapshot *s = snapshot_new (NAT_SNAPSHOT_STREAMS);
+  g_autoptr (JsonObject) list = NULL;
+
+  s->n_streams[0] = 50;
+  list = list_streams (s, 0);
+  g_assert_cmpint (json_object_get_int_member (list, "total"), ==, NAT_SNAPSHOT_STREAMS + 50);
+  g_assert_cmpuint (
+      json_array_get_length (json_object_get_array_member (list, "streams")), ==, NAT_LISTING_MAX);
+  g_assert_cmpstr (
+      json_object_get_string_member (entry (list, "streams", 999), "name"), ==, "s0999");
+  nat_snapshot_free (s);
+}
+
+static void
+add_session (NatSessionList *list, const char *stream, const char *subject)
+{
+  NatSessionSnapshot *s = g_new0 (NatSessionSnapshot, 1);
+
+  strcpy (s->id, "SECRETSECRETSECRETSECR");
+  s->role = NAT_ROLE_PUBLISHER;
+  s->stream = g_strdup (stream);
+  s->subject = g_strdup (subject);
+  s->registered = TRUE;
+  s->counters = counters (2);
+  nat_address_from_text (&s->mapped, "192.0.2.77:1234", 0);
+  g_ptr_array_add (list->sessions, s);
 }
 
 static void
 test_sessions (void)
 {
-  NatSnapshot *s = snapshot_new (NAT_LISTING_MAX + 5);
-  g_autoptr (JsonObject) all = NULL, rest = NULL, one = NULL;
+  NatSessionList *list = nat_session_list_new ();
+  g_autoptr (JsonObject) brief = NULL, whole = NULL;
   JsonObject *session;
 
-  add_stream (s, "odd", 0, 0, "<script>\"\\\n");
-  all = parsed (nat_listing_sessions (s, &(NatListingAsk){0}));
-  g_assert_cmpint (json_object_get_int_member (all, "total"), ==, NAT_LISTING_MAX + 6);
-  g_assert_cmpuint (
-      json_array_get_length (json_object_get_array_member (all, "sessions")), ==, NAT_LISTING_MAX);
+  add_session (list, "odd", "<script>\"\\\n");
+  for (guint i = 1; i < NAT_LISTING_MAX; i++)
+    add_session (list, "s", "camera");
+  list->total = NAT_LISTING_MAX + 6;
+  brief = list_sessions (list, FALSE);
+  g_assert_cmpint (json_object_get_int_member (brief, "total"), ==, NAT_LISTING_MAX + 6);
+  g_assert_cmpuint (json_array_get_length (json_object_get_array_member (brief, "sessions")), ==,
+      NAT_LISTING_MAX);
   g_assert_cmpstr (
-      json_object_get_string_member (entry (all, "sessions", 0), "session"), ==, "SECRETSE");
-  rest = parsed (nat_listing_sessions (s, &(NatListingAsk){.from = NAT_LISTING_MAX}));
-  g_assert_cmpuint (json_array_get_length (json_object_get_array_member (rest, "sessions")), ==, 6);
-  one = parsed (nat_listing_sessions (s, &(NatListingAsk){.stream = "odd", .whole_id = TRUE}));
-  session = entry (one, "sessions", 0);
+      json_object_get_string_member (entry (brief, "sessions", 0), "session"), ==, "SECRETSE");
+  whole = list_sessions (list, TRUE);
+  session = entry (whole, "sessions", 0);
   g_assert_cmpstr (
       json_object_get_string_member (session, "session"), ==, "SECRETSECRETSECRETSECR");
   g_assert_cmpstr (json_object_get_string_member (session, "subject"), ==, "<script>\"\\\n");
   g_assert_cmpstr (json_object_get_string_member (session, "mapped"), ==, "192.0.2.77:1234");
+  g_assert_cmpint (json_object_get_int_member (session, "packets_received"), ==, 2);
+  nat_session_list_free (list);
+}
+
+static void
+test_nothing_to_list (void)
+{
+  NatSnapshot *s = snapshot_new (0);
+  NatSessionList *list = nat_session_list_new ();
+  g_autoptr (JsonObject) streams = list_streams (s, 150), sessions = list_sessions (list, TRUE);
+
+  g_assert_cmpint (json_object_get_int_member (streams, "total"), ==, 0);
+  g_assert_cmpint (json_object_get_int_member (sessions, "total"), ==, 0);
   nat_snapshot_free (s);
+  nat_session_list_free (list);
 }
 
 /* ---- The page ---- */
@@ -280,10 +407,13 @@ main (int argc, char **argv)
   g_test_add_func ("/pages/metrics", test_metrics);
   g_test_add_func ("/pages/latency", test_latency);
   g_test_add_func ("/pages/metrics-are-bounded", test_metrics_are_bounded);
+  g_test_add_func ("/pages/metrics-of-the-rest", test_metrics_of_the_rest);
   g_test_add_func ("/pages/trend", test_trend);
   g_test_add_func ("/pages/trend-begins", test_trend_begins);
   g_test_add_func ("/pages/streams", test_streams);
+  g_test_add_func ("/pages/many-streams", test_many_streams);
   g_test_add_func ("/pages/sessions", test_sessions);
+  g_test_add_func ("/pages/nothing-to-list", test_nothing_to_list);
   g_test_add_func ("/pages/page", test_page);
   return g_test_run ();
 }

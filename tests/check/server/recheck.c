@@ -263,6 +263,66 @@ test_answered_at_renewal (void)
   g_assert_cmpuint (n_sessions (j), ==, 1);
 }
 
+/* ---- Many -------------------------------------------------------------- */
+
+/* The linker puts these in the place of the data plane's, and of GLib's. */
+gboolean __real_nat_dataplane_add_session (NatDataplane *dp, const NatTicket *ticket,
+    NatSessionCounters *counters, const NatWishes *wishes);
+gboolean __wrap_nat_dataplane_add_session (NatDataplane *dp, const NatTicket *ticket,
+    NatSessionCounters *counters, const NatWishes *wishes);
+gpointer __real_g_sequence_get (GSequenceIter *iter);
+gpointer __wrap_g_sequence_get (GSequenceIter *iter);
+gboolean __real_g_hash_table_iter_next (GHashTableIter *iter, gpointer *key, gpointer *value);
+gboolean __wrap_g_hash_table_iter_next (GHashTableIter *iter, gpointer *key, gpointer *value);
+
+static gboolean many; /* more than the data plane's ring has room for */
+static guint looks;
+
+gboolean
+__wrap_nat_dataplane_add_session (NatDataplane *dp, const NatTicket *ticket,
+    NatSessionCounters *counters, const NatWishes *wishes)
+{
+  return many || __real_nat_dataplane_add_session (dp, ticket, counters, wishes);
+}
+
+gpointer
+__wrap_g_sequence_get (GSequenceIter *iter)
+{
+  looks++;
+  return __real_g_sequence_get (iter);
+}
+
+gboolean
+__wrap_g_hash_table_iter_next (GHashTableIter *iter, gpointer *key, gpointer *value)
+{
+  looks++;
+  return __real_g_hash_table_iter_next (iter, key, value);
+}
+
+/* Whoever is last in order is asked about as well, and no turn looks at all of them. */
+static void
+test_many_in_turns (void)
+{
+  g_autoptr (Judge) j = judge_new (yes);
+  guint turns = 0;
+  gboolean more;
+
+  many = TRUE;
+  let_in (j, 3 * NAT_RECHECK_LOOKS_AT_ONCE, 3600);
+  many = FALSE;
+  world_subscribe (j->world, "the-last", &(NatCaller){.token.expires_s = G_MAXINT64}, NULL);
+  looks = 0;
+  more = nat_recheck_tick (j->recheck, j->world->now, GRACE_S);
+  for (; more; turns++) {
+    g_assert_cmpuint (looks, <=, NAT_RECHECK_LOOKS_AT_ONCE);
+    g_assert_cmpuint (j->answered, ==, 0);
+    looks = 0;
+    more = nat_recheck_go_on (j->recheck, j->world->now);
+  }
+  g_assert_cmpuint (turns, ==, 3);
+  UNTIL (j->answered == 1);
+}
+
 /* That the callback does not answer is warned of, and GIO tells all that it does. */
 static void
 say_what_matters (const char *domain, GLogLevelFlags level, const char *text, gpointer user)
@@ -282,5 +342,6 @@ main (int argc, char **argv)
   g_test_add_func ("/recheck/answers_again", test_answers_again);
   g_test_add_func ("/recheck/failed_long_ago", test_failed_long_ago);
   g_test_add_func ("/recheck/answered_at_renewal", test_answered_at_renewal);
+  g_test_add_func ("/recheck/many_in_turns", test_many_in_turns);
   return g_test_run ();
 }

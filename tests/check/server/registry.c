@@ -87,18 +87,16 @@ subscribe (World *w)
 static gboolean
 is_registered (World *w, const guint8 *id)
 {
-  NatSnapshot *snapshot = nat_snapshot_new ();
+  g_autoptr (NatSessionList) list = nat_registry_list (w->registry, w->now, NULL, 0, G_MAXUINT);
   gboolean found = FALSE;
   char text[NAT_SESSION_ID_TEXT + 1];
 
   nat_session_id_to_text (id, text);
-  nat_registry_snapshot (w->registry, snapshot);
-  for (guint i = 0; i < snapshot->sessions->len; i++) {
-    NatSessionSnapshot *s = g_ptr_array_index (snapshot->sessions, i);
+  for (guint i = 0; i < list->sessions->len; i++) {
+    NatSessionSnapshot *s = g_ptr_array_index (list->sessions, i);
 
     found |= s->registered && strcmp (s->id, text) == 0;
   }
-  nat_snapshot_free (snapshot);
   return found;
 }
 
@@ -129,13 +127,10 @@ check (
 static guint
 count (World *w, gboolean streams)
 {
-  NatSnapshot *snapshot = nat_snapshot_new ();
-  guint n;
+  g_autoptr (NatSurvey) survey = world_survey (w);
+  const NatSnapshot *s = nat_survey_snapshot (survey);
 
-  nat_registry_snapshot (w->registry, snapshot);
-  n = streams ? snapshot->streams->len : snapshot->sessions->len;
-  nat_snapshot_free (snapshot);
-  return n;
+  return streams ? nat_snapshot_all_streams (s) : nat_snapshot_all_sessions (s);
 }
 
 /* ---- Tests ------------------------------------------------------------- */
@@ -469,15 +464,14 @@ test_counters_outlive_sessions (void)
   g_autoptr (World) w = world_up (NULL, NULL);
   NatRegistered *camera = publish (w, "camera");
   G_GNUC_UNUSED g_autoptr (NatProbe) p = join (w, camera);
-  NatSnapshot *snapshot = nat_snapshot_new ();
-  NatStreamSnapshot *stream;
+  g_autoptr (NatSurvey) survey = NULL;
+  const NatStreamSnapshot *stream;
 
   nat_registry_end (w->registry, w->now, camera, NAT_REASON_ENDED, FALSE);
-  nat_registry_snapshot (w->registry, snapshot);
-  stream = g_ptr_array_index (snapshot->streams, 0);
-  g_assert_cmpuint (nat_counter_get (&stream->past->bindings), ==, 1);
-  g_assert_cmpuint (nat_counter_get (&snapshot->past->bindings), ==, 1);
-  nat_snapshot_free (snapshot);
+  survey = world_survey (w);
+  stream = g_ptr_array_index (nat_survey_snapshot (survey)->streams, 0);
+  g_assert_cmpuint (stream->sums.bindings, ==, 1);
+  g_assert_cmpuint (nat_survey_snapshot (survey)->all.bindings, ==, 1);
 }
 
 static void
@@ -486,21 +480,15 @@ test_counters_of_who_comes_back_count_once (void)
   g_autoptr (World) w = world_up (&world_fast, NULL);
   NatRegistered *camera = publish (w, "camera");
   g_autoptr (NatProbe) p = join (w, camera);
-  NatSnapshot *snapshot;
-  NatSessionSnapshot *s;
+  g_autoptr (NatSurvey) survey = NULL;
   guint8 id[NAT_SESSION_ID_SIZE];
 
   memcpy (id, nat_registered_ticket (camera)->session_id, sizeof id);
   UNTIL (w, count (w, FALSE) == 0);
   g_assert_cmpint (nat_probe_bind (p, NAT_PROBE_SELECT), ==, 0);
   UNTIL (w, is_registered (w, id));
-  snapshot = nat_snapshot_new ();
-  nat_registry_snapshot (w->registry, snapshot);
-  s = g_ptr_array_index (snapshot->sessions, 0);
-  g_assert_cmpuint (
-      nat_counter_get (&s->counters->bindings) + nat_counter_get (&snapshot->past->bindings), ==,
-      2);
-  nat_snapshot_free (snapshot);
+  survey = world_survey (w);
+  g_assert_cmpuint (nat_survey_snapshot (survey)->all.bindings, ==, 2);
 }
 
 /* ---- Rooms ------------------------------------------------------------- */
@@ -681,6 +669,69 @@ test_room_after_restart (void)
   check_room (w, nat_registry_find (w->registry, in.session_id), "(ann=live)");
 }
 
+/* ---- What the data plane says, in turns -------------------------------- */
+
+gboolean __real_nat_dataplane_poll_event (NatDataplane *dp, NatEvent *event);
+gboolean __wrap_nat_dataplane_poll_event (NatDataplane *dp, NatEvent *event);
+
+static guint flood;          /* events that come first: nobody knows whose they are */
+static const NatEvent *late; /* what comes behind them; NULL: nothing of ours */
+
+gboolean
+__wrap_nat_dataplane_poll_event (NatDataplane *dp, NatEvent *event)
+{
+  if (flood > 0) {
+    flood--;
+    *event = (NatEvent){.type = NAT_EVENT_GONE};
+    return TRUE;
+  }
+  if (late == NULL)
+    return __real_nat_dataplane_poll_event (dp, event);
+  *event = *late;
+  late = NULL;
+  return TRUE;
+}
+
+static void
+test_events_in_turns (void)
+{
+  g_autoptr (World) w = world_new (NULL);
+
+  world_start_registry (w, NULL);
+  flood = 2 * NAT_REGISTRY_HEARD_AT_ONCE + 1;
+  g_assert_true (nat_registry_poll (w->registry, w->now));
+  g_assert_cmpuint (flood, ==, NAT_REGISTRY_HEARD_AT_ONCE + 1);
+  nat_registry_tick (w->registry, w->now);
+  g_assert_cmpuint (flood, ==, 1);
+  g_assert_false (nat_registry_poll (w->registry, w->now));
+}
+
+/* Whoever asks for a session that just came back finds it, whatever lies before that event; who asks for none does not
+ * hold up the others for ever. */
+static void
+test_who_just_came_back_is_found (void)
+{
+  g_autoptr (World) w = world_new (NULL);
+  NatEvent event = {.type = NAT_EVENT_REVIVED};
+  NatRegistered *session;
+  guint8 unknown[NAT_SESSION_ID_SIZE] = {9};
+
+  world_start_registry (w, NULL);
+  session = subscribe (w);
+  event.ticket = *nat_registered_ticket (session);
+  event.ticket.session_id[0] ^= 1;
+  event.counters = nat_session_counters_new ();
+  flood = 10 * NAT_REGISTRY_HEARD_AT_ONCE;
+  late = &event;
+  g_assert_null (nat_registry_find (w->registry, event.ticket.session_id));
+  g_assert_nonnull (nat_registry_find_waiting (w->registry, w->now, event.ticket.session_id));
+  g_assert_null (late);
+  flood = 1000 * NAT_REGISTRY_HEARD_AT_ONCE;
+  g_assert_null (nat_registry_find_waiting (w->registry, w->now, unknown));
+  g_assert_cmpuint (flood, >, 900 * NAT_REGISTRY_HEARD_AT_ONCE);
+  flood = 0;
+}
+
 int
 main (int argc, char **argv)
 {
@@ -707,5 +758,7 @@ main (int argc, char **argv)
   T (room);
   T (ssrc_in_use);
   T (room_after_restart);
+  T (events_in_turns);
+  T (who_just_came_back_is_found);
   return g_test_run ();
 }

@@ -117,6 +117,16 @@ world_subscribe (World *w, const char *stream, const NatCaller *caller, const ch
   return session;
 }
 
+NatSurvey *
+world_survey (World *w)
+{
+  NatSurvey *survey = nat_registry_survey (w->registry);
+
+  while (nat_survey_go_on (survey))
+    continue;
+  return survey;
+}
+
 NatProbe *
 world_probe (World *w, const NatTicket *ticket)
 {

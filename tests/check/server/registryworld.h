@@ -49,6 +49,10 @@ NatProblemKind world_publish (World *w, const char *stream, const NatCaller *cal
 /* It may not be refused. exclude may be NULL. */
 NatRegistered *world_subscribe (
     World *w, const char *stream, const NatCaller *caller, const char *exclude);
+/* All turns of one. */
+NatSurvey *world_survey (World *w);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatSurvey, nat_survey_unref)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatSessionList, nat_session_list_free)
 /* A client that has not said anything yet. */
 NatProbe *world_probe (World *w, const NatTicket *ticket);
 
