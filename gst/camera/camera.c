@@ -9,16 +9,24 @@
 
 #define LOOK_S 1 /* between two looks whether packets came */
 
+/* A pipeline that goes. What rtspsrc has read of a message it reads to its end, if the camera takes hours to send the
+ * rest: a thread waits for that. */
+typedef struct {
+  GstElement *pipeline;
+  gint down; /* atomic */
+} Goodbye;
+
 struct _Camera {
   const CameraConfig *config;
   void (*over) (gpointer user);
   gpointer user;
 
   GstElement *pipeline, *sink; /* NULL between two tries */
+  Goodbye *goodbye;            /* of the last try, counted; NULL before that is over */
   guint bus_watch, look, retry;
   guint wait_s;        /* before the next try */
   guint silent_s;      /* since the last packet, in looks */
-  gint packets;        /* atomic: since the last look; streaming threads add */
+  gint *packets;       /* counted; atomic: since the last look; the pipeline's threads add */
   gboolean has_played; /* in this try */
 };
 
@@ -30,16 +38,16 @@ static void take_down (Camera *camera);
 static GstPadProbeReturn
 count_packet (GstPad *pad, GstPadProbeInfo *info, gpointer user)
 {
-  Camera *camera = user;
+  gint *packets = user;
 
-  g_atomic_int_inc (&camera->packets);
+  g_atomic_int_inc (packets);
   return GST_PAD_PROBE_OK;
 }
 
 /* The first packet of a track brings its pad, in any order. The sink's are asked for before, so that it describes all
  * tracks at once, as the camera numbers them. ONVIF's metadata and the like are not asked for at all. */
 static gboolean
-select_stream (GstElement *source, guint number, GstCaps *caps, Camera *camera)
+select_stream (GstElement *source, guint number, GstCaps *caps, gpointer user)
 {
   const char *media = gst_structure_get_string (gst_caps_get_structure (caps, 0), "media");
   g_autofree char *name = g_strdup_printf ("sink_%u", number);
@@ -71,18 +79,19 @@ end_of (GstElement *sink, GstPad *pad)
   return gst_element_get_static_pad (sink, wanted);
 }
 
-/* On the source's own thread. */
+/* On the source's own thread, which the camera may not live to see the end of. */
 static void
-add_track (GstElement *source, GstPad *pad, Camera *camera)
+add_track (GstElement *source, GstPad *pad, gint *packets)
 {
   GstElement *sink = gst_bin_get_by_name (GST_BIN (GST_OBJECT_PARENT (source)), "relay");
   GstPad *end = end_of (sink, pad);
 
-  gst_pad_add_probe (
-      pad, GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_BUFFER_LIST, count_packet, camera, NULL);
+  gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_BUFFER_LIST, count_packet,
+      g_atomic_rc_box_acquire (packets), g_atomic_rc_box_release);
   if (!end || gst_pad_link (pad, end) != GST_PAD_LINK_OK)
-    g_warning ("%s: a track of the camera (%s) cannot be sent%s", camera->config->name,
-        GST_PAD_NAME (pad), end ? "" : ": it was not announced");
+    g_warning ("%s: a track of the camera (%s) cannot be sent%s",
+        GST_OBJECT_NAME (GST_OBJECT_PARENT (source)), GST_PAD_NAME (pad),
+        end ? "" : ": it was not announced");
   gst_clear_object (&end);
   gst_object_unref (sink);
 }
@@ -207,7 +216,7 @@ static gboolean
 look (gpointer user)
 {
   Camera *camera = user;
-  gboolean heard = g_atomic_int_and ((guint *)&camera->packets, 0) > 0;
+  gboolean heard = g_atomic_int_and ((guint *)camera->packets, 0) > 0;
 
   camera->silent_s = heard ? 0 : camera->silent_s + LOOK_S;
   if (heard && !camera->has_played) {
@@ -220,6 +229,12 @@ look (gpointer user)
   camera->look = 0;
   try_later (camera, "the camera sends nothing");
   return G_SOURCE_REMOVE;
+}
+
+static void
+release_packets (gpointer packets, GClosure *closure)
+{
+  g_atomic_rc_box_release (packets);
 }
 
 static void
@@ -237,14 +252,29 @@ build (Camera *camera)
   g_object_set (camera->sink, "uri", config->relay, NULL);
   if (config->token)
     g_object_set (camera->sink, "auth-token", config->token, NULL);
-  g_signal_connect (source, "select-stream", G_CALLBACK (select_stream), camera);
-  g_signal_connect (source, "pad-added", G_CALLBACK (add_track), camera);
+  camera->packets = g_atomic_rc_box_new0 (gint);
+  g_signal_connect (source, "select-stream", G_CALLBACK (select_stream), NULL);
+  g_signal_connect_data (source, "pad-added", G_CALLBACK (add_track),
+      g_atomic_rc_box_acquire (camera->packets), release_packets, 0);
   bus = gst_element_get_bus (camera->pipeline);
   camera->bus_watch = gst_bus_add_watch (bus, on_message, camera);
   gst_object_unref (bus);
 }
 
-/* Up to the tear-down's time out; then nothing of it calls us any more. */
+static gpointer
+say_goodbye (gpointer data)
+{
+  Goodbye *goodbye = data;
+
+  gst_element_set_state (goodbye->pipeline, GST_STATE_NULL);
+  gst_object_unref (goodbye->pipeline);
+  g_atomic_int_set (&goodbye->down, TRUE);
+  g_atomic_rc_box_release (goodbye);
+  g_main_context_wakeup (NULL);
+  return NULL;
+}
+
+/* Nothing of it calls us any more; it goes by itself. */
 static void
 take_down (Camera *camera)
 {
@@ -252,9 +282,11 @@ take_down (Camera *camera)
   g_clear_handle_id (&camera->bus_watch, g_source_remove);
   if (!camera->pipeline)
     return;
-  gst_element_set_state (camera->pipeline, GST_STATE_NULL);
   camera->sink = NULL;
-  g_clear_pointer (&camera->pipeline, gst_object_unref);
+  g_clear_pointer (&camera->packets, g_atomic_rc_box_release);
+  camera->goodbye = g_atomic_rc_box_new0 (Goodbye);
+  camera->goodbye->pipeline = g_steal_pointer (&camera->pipeline);
+  g_thread_unref (g_thread_new ("goodbye", say_goodbye, g_atomic_rc_box_acquire (camera->goodbye)));
 }
 
 static gboolean
@@ -262,10 +294,13 @@ try (gpointer user)
 {
   Camera *camera = user;
 
+  /* What does not go must not become many. */
+  if (!camera_is_down (camera))
+    return G_SOURCE_CONTINUE;
   camera->retry = 0;
   camera->has_played = FALSE;
   camera->silent_s = 0;
-  g_atomic_int_set (&camera->packets, 0);
+  g_clear_pointer (&camera->goodbye, g_atomic_rc_box_release);
   build (camera);
   camera->look = g_timeout_add_seconds (LOOK_S, look, camera);
   gst_element_set_state (camera->pipeline, GST_STATE_PLAYING);
@@ -303,9 +338,22 @@ camera_new (const CameraConfig *config, void (*over) (gpointer user), gpointer u
 }
 
 void
-camera_free (Camera *camera)
+camera_stop (Camera *camera)
 {
   g_clear_handle_id (&camera->retry, g_source_remove);
   take_down (camera);
+}
+
+gboolean
+camera_is_down (const Camera *camera)
+{
+  return !camera->pipeline && (!camera->goodbye || g_atomic_int_get (&camera->goodbye->down));
+}
+
+void
+camera_free (Camera *camera)
+{
+  camera_stop (camera);
+  g_clear_pointer (&camera->goodbye, g_atomic_rc_box_release);
   g_free (camera);
 }

@@ -25,7 +25,11 @@ typedef struct _Camera Camera;
 /* over: called when there is no use in further tries (another publisher took the stream); may be NULL. config is
  * borrowed. */
 Camera *camera_new (const CameraConfig *config, void (*over) (gpointer user), gpointer user);
-/* Ends it, within a second or two, and frees it. */
+/* Begins to end it: over is called no more. */
+void camera_stop (Camera *camera);
+/* It has ended, which wakes the main context: soon, but for a camera that stands still in the middle of a message. */
+gboolean camera_is_down (const Camera *camera);
+/* What has not ended by then is left to itself. */
 void camera_free (Camera *camera);
 
 G_END_DECLS

@@ -19,6 +19,8 @@
 /* Another publisher took the last stream: a service manager is not to start us again, to take it back. */
 #define EXIT_SUPERSEDED 3
 
+#define STOP_S 3 /* for all cameras to go; who stops us does not wait for one that stands still */
+
 typedef struct {
   GMainLoop *loop;
   GPtrArray *cameras;
@@ -195,6 +197,40 @@ on_stop (gpointer user)
   return G_SOURCE_CONTINUE;
 }
 
+static guint
+count_up (const GPtrArray *cameras)
+{
+  guint n = 0;
+
+  for (guint i = 0; i < cameras->len; i++)
+    n += !camera_is_down (cameras->pdata[i]);
+  return n;
+}
+
+static gboolean
+on_time_is_up (gpointer user)
+{
+  *(gboolean *)user = TRUE;
+  return G_SOURCE_REMOVE;
+}
+
+static void
+stop_all (const GPtrArray *cameras)
+{
+  gboolean late = FALSE;
+  guint n, timer;
+
+  for (guint i = 0; i < cameras->len; i++)
+    camera_stop (cameras->pdata[i]);
+  timer = g_timeout_add_seconds (STOP_S, on_time_is_up, &late);
+  while ((n = count_up (cameras)) > 0 && !late)
+    g_main_context_iteration (NULL, TRUE);
+  if (!late)
+    g_source_remove (timer);
+  if (n > 0)
+    g_warning ("%u of the cameras did not let go in %d s; ended all the same", n, STOP_S);
+}
+
 static int
 run (const GPtrArray *configs)
 {
@@ -206,6 +242,7 @@ run (const GPtrArray *configs)
   for (guint i = 0; i < configs->len; i++)
     g_ptr_array_add (program.cameras, camera_new (configs->pdata[i], on_over, &program));
   g_main_loop_run (program.loop);
+  stop_all (program.cameras);
   g_ptr_array_unref (program.cameras);
   g_main_loop_unref (program.loop);
   return program.code;

@@ -184,6 +184,64 @@ GST_START_TEST (test_no_camera)
 }
 GST_END_TEST;
 
+/* A camera that begins to answer, and sends a byte now and then for ever. */
+static gpointer
+drip (gpointer user)
+{
+  static const gchar head[] = "RTSP/1.0 200 OK\r\nServer: ";
+  GSocket *listener = user, *socket;
+  gchar request[1024];
+
+  while ((socket = g_socket_accept (listener, NULL, NULL)) != NULL) {
+    g_socket_receive (socket, request, sizeof request, NULL, NULL);
+    g_socket_send (socket, head, strlen (head), NULL, NULL);
+    while (g_socket_send (socket, "x", 1, NULL, NULL) == 1)
+      g_usleep (100 * G_TIME_SPAN_MILLISECOND);
+    g_object_unref (socket);
+  }
+  return NULL;
+}
+
+static GSocket *
+listen_anywhere (guint16 *port)
+{
+  GInetAddress *loopback = g_inet_address_new_loopback (G_SOCKET_FAMILY_IPV4);
+  GSocketAddress *address = g_inet_socket_address_new (loopback, 0);
+  GSocket *socket =
+      g_socket_new (G_SOCKET_FAMILY_IPV4, G_SOCKET_TYPE_STREAM, G_SOCKET_PROTOCOL_DEFAULT, NULL);
+
+  fail_unless (g_socket_bind (socket, address, TRUE, NULL) && g_socket_listen (socket, NULL));
+  g_object_unref (address);
+  address = g_socket_get_local_address (socket, NULL);
+  *port = g_inet_socket_address_get_port (G_INET_SOCKET_ADDRESS (address));
+  g_object_unref (address);
+  g_object_unref (loopback);
+  return socket;
+}
+
+/* rtspsrc waits for the end of what it began to read. Neither another camera nor who stops us waits with it. */
+GST_START_TEST (test_unending)
+{
+  guint16 port;
+  GSocket *listener = listen_anywhere (&port);
+  GThread *thread = g_thread_new ("drip", drip, listener);
+  Pusher pusher;
+  gchar *settings = g_strdup_printf (
+      "[slow]\ncamera=rtsp://127.0.0.1:%u/live\nrelay=natrelay://127.0.0.1:1/slow\n"
+      "[none]\ncamera=rtsp://127.0.0.1:1/live\nrelay=natrelay://127.0.0.1:1/none\n",
+      port);
+
+  pusher_start (&pusher, settings);
+  pusher_wait (&pusher, "slow: the camera sends nothing");
+  pusher_wait (&pusher, "none: The camera does not answer");
+  pusher_stop (&pusher);
+  g_socket_shutdown (listener, TRUE, TRUE, NULL);
+  g_thread_join (thread);
+  g_object_unref (listener);
+  g_free (settings);
+}
+GST_END_TEST;
+
 /* It is said, and tried again: somebody may set the camera right. */
 static const struct {
   const gchar *user, *path, *says;
@@ -318,6 +376,7 @@ natrelaycamera_suite (void)
   suite_add_tcase (s, tc);
   tcase_add_loop_test (tc, test_camera, 0, G_N_ELEMENTS (cameras));
   tcase_add_test (tc, test_no_camera);
+  tcase_add_test (tc, test_unending);
   tcase_add_loop_test (tc, test_refused, 0, G_N_ELEMENTS (refusals));
   tcase_add_test (tc, test_refused_by_relay);
   tcase_add_test (tc, test_superseded);
