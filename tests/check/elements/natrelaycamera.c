@@ -326,7 +326,7 @@ GST_START_TEST (test_superseded)
   GstElement *other;
 
   yard_begin (&yard, TRUE);
-  pusher_wait (&yard.pusher, "plays");
+  pusher_wait (&yard.pusher, "Registered");
   other = media_launch ("audiotestsrc is-live=true ! natrelaysink uri=\"%s\"", yard.to);
   media_play (other);
   pusher_wait (&yard.pusher, "given up");
