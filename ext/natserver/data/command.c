@@ -81,7 +81,7 @@ nat_command_apply (NatWorker *w, const NatCommand *command)
   case NAT_COMMAND_DESCRIBE: apply_describe (w, command); break;
   case NAT_COMMAND_VERIFY: apply_verify (w, command); break;
   }
-  nat_roster_settle_some (w->roster);
+  nat_roster_settle_some (w->roster, w->now_us);
 }
 
 void

@@ -469,6 +469,7 @@ hand_over (NatWorker *w, NatDataStream *stream, guint to)
 
   if (!may_leave (w))
     return FALSE;
+  nat_roster_settle (w->roster); /* before the lock, as a copy */
   pack (x, stream);
   nat_mesh_lock (x->mesh);
   ready = !nat_mesh_is_closed (x->mesh) && may_leave (w);

@@ -81,7 +81,6 @@ prepare (NatWorker *w, const NatDataSession *s, const NatDataStream *stream, gui
   g_strlcpy (h->stream, stream->name, sizeof h->stream);
   h->rate_min = RATE_MIN / n;
   g_queue_push_tail (&w->headstarts, h);
-  w->headstart_us = w->now_us;
   w->headstarts_prepared++;
 }
 
@@ -206,18 +205,42 @@ begin (NatWorker *w, NatHeadstart *h, NatDataSession *s, NatDataStream *stream)
   nat_counter_add (&w->counters->headstarts, h->n_sources > 0);
 }
 
+/* FALSE: not yet. Who came is missing in a list that is still to be built: what comes meanwhile would be lost to it. */
+static gboolean
+begin_one (NatWorker *w, GList *link)
+{
+  NatHeadstart *h = link->data;
+  NatDataSession *s = session_of (w, h);
+  NatDataStream *stream = s ? stream_of (w, h) : NULL;
+
+  if (stream && stream->stale)
+    return FALSE;
+  if (stream) {
+    begin (w, h, s, stream);
+    w->headstart_us = w->now_us;
+  } else {
+    g_queue_delete_link (&w->headstarts, link);
+    g_free (h);
+  }
+  return TRUE;
+}
+
+/* Lists may wait for a while, and batches do not: all are looked at only when one was built. */
 void
 nat_headstart_begin (NatWorker *w)
 {
-  for (GList *link = w->headstarts.head; link && w->headstarts_prepared > 0; link = link->next) {
-    NatHeadstart *h = link->data;
-    NatDataSession *s = h->begun ? NULL : session_of (w, h);
-    NatDataStream *stream = s ? stream_of (w, h) : NULL;
+  guint left = w->headstarts_prepared;
 
-    if (stream)
-      begin (w, h, s, stream);
+  if (w->roster->stale && w->headstarts_looked == w->roster->n_built)
+    return;
+  w->headstarts_looked = w->roster->n_built;
+  for (GList *link = w->headstarts.head, *next; link && left > 0; link = next) {
+    next = link->next;
+    if (((NatHeadstart *)link->data)->begun)
+      continue;
+    left--;
+    w->headstarts_prepared -= begin_one (w, link) ? 1 : 0;
   }
-  w->headstarts_prepared = 0;
   nat_headstart_run (w);
 }
 
@@ -328,21 +351,20 @@ nat_headstart_run (NatWorker *w)
   guint n_sending = 0;
   gsize bytes = 0;
 
-  /* Those that are prepared begin when all receivers are known (nat_worker_flush). */
-  if (w->headstarts.length == 0 || w->now_us < w->headstart_us || w->headstarts_prepared > 0)
+  if (w->now_us < w->headstart_us)
     return;
   /* Whoever was served is last next time. */
   for (guint n = w->headstarts.length; n > 0 && bytes < TURN_MAX; n--) {
     NatHeadstart *h = g_queue_pop_head (&w->headstarts);
 
-    if (!h->begun || !serve (w, h, &bytes)) {
+    if (h->begun && !serve (w, h, &bytes)) {
       g_free (h);
       continue;
     }
-    n_sending += h->n_over < h->n_sources;
+    n_sending += h->begun && h->n_over < h->n_sources;
     g_queue_push_tail (&w->headstarts, h);
   }
-  if (w->headstarts.length == 0)
+  if (w->headstarts.length == w->headstarts_prepared) /* which begin when they are receivers */
     w->headstart_us = G_MAXINT64;
   else
     w->headstart_us =

@@ -14,7 +14,7 @@ G_BEGIN_DECLS
 
 /* The subscriber's mapping is there for the first time. FALSE: it does not want a headstart, had it, or too many have one. */
 gboolean nat_headstart_prepare (NatWorker *w, NatDataSession *s);
-/* After a settle, before anything else is forwarded: those that were prepared are receivers from here on. */
+/* After a settle, before anything else is forwarded: of those that were prepared, begins with who is a receiver from here on. */
 void nat_headstart_begin (NatWorker *w);
 /* Sends what is due; w->headstart_us says when that is. */
 void nat_headstart_run (NatWorker *w);

@@ -7,7 +7,7 @@
  * worker's memory, changed in place by that worker alone; a stream goes to another roster as a whole.
  *
  * What a stream's packets are sent to, its receivers, is an immutable generation that is replaced
- * as a whole. A change only marks the stream; nat_roster_settle, called at the quiescent point after
+ * as a whole. A change only marks the stream; nat_roster_settle_some, called at the quiescent point after
  * each batch, when no packet is under way, builds the new generation and frees the old one, and
  * sessions that left, with it. A lock around a shared list was refused: it would be taken for every
  * packet. */
@@ -253,6 +253,8 @@ struct _NatRoster {
   NatReceivers *retired_receivers;
   NatDataSession *retired_sessions;
   guint n_waiting; /* of these, and of rooms' sessions that changed */
+  guint n_built;   /* lists of receivers, ever */
+  gint64 paid_us;  /* until then all of those that were built are paid for; the next waits for it */
 };
 
 NatRoster *nat_roster_new (void);
@@ -321,9 +323,10 @@ NatReason nat_roster_ended (NatRoster *r, const guint8 id[NAT_SESSION_ID_SIZE]);
 
 /* Quiescent point: no packet is under way. */
 void nat_roster_settle (NatRoster *r);
-/* The same, but lists of not many more than so many receivers. TRUE: none is left to be built. */
+/* The same, but lists of not many more than so many receivers, and none before those of before are paid for (paid_us). If one is
+ * left to be built, stale says so. */
 #define NAT_SETTLE_SOME 4096
-gboolean nat_roster_settle_some (NatRoster *r);
+void nat_roster_settle_some (NatRoster *r, gint64 now_us);
 void nat_data_session_free (NatDataSession *s); /* in no roster any more */
 /* Forgets sessions without a client whose ticket is over. Looks at one in share of all, and goes on there at
  * the next call. */

@@ -275,14 +275,11 @@ send_batch (NatWorker *w)
 void
 nat_worker_flush (NatWorker *w)
 {
-  gboolean settled;
-
   send_batch (w);
   if (w->pool)
     nat_history_settle (w->pool); /* who waits for a packet does not wait for that */
-  settled = nat_roster_settle_some (w->roster);
-  /* Not while there is a list in which who came is missing: what comes meanwhile would be lost to it. */
-  if (settled && w->headstarts_prepared > 0)
+  nat_roster_settle_some (w->roster, w->now_us);
+  if (w->headstarts_prepared > 0)
     nat_headstart_begin (w);
 }
 
@@ -455,30 +452,35 @@ tick (NatWorker *w)
     return;
   w->tick_us = w->now_us;
   nat_fairness_turn (&w->fairness, nat_udpio_count_overflow (w->io), w->now_us);
-  if (w->exchange) {
-    nat_roster_settle (w->roster);
+  if (w->exchange)
     nat_exchange_tick (w);
-  }
   nat_rtcpagg_tick (w);
   see_to_memory (w);
   scan_sessions (w);
   prune (w);
-  nat_roster_settle_some (w->roster);
+  nat_roster_settle_some (w->roster, w->now_us);
 }
 
 /* How long to wait: until the next tick, repair or headstart while there are sessions, until the next pruning
  * while something is remembered, else for ever. */
 static gint64
-wait_until (const NatWorker *w)
+next_time (const NatWorker *w)
 {
-  if (w->roster->stale || w->unread)
-    return 0;
   if (w->roster->live->len > 0)
     return MIN (w->tick_us + TICK_US, MIN (w->repair_us, w->headstart_us));
   if (g_hash_table_size (w->roster->sessions) > 0 || nat_ended_set_size (w->roster->ended) > 0 ||
       (w->exchange && nat_exchange_n_routes (w) > 0))
     return w->now_us + PRUNE_US;
   return G_MAXINT64;
+}
+
+/* And no longer than until the next list of receivers may be built. */
+static gint64
+wait_until (const NatWorker *w)
+{
+  if (w->unread)
+    return 0;
+  return w->roster->stale ? MIN (w->roster->paid_us, next_time (w)) : next_time (w);
 }
 
 /* ---- The thread -------------------------------------------------------- */

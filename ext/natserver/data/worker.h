@@ -75,6 +75,7 @@ struct _NatWorker {
   gint64 repair_from_us;     /* and not before, whatever comes */
   GQueue headstarts;         /* headstart.c's */
   guint headstarts_prepared; /* of those: not begun */
+  guint headstarts_looked;   /* at the prepared ones, when so many lists were built (NatRoster) */
   gint64 headstart_us;       /* when nat_headstart_run has something to do */
   guint scan;                /* where in roster->live the next tick goes on */
   NatFairness fairness;      /* among streams, while it is behind */

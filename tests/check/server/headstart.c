@@ -607,6 +607,54 @@ test_left_streams (void)
   nat_worker_free (w);
 }
 
+/* While others come and go all the time, there is always a list that is still to be built. Whoever joins elsewhere begins as soon as its
+ * own is. */
+static void
+test_others_wait (void)
+{
+  NatDataSession *other[2], *s;
+  NatDataStream *stream;
+  NatAddress from;
+  guint turns = 0;
+  Film film;
+
+  film_begin (&film);
+  stream = film.publisher->stream;
+  g_assert_true (nat_address_from_text (&from, "127.0.0.1", 10));
+  other[0] = bare_worker_join (film.w, "a", NAT_ROLE_PUBLISHER, &from);
+  from.port++;
+  other[1] = bare_worker_join (film.w, "b", NAT_ROLE_PUBLISHER, &from);
+  from.port++;
+  film_play (&film, START, 10);
+  s = bare_worker_join (film.w, STREAM, NAT_ROLE_SUBSCRIBER, &from);
+  for (guint i = 0; i < 2; i++)
+    nat_roster_mark_stale (film.w->roster, other[i]->stream);
+  nat_roster_mark_stale (film.w->roster, stream);
+  s->wants_headstart = TRUE;
+  g_assert_true (nat_headstart_prepare (film.w, s));
+  for (; stream->stale && turns < 10; turns++) {
+    g_assert_cmpuint (nat_counter_get (&film.w->counters->headstarts), ==, 0);
+    film.w->roster->paid_us = film.w->now_us; /* one of them, and then it waits */
+    nat_worker_flush (film.w);
+    for (guint i = 0; i < 2; i++)
+      nat_roster_mark_stale (film.w->roster, other[i]->stream);
+  }
+  g_assert_cmpuint (turns, ==, 3);
+  g_assert_cmpuint (nat_counter_get (&film.w->counters->headstarts), ==, 1);
+  g_assert_cmpuint (film.w->headstarts_prepared, ==, 0);
+  /* Who is gone before its list is built is forgotten. */
+  from.port++;
+  s = bare_worker_join (film.w, STREAM, NAT_ROLE_SUBSCRIBER, &from);
+  s->wants_headstart = TRUE;
+  g_assert_true (nat_headstart_prepare (film.w, s));
+  nat_roster_remove (film.w->roster, s, film.w->now_us);
+  film.w->now_us += 1000;
+  nat_worker_flush (film.w);
+  g_assert_cmpuint (film.w->headstarts_prepared, ==, 0);
+  g_assert_cmpuint (film.w->headstarts.length, ==, 1);
+  nat_worker_free (film.w);
+}
+
 /* The next picture starts in the middle of it. What was sent before that, and lost, comes again all the same, until whoever
  * joined had the time to ask. */
 static void
@@ -713,6 +761,7 @@ main (int argc, char **argv)
   if (data_relay_workers () > 1)
     g_test_add_func ("/headstart/moves", test_moves);
   g_test_add_func ("/headstart/left-streams", test_left_streams);
+  g_test_add_func ("/headstart/others-wait", test_others_wait);
   g_test_add_func ("/headstart/pace", test_pace);
   g_test_add_func ("/headstart/lost", test_lost);
   g_test_add_func ("/headstart/jump", test_jump);

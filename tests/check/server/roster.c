@@ -288,7 +288,7 @@ test_places (void)
 #define WATCHERS 200
 
 static NatDataSession *
-watch_room_as (NatRoster *r, NatUdpio *io, guint number)
+watch (NatRoster *r, NatUdpio *io, const char *stream, guint number)
 {
   NatSessionCounters *c = nat_session_counters_new ();
   NatTicket t = ticket (255, NAT_ROLE_SUBSCRIBER, 100);
@@ -296,7 +296,7 @@ watch_room_as (NatRoster *r, NatUdpio *io, guint number)
   NatDataSession *s;
 
   memcpy (t.session_id, &number, sizeof number);
-  strcpy (t.stream, "room/*");
+  strcpy (t.stream, stream);
   s = nat_roster_add (r, &t, c, 1);
   nat_roster_select (r, nat_roster_validate_path (r, s, &from, io, 5));
   nat_session_counters_unref (c);
@@ -321,17 +321,18 @@ test_settle_some (void)
   g_autoptr (NatUdpio) io = open_io ();
   NatRoster *r = nat_roster_new ();
   NatDataSession *p[NAT_ROOM_STREAMS_MAX], *gone, *came;
+  gint64 now_us = HOUR_US; /* steps are so long that all was paid for */
   guint parts = 1, n = 0;
 
   for (guint i = 0; i < G_N_ELEMENTS (p); i++)
     p[i] = publish_in_room (r, i + 1);
-  gone = watch_room_as (r, io, 0);
+  gone = watch (r, io, "room/*", 0);
   for (guint i = 1; i < WATCHERS; i++)
-    watch_room_as (r, io, i);
+    watch (r, io, "room/*", i);
   nat_roster_settle (r);
   nat_roster_remove (r, gone, 5);
-  came = watch_room_as (r, io, WATCHERS);
-  for (; !nat_roster_settle_some (r); parts++) {
+  came = watch (r, io, "room/*", WATCHERS);
+  for (; nat_roster_settle_some (r, now_us += MINUTE_US), r->stale; parts++) {
     n = 0;
     for (guint i = 0; i < G_N_ELEMENTS (p); i++) {
       g_assert_true (names (p[i]->stream, came) != names (p[i]->stream, gone));
@@ -346,10 +347,10 @@ test_settle_some (void)
     g_assert_cmpuint (g_hash_table_size (p[i]->stream->guests), ==, WATCHERS);
     g_assert_cmpuint (p[i]->stream->audience->receivers, ==, WATCHERS);
   }
-  came = watch_room_as (r, io, WATCHERS + 1);
+  came = watch (r, io, "room/*", WATCHERS + 1);
   for (guint i = 0; i < parts; i++) {
-    watch_room_as (r, io, WATCHERS + 2 + i);
-    nat_roster_settle_some (r);
+    watch (r, io, "room/*", WATCHERS + 2 + i);
+    nat_roster_settle_some (r, now_us += MINUTE_US);
   }
   for (guint i = 0; i < G_N_ELEMENTS (p); i++)
     g_assert_true (names (p[i]->stream, came));
@@ -358,6 +359,81 @@ test_settle_some (void)
     g_assert_cmpuint (p[i]->stream->receivers->n, ==, WATCHERS + 1 + parts);
     g_assert_cmpuint (g_hash_table_size (p[i]->stream->guests), ==, WATCHERS + 1 + parts);
   }
+  nat_roster_free (r);
+}
+
+#define AUDIENCE 10000
+#define BATCH_US 100
+
+static void
+move (NatRoster *r, NatUdpio *io, NatDataSession *s, gint64 now_us)
+{
+  NatUdpSource from = source ((guint16)(20000 + now_us / BATCH_US % 40000));
+
+  nat_roster_select (r, nat_roster_validate_path (r, s, &from, io, now_us));
+}
+
+static guint16
+port_in_list (const NatDataStream *stream, const NatDataSession *s)
+{
+  for (guint i = 0; i < stream->receivers->n; i++) {
+    if (stream->receivers->list[i].session == s)
+      return ntohs (stream->receivers->list[i].dest.name.in.sin_port);
+  }
+  return 0;
+}
+
+/* One of a large audience moves at every batch. The lists that it has built take less than a tenth of the time, it is sent to where it
+ * is soon, and so is who comes elsewhere. */
+static void
+test_mover (void)
+{
+  g_autoptr (NatUdpio) io = open_io ();
+  NatRoster *r = nat_roster_new ();
+  NatDataSession *mover = watch (r, io, "door", 0), *other;
+  gint64 now_us = HOUR_US, end_us = now_us + G_USEC_PER_SEC, came_us;
+  guint built;
+
+  for (guint i = 1; i < AUDIENCE; i++)
+    watch (r, io, "door", i);
+  nat_roster_settle (r);
+  built = r->n_built;
+  for (; now_us < end_us; now_us += BATCH_US) {
+    move (r, io, mover, now_us);
+    nat_roster_settle_some (r, now_us);
+  }
+  built = r->n_built - built;
+  g_test_message ("%u lists in a second", built);
+  g_assert_cmpuint (built, >=, 50);
+  g_assert_cmpuint (built, <=, 101); /* 73 ms, and all of the time if it were one a batch */
+  other = watch (r, io, "yard", AUDIENCE);
+  for (came_us = now_us; !names (other->stream, other); now_us += BATCH_US) {
+    move (r, io, mover, now_us);
+    nat_roster_settle_some (r, now_us);
+  }
+  g_assert_cmpint (now_us - came_us, <=,
+      2 * AUDIENCE + 10 * BATCH_US); /* one is owed for, one stands before it */
+  for (came_us = now_us; r->stale; now_us += BATCH_US)
+    nat_roster_settle_some (r, now_us);
+  g_assert_cmpint (now_us - came_us, <=, AUDIENCE + 10 * BATCH_US);
+  g_assert_cmpuint (port_in_list (mover->stream, mover), ==, mover->selected->key.remote.port);
+  g_assert_cmpuint (mover->stream->receivers->n, ==, AUDIENCE);
+  nat_roster_free (r);
+}
+
+/* Lists so large that they are never paid for keep nobody waiting for more than a tick. */
+static void
+test_debt (void)
+{
+  g_autoptr (NatUdpio) io = open_io ();
+  NatRoster *r = nat_roster_new ();
+  NatDataSession *s = watch (r, io, "door", 0);
+
+  r->paid_us = HOUR_US + MINUTE_US;
+  nat_roster_settle_some (r, HOUR_US);
+  g_assert_false (names (s->stream, s));
+  nat_roster_settle_some (r, HOUR_US + 50 * 1000);
+  g_assert_true (names (s->stream, s));
   nat_roster_free (r);
 }
 
@@ -617,6 +693,8 @@ main (int argc, char **argv)
   g_test_add_func ("/roster/change-rosters", test_change_rosters);
   g_test_add_func ("/roster/places", test_places);
   g_test_add_func ("/roster/settle-some", test_settle_some);
+  g_test_add_func ("/roster/mover", test_mover);
+  g_test_add_func ("/roster/debt", test_debt);
   g_test_add_func ("/roster/left-streams", test_left_streams);
   g_test_add_func ("/roster/empty-stream", test_empty_stream);
   g_test_add_func ("/roster/forgotten-sessions", test_forgotten_sessions);
