@@ -71,3 +71,17 @@ nat_fairness_takes (NatFairness *f, NatShare *share, NatRank rank, guint cost)
   nat_fairness_note (f, share, cost);
   return TRUE;
 }
+
+/* If it was the first of its window, the next is. */
+void
+nat_fairness_give_back (NatFairness *f, NatShare *share, guint cost)
+{
+  share->cost -= cost;
+  share->wanted -= cost;
+  f->cost -= cost;
+  f->wanted -= cost;
+  if (share->cost > 0)
+    return;
+  *share = (NatShare){0};
+  f->n--;
+}

@@ -39,6 +39,8 @@ void nat_fairness_init (NatFairness *f);
 void nat_fairness_turn (NatFairness *f, gboolean pressed, gint64 now_us);
 /* While it limits: one more packet of the stream, which costs so much, may be sent; then that is noted. */
 gboolean nat_fairness_takes (NatFairness *f, NatShare *share, NatRank rank, guint cost);
+/* The packet that was taken last is not sent after all. */
+void nat_fairness_give_back (NatFairness *f, NatShare *share, guint cost);
 
 static inline gboolean
 nat_fairness_limits (const NatFairness *f)

@@ -163,11 +163,20 @@ ask_for_more (NatWorker *w, NatPath *path, gsize len)
   return FALSE;
 }
 
+/* Of one packet, where streams share what the worker can: in and out. */
+static guint
+cost_of (const NatDataStream *stream)
+{
+  return 1 + stream->receivers->n;
+}
+
 static gboolean
 is_genuine (NatWorker *w, NatDataSession *s, const guint8 *data, gsize len)
 {
   if (G_LIKELY (!s->stream->verifier) || nat_verifier_check (s->stream->verifier, data, len))
     return TRUE;
+  if (nat_fairness_limits (&w->fairness))
+    nat_fairness_give_back (&w->fairness, &s->stream->share, cost_of (s->stream));
   nat_counter_add (&s->counters->rtp_refused, 1);
   nat_counter_add (&w->counters->drop_unverified, 1);
   return FALSE;
@@ -180,7 +189,7 @@ gives_way (NatWorker *w, NatDataSession *s, const NatDataTrack *track)
   NatDataStream *stream = s->stream;
 
   if (G_LIKELY (!nat_fairness_limits (&w->fairness)) ||
-      nat_fairness_takes (&w->fairness, &stream->share, track->rank, 1 + stream->receivers->n))
+      nat_fairness_takes (&w->fairness, &stream->share, track->rank, cost_of (stream)))
     return FALSE;
   stream->over_us = w->now_us;
   nat_counter_add (&s->counters->rtp_refused, 1);
@@ -204,9 +213,9 @@ nat_forward_receive (NatWorker *w, NatPath *path, guint8 *data, gsize len)
   nat_lifecycle_heard (w, s);
   track = check (s, &h);
   /* Limits before the check, so that a repair is not taken for a replay of what was over one; and nothing is used up by what is
-   * forged, since only what is counted is (meter.h). */
+   * forged, since only what is counted is (meter.h), and given back what is the stream's share of the worker. */
   if (!track || !(G_LIKELY (nat_budget_holds (s->counters, len)) || ask_for_more (w, path, len)) ||
-      !is_genuine (w, s, data, len) || gives_way (w, s, track))
+      gives_way (w, s, track) || !is_genuine (w, s, data, len))
     return;
   nat_reception_update (&track->reception, &h, w->now_us, &arrival);
   if (track->arrivals && arrival.status != NAT_SEQ_BAD)
@@ -389,8 +398,7 @@ note_costs (NatWorker *w)
   for (guint i = 0; i < f->n_jobs; i++) {
     NatDataStream *stream = f->jobs[i].stream;
 
-    nat_fairness_note (
-        &w->fairness, &stream->share, f->jobs[i].n_packets * (1 + stream->receivers->n));
+    nat_fairness_note (&w->fairness, &stream->share, f->jobs[i].n_packets * cost_of (stream));
   }
 }
 

@@ -9,7 +9,9 @@
 
 #include <string.h>
 
+#include "bareworker.h"
 #include "datarelay.h"
+#include "natproto/sframekeys.h"
 
 /* ---- In numbers -------------------------------------------------------- */
 
@@ -191,6 +193,97 @@ test_nobody_gives_way (void)
   g_assert_false (nat_fairness_limits (&w.f));
 }
 
+/* ---- Where media is verified ------------------------------------------- */
+
+#define SEALED (NAT_PROBE_RTP + NAT_SFRAME_HEADER_MAX + NAT_SFRAME_TAG_SIZE)
+
+typedef struct {
+  NatWorker *w;
+  NatDataSession *publisher;
+  NatSframeSealer *sealer;
+} Scene;
+
+static void
+scene_init (Scene *s)
+{
+  NatAddress from;
+  NatMediaKey key;
+
+  s->w = bare_worker_new ("127.0.0.1", 65536);
+  g_assert_true (nat_address_from_text (&from, "127.0.0.1", 9));
+  s->publisher = bare_worker_join (s->w, STREAM, NAT_ROLE_PUBLISHER, &from);
+  nat_media_key_generate (&key, NAT_SFRAME_AES_128_GCM_SHA256_128);
+  s->sealer = nat_sframe_sealer_new (&key);
+  s->publisher->stream->verifier = nat_verifier_new (&key, 1);
+  s->w->fairness.most = 4; /* packets to nobody, of which video may have three */
+}
+
+static void
+scene_clear (Scene *s)
+{
+  nat_sframe_sealer_free (s->sealer);
+  nat_worker_free (s->w);
+}
+
+/* Returns how many packets of the publisher were taken so far. */
+static guint64
+receive (Scene *s, guint8 *data, gsize len)
+{
+  nat_forward_receive (s->w, s->publisher->selected, data, len);
+  nat_worker_flush (s->w);
+  return nat_counter_get (&s->publisher->counters->packets_received);
+}
+
+static gsize
+seal (Scene *s, guint16 seq, guint8 *out)
+{
+  guint8 rtp[NAT_PROBE_RTP];
+
+  nat_probe_write_rtp (rtp, sizeof rtp, BARE_VIDEO_SSRC, seq, seq);
+  return nat_sframe_sealer_seal (s->sealer, rtp, sizeof rtp, out);
+}
+
+/* What gave way and is repeated is no replay. */
+static void
+test_repeated (void)
+{
+  guint8 sealed[SEALED];
+  gsize len = 0;
+  Scene s;
+
+  scene_init (&s);
+  for (guint16 seq = 1; seq <= 4; seq++) {
+    len = seal (&s, seq, sealed);
+    g_assert_cmpuint (receive (&s, sealed, len), ==, MIN (seq, 3));
+  }
+  g_assert_cmpuint (nat_counter_get (&s.w->counters->drop_unfair), ==, 1);
+  s.w->fairness.most = G_MAXUINT32;
+  g_assert_cmpuint (receive (&s, sealed, len), ==, 4);
+  g_assert_cmpuint (nat_counter_get (&s.w->counters->drop_unverified), ==, 0);
+  scene_clear (&s);
+}
+
+/* What somebody sends from the publisher's address takes nothing of its share. */
+static void
+test_forged (void)
+{
+  guint8 sealed[SEALED];
+  gsize len;
+  Scene s;
+
+  scene_init (&s);
+  for (guint i = 0; i < 100; i++) {
+    nat_probe_write_rtp (sealed, NAT_PROBE_RTP, BARE_VIDEO_SSRC, (guint16)i, i);
+    g_assert_cmpuint (receive (&s, sealed, NAT_PROBE_RTP), ==, 0);
+  }
+  g_assert_cmpuint (nat_counter_get (&s.w->counters->drop_unverified), ==, 100);
+  for (guint16 seq = 1; seq <= 3; seq++) {
+    len = seal (&s, seq, sealed);
+    g_assert_cmpuint (receive (&s, sealed, len), ==, seq);
+  }
+  scene_clear (&s);
+}
+
 /* ---- A worker ---------------------------------------------------------- */
 
 #define QUIET    "quiet"
@@ -294,6 +387,8 @@ main (int argc, char **argv)
   g_test_add_func ("/fairness/one-of-many", test_one_of_many);
   g_test_add_func ("/fairness/some-of-many", test_some_of_many);
   g_test_add_func ("/fairness/nobody-gives-way", test_nobody_gives_way);
+  g_test_add_func ("/fairness/repeated", test_repeated);
+  g_test_add_func ("/fairness/forged", test_forged);
   g_test_add_func ("/fairness/overwhelmed-worker", test_overwhelmed_worker);
   return g_test_run ();
 }
