@@ -22,6 +22,11 @@
   (30 * 1000)          /* however near the publisher is: it may not have the packet at all */
 #define ASKING_MAX 256 /* packets in one NACK */
 #define OVER_US    (1 * G_USEC_PER_SEC) /* after a packet was beyond a limit, nothing is asked for */
+/* Bytes per second of questions: a twentieth of what comes, as RTCP's share is (RFC 3550 section 6.2). A stream of little has more, since losing much of
+ * it takes no fewer compounds. What waits for that is asked for later, if it is not too late then. */
+#define ASKING_SHARE    20
+#define ASKING_MIN      (16 * 1024)
+#define ASKING_SAVED_US (2 * G_USEC_PER_SEC) /* so much of it at once */
 
 /* What one subscriber may get again. */
 #define RATE_MIN     (32 * 1024)  /* bytes per second; else half of the stream's */
@@ -115,6 +120,22 @@ nat_repair_received (NatWorker *w, NatDataStream *stream, NatDataTrack *track,
 
 /* ---- To the publisher -------------------------------------------------- */
 
+/* Who makes gaps, a broken encoder perhaps, is not sent many times what it sends. */
+static gboolean
+may_ask (const NatWorker *w, const NatDataStream *stream)
+{
+  return stream->asking_us <= w->now_us;
+}
+
+static void
+pay_for (const NatWorker *w, NatDataStream *stream, gsize len)
+{
+  gint64 rate = MAX (stream->rate / ASKING_SHARE, ASKING_MIN);
+
+  stream->asking_us =
+      MAX (stream->asking_us, w->now_us - ASKING_SAVED_US) + (gint64)len * G_USEC_PER_SEC / rate;
+}
+
 /* An empty report leads, as compounds must; the one that counts comes at its own time. */
 static void
 send_nack (NatWorker *w, NatDataStream *stream, guint32 ssrc, const guint16 *seqs, guint n)
@@ -124,6 +145,7 @@ send_nack (NatWorker *w, NatDataStream *stream, guint32 ssrc, const guint16 *seq
 
   len +=
       nat_rtcp_write_nack (buf + len, NAT_COMPOUND_MAX - len, stream->relay_ssrc, ssrc, seqs, &n);
+  pay_for (w, stream, len);
   if (nat_rtcpagg_send (w, stream->publisher, buf, len))
     nat_counter_add (&stream->publisher->counters->repairs_asked, n);
 }
@@ -144,7 +166,7 @@ ask (NatWorker *w, NatDataStream *stream, NatDataTrack *track)
     return;
   }
   nat_missing_set_pace (m, MAX (rt->smoothed_us + rt->variation_us, PACE_MIN_US), LIFE_US);
-  while ((n = nat_missing_due (m, w->now_us, seqs, ASKING_MAX)) > 0) {
+  while (may_ask (w, stream) && (n = nat_missing_due (m, w->now_us, seqs, ASKING_MAX)) > 0) {
     send_nack (w, stream, track->info.ssrc, seqs, n);
     if (n < ASKING_MAX)
       break;

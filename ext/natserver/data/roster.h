@@ -205,6 +205,7 @@ struct _NatDataStream {
   gint64 over_us;       /* when a packet was beyond a limit; 0 = never */
   NatMeter meter;       /* of what comes in, whoever publishes */
   NatLimiter reports;   /* the publisher's, to the receivers */
+  gint64 asking_us;     /* until then all NACKs to the publisher are paid for */
   NatShare share;       /* of the worker */
 
   /* Another worker hears the publisher: which, since when; 0 = the owner hears it. */

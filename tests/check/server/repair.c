@@ -217,6 +217,59 @@ test_given_up (void)
   tear_down (&f);
 }
 
+#define GAPS_MS   1000
+#define GAPS_STEP 10
+
+/* Bytes of RTCP that came. */
+static gsize
+hear_all (NatProbe *p)
+{
+  guint8 buf[NAT_DATAGRAM_MAX];
+  gsize bytes = 0;
+  gssize len;
+
+  while ((len = nat_probe_receive (p, NAT_PACKET_RTCP, buf, 0)) >= 0)
+    bytes += (gsize)len;
+  return bytes;
+}
+
+/* A publisher whose numbers jump with each of its small packets, in all the tracks that there may be, is asked for half a million
+ * packets a second and hears no more than 32 KiB at once and 16 KiB in a second of that. */
+static void
+test_gaps (void)
+{
+  NatTracks tracks = {.n_tracks = NAT_TRACKS_MAX};
+  gint64 start, end;
+  gsize heard = 0;
+  guint8 rtp[20];
+  guint16 seq = 0;
+  Fixture f;
+
+  set_up (&f, 0);
+  for (guint i = 0; i < NAT_TRACKS_MAX; i++)
+    tracks.tracks[i] = (NatTrack){1000 + i, 96, 90000, "video"};
+  g_assert_true (nat_dataplane_set_description (f.r->dp, STREAM, &tracks, 2, NULL));
+  data_relay_sync (f.r);
+  start = g_get_monotonic_time ();
+  for (end = start + GAPS_MS * 1000; g_get_monotonic_time () < end; seq += 2900) {
+    for (guint i = 0; i < NAT_TRACKS_MAX; i++) {
+      nat_probe_write_rtp (rtp, sizeof rtp, 1000 + i, seq, seq);
+      nat_probe_send (f.publisher, rtp, sizeof rtp);
+    }
+    g_usleep (GAPS_STEP * 1000);
+    heard += hear_all (f.publisher);
+  }
+  data_relay_sync (f.r);
+  heard += hear_all (f.publisher);
+  end = g_get_monotonic_time ();
+  g_test_message ("%" G_GSIZE_FORMAT " bytes in %u ms", heard, (guint)((end - start) / 1000));
+  g_assert_cmpuint (nat_counter_get (&f.pc->repairs_asked), >, 512);
+  /* A half more for protection and receiver reports. */
+  g_assert_cmpuint (
+      heard, <=, (32 * 1024 + 16 * 1024 * (gsize)(end - start) / G_USEC_PER_SEC) * 3 / 2);
+  tear_down (&f);
+}
+
 /* Whether what is missing is asked for again a quarter of a second after the first question at most. */
 static gboolean
 is_asked_again_soon (NatProbe *publisher, guint16 seq)
@@ -711,6 +764,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/repair/publisher-asked", test_publisher_asked);
   g_test_add_func ("/repair/given-up", test_given_up);
+  g_test_add_func ("/repair/gaps", test_gaps);
   g_test_add_func ("/repair/publisher-moves", test_publisher_moves);
   g_test_add_func ("/repair/reordered", test_reordered);
   g_test_add_func ("/repair/late-joiner", test_late_joiner);
