@@ -395,6 +395,8 @@ nat_room_stream (const NatDataSession *s, guint n)
   return NULL;
 }
 
+/* Of those that are described SSRCs differ, but what control knows no description of (version 0) keeps its tracks of before. Whoever
+ * publishes such a stream must not take another's repairs, who has that SSRC meanwhile. */
 NatDataTrack *
 nat_room_track (const NatDataSession *s, guint32 ssrc, NatDataStream **stream)
 {
@@ -406,9 +408,10 @@ nat_room_track (const NatDataSession *s, guint32 ssrc, NatDataStream **stream)
     return nat_roster_track (s->stream, ssrc);
   for (guint i = 0; i < room->n_places && !track; i++) {
     *stream = room->places[i];
-    track = nat_roster_track (*stream, ssrc);
+    if ((*stream)->version != 0 && likes (s, *stream))
+      track = nat_roster_track (*stream, ssrc);
   }
-  return track && likes (s, *stream) ? track : NULL;
+  return track;
 }
 
 gint64
