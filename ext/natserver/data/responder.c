@@ -312,7 +312,8 @@ learn_round_trip (Request *q, gboolean moved)
     atomic_store_explicit (&s->counters->rtt_us, (guint64)us, memory_order_relaxed);
 }
 
-/* Genuine, but of a stream that another worker owns: the rest is for that one to judge. */
+/* Genuine, but of a stream that another worker owns: the rest is for that one to judge. Not what was captured and comes from elsewhere, or
+ * too late, which any worker can refuse: it would fill the owner's mailbox. */
 static gboolean
 pass_on (Request *q)
 {
@@ -326,6 +327,8 @@ pass_on (Request *q)
     q->path = nat_roster_find_path (q->w->roster, &q->source->key);
     return FALSE;
   }
+  if (!nonce_is_good (q))
+    return FALSE;
   nat_exchange_forward (q->w, (guint)owner, q->source, q->msg.bytes, q->msg.len);
   return TRUE;
 }

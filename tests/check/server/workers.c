@@ -128,6 +128,29 @@ test_spread (void)
   }
 }
 
+/* A registration that was captured and comes from elsewhere is refused by whoever hears it: the owner, in whose mailbox media waits, does
+ * not even see it. */
+static void
+test_replayed (void)
+{
+  g_autoptr (DataRelay) r = data_relay_new ("127.0.0.1", FALSE, NULL);
+  NatTicket tp = data_relay_ticket (r, NAT_ROLE_PUBLISHER);
+  g_autoptr (NatProbe) publisher = join_at (r, &tp, 0, NULL);
+  guint8 request[NAT_DATAGRAM_MAX];
+  gsize len;
+
+  data_relay_describe (r, 1, &tp);
+  len = nat_probe_request (publisher, NAT_PROBE_SELECT, request);
+  for (guint i = 0; i < workers (); i++) {
+    g_autoptr (NatProbe) elsewhere = data_relay_heard_by (r, i);
+    guint64 passed = DATA_RELAY_COUNT (r, passed_on);
+
+    g_assert_cmpint (nat_probe_exchange (elsewhere, request, len, NAT_PROBE_WAIT_MS), ==, 438);
+    g_assert_cmpuint (DATA_RELAY_COUNT (r, passed_on), ==, passed);
+  }
+  g_assert_cmpint (nat_probe_exchange (publisher, request, len, NAT_PROBE_WAIT_MS), ==, 0);
+}
+
 /* ---- The stream follows its publisher ---------------------------------- */
 
 static void
@@ -500,6 +523,7 @@ main (int argc, char **argv)
   if (data_relay_workers () < 2)
     g_setenv ("NATRELAY_TEST_WORKERS", "2", TRUE);
   g_test_add_func ("/workers/spread", test_spread);
+  g_test_add_func ("/workers/replayed", test_replayed);
   g_test_add_func ("/workers/follows", test_follows);
   g_test_add_func ("/workers/rebind-storm", test_rebind_storm);
   g_test_add_func ("/workers/commands-follow", test_commands_follow);
