@@ -402,6 +402,14 @@ receive_from_subscriber (NatWorker *w, NatDataSession *s, NatRtcpIter *it)
 
 /* ---- From the publisher ------------------------------------------------ */
 
+/* While the worker cannot follow, of the streams that cost most reports give way like sound. */
+static gboolean
+is_fair (NatWorker *w, NatDataStream *stream)
+{
+  return !nat_fairness_limits (&w->fairness) || nat_fairness_takes (&w->fairness, &stream->share,
+                                                    NAT_RANK_AUDIO, 1 + stream->receivers->n);
+}
+
 /* Each costs encryption and a message for every receiver, in front of all media, and no budget counts it: a publisher
  * that sent nothing else would hold up all other streams. */
 static gboolean
@@ -414,7 +422,7 @@ may_report (NatWorker *w, NatDataStream *stream)
     nat_limiter_init (l, rate, 2 * rate, w->now_us);
   l->rate = rate; /* tracks come and go */
   l->burst = 2 * rate;
-  if (nat_limiter_take (l, w->now_us, 1))
+  if (nat_limiter_take (l, w->now_us, 1) && is_fair (w, stream))
     return TRUE;
   nat_counter_add (&w->counters->reports_limited, 1);
   return FALSE;

@@ -12,6 +12,7 @@
 #include "bareworker.h"
 #include "datarelay.h"
 #include "natproto/sframekeys.h"
+#include "natserver/data/rtcpagg.h"
 
 /* ---- In numbers -------------------------------------------------------- */
 
@@ -284,6 +285,58 @@ test_forged (void)
   scene_clear (&s);
 }
 
+/* ---- Reports ----------------------------------------------------------- */
+
+#define REPORTS 10
+
+static NatDataSession *
+join_with_keys (NatWorker *w, NatRole role, guint16 port)
+{
+  NatDataSession *s;
+  NatAddress from;
+
+  g_assert_true (nat_address_from_text (&from, "127.0.0.1", port));
+  s = bare_worker_join (w, STREAM, role, &from);
+  s->password_secret = 1;
+  s->has_epoch = TRUE;
+  return s;
+}
+
+/* A sender report goes to every receiver, too, at more than what a packet costs. */
+static void
+test_reports (void)
+{
+  static const guint8 secret[32] = {1};
+  g_autoptr (NatSecrets) secrets = nat_secrets_new ();
+  NatWorker *w = bare_worker_new ("127.0.0.1", 65536);
+  NatDataSession *publisher = join_with_keys (w, NAT_ROLE_PUBLISHER, 9);
+  NatDataSession *subscriber = join_with_keys (w, NAT_ROLE_SUBSCRIBER, 10);
+  char password[NAT_PASSWORD_TEXT + 1];
+  guint8 sr[128 + NAT_SRTCP_OVERHEAD];
+  NatSrtcp *srtcp;
+
+  nat_secrets_add (secrets, 1, secret);
+  w->secrets = secrets;
+  g_assert_true (nat_ticket_password (secrets, 1, publisher->id, password));
+  srtcp = nat_srtcp_new (password, NAT_SRTCP_CLIENT_TO_RELAY, w->boot_id, publisher->epoch);
+  for (guint limited = 0; limited < 2; limited++) {
+    guint64 before = nat_counter_get (&subscriber->counters->rtcp_sent);
+
+    w->now_us += G_USEC_PER_SEC;                  /* not beyond what may come at once */
+    w->fairness.most = limited ? 4 : G_MAXUINT32; /* of two messages, one of which comes in */
+    for (guint i = 0; i < REPORTS; i++) {
+      gsize len = nat_srtcp_protect (srtcp, sr, nat_probe_write_sr (sr, BARE_VIDEO_SSRC, 1 + i));
+
+      nat_rtcpagg_receive (w, publisher->selected, sr, len);
+    }
+    g_assert_cmpuint (
+        nat_counter_get (&subscriber->counters->rtcp_sent) - before, ==, limited ? 2 : REPORTS);
+  }
+  g_assert_cmpuint (nat_counter_get (&w->counters->reports_limited), ==, REPORTS - 2);
+  nat_srtcp_free (srtcp);
+  nat_worker_free (w);
+}
+
 /* ---- A worker ---------------------------------------------------------- */
 
 #define QUIET    "quiet"
@@ -389,6 +442,7 @@ main (int argc, char **argv)
   g_test_add_func ("/fairness/nobody-gives-way", test_nobody_gives_way);
   g_test_add_func ("/fairness/repeated", test_repeated);
   g_test_add_func ("/fairness/forged", test_forged);
+  g_test_add_func ("/fairness/reports", test_reports);
   g_test_add_func ("/fairness/overwhelmed-worker", test_overwhelmed_worker);
   return g_test_run ();
 }
