@@ -55,8 +55,8 @@ apply_describe (NatWorker *w, const NatCommand *c)
     nat_roster_set_publisher (w->roster, stream, c->describe.publisher_id);
   if (c->describe.has_tracks)
     nat_roster_describe (w->roster, stream, &c->describe.tracks);
-  for (NatDataSession *s = stream->sessions; s; s = s->next)
-    nat_responder_indicate_session (w, s, NAT_REASON_DESCRIPTION);
+  stream->untold = TRUE;
+  nat_responder_tell_version (w, stream);
   nat_rtcpagg_described (w, stream);
 }
 

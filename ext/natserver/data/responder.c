@@ -19,7 +19,8 @@
 #include "natserver/data/repair.h"
 #include "natserver/data/rtcpagg.h"
 
-#define ANSWER_MAX 512
+#define ANSWER_MAX    512
+#define TELL_PRICE_US 20 /* of each who was told that the document changed */
 
 /* One request on its way through the checks. */
 typedef struct {
@@ -469,6 +470,23 @@ nat_responder_indicate_session (NatWorker *w, NatDataSession *s, NatReason reaso
     return;
   nat_roster_dest (path, &dest);
   nat_responder_indicate (w, &dest, reason);
+}
+
+/* A message to each, and who describes a stream to ten thousand again and again would hold up all others: so that is paid for in
+ * time, ten times what it takes, and what changes meanwhile is told with it. */
+void
+nat_responder_tell_version (NatWorker *w, NatDataStream *stream)
+{
+  guint n = 0;
+
+  if (w->now_us < stream->tell_us) {
+    nat_roster_activate (w->roster, stream);
+    return;
+  }
+  stream->untold = FALSE;
+  for (NatDataSession *s = stream->sessions; s; s = s->next, n++)
+    nat_responder_indicate_session (w, s, NAT_REASON_DESCRIPTION);
+  stream->tell_us = w->now_us + (gint64)n * TELL_PRICE_US;
 }
 
 static gboolean

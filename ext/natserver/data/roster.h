@@ -176,6 +176,8 @@ struct _NatDataStream {
   NatDataTrack *tracks;
   gboolean has_publisher;
   guint8 publisher_id[NAT_SESSION_ID_SIZE];
+  gboolean untold; /* its sessions have still to hear of that version, when tell_us has come */
+  gint64 tell_us;
   NatDataSession *publisher; /* the session of that id, while there is one and it is not dormant */
   NatVerifier *verifier;     /* of its packets; NULL: they are not verified */
 

@@ -11,6 +11,7 @@
 #include "natproto/rtcp.h"
 #include "natserver/data/headstart.h"
 #include "natserver/data/repair.h"
+#include "natserver/data/responder.h"
 #include "natserver/data/room.h"
 
 #define SR_SIZE  28          /* header, SSRC and sender info */
@@ -226,14 +227,22 @@ report_is_due (const NatWorker *w, const NatDataStream *stream)
   return stream->rtp_arrived && w->now_us - stream->report_us >= w->times.report_us * 3 / 4;
 }
 
+static gboolean
+is_idle (const NatDataStream *stream)
+{
+  return !stream->untold && nat_repair_is_idle (stream);
+}
+
 static void
 serve_stream (NatWorker *w, NatDataStream *stream)
 {
   nat_repair_tick (w, stream);
+  if (stream->untold)
+    nat_responder_tell_version (w, stream);
   if (!can_speak (stream)) {
     /* What is wanted stays wanted; a publisher that comes starts the stream's timers again. */
     stream->rtp_arrived = FALSE;
-    if (nat_repair_is_idle (stream))
+    if (is_idle (stream))
       nat_roster_deactivate (w->roster, stream);
     return;
   }
@@ -242,7 +251,7 @@ serve_stream (NatWorker *w, NatDataStream *stream)
   if (ccfb_is_due (w, stream))
     send_ccfb (w, stream);
   if (!stream->rtp_arrived && !pictures_are_wanted (stream) && arrivals_waiting (stream) == 0 &&
-      nat_repair_is_idle (stream))
+      is_idle (stream))
     nat_roster_deactivate (w->roster, stream);
 }
 

@@ -12,6 +12,7 @@
 #include "bareworker.h"
 #include "datarelay.h"
 #include "natproto/sframekeys.h"
+#include "natserver/data/command.h"
 #include "natserver/data/rtcpagg.h"
 
 /* ---- In numbers -------------------------------------------------------- */
@@ -337,6 +338,46 @@ test_reports (void)
   nat_worker_free (w);
 }
 
+/* ---- Descriptions ------------------------------------------------------ */
+
+#define WATCHERS 50
+#define CHANGES  100
+
+/* A publisher that describes its stream anew without end has everybody told that once, and once more when that is paid for. */
+static void
+test_descriptions (void)
+{
+  NatCommand c = {.type = NAT_COMMAND_DESCRIBE, .describe.stream = STREAM};
+  NatWorker *w = bare_worker_new ("127.0.0.1", 65536);
+  guint64 told;
+  NatAddress from;
+
+  g_assert_true (nat_address_from_text (&from, "127.0.0.1", 9));
+  bare_worker_join (w, STREAM, NAT_ROLE_PUBLISHER, &from);
+  for (guint i = 0; i < WATCHERS; i++) {
+    from.port++;
+    bare_worker_join (w, STREAM, NAT_ROLE_SUBSCRIBER, &from);
+  }
+  w->now_us += G_USEC_PER_SEC;
+  told = nat_counter_get (&w->counters->datagrams_sent);
+  for (guint i = 0; i < CHANGES; i++) {
+    c.describe.version++;
+    nat_command_apply (w, &c);
+  }
+  told += WATCHERS + 1;
+  g_assert_cmpuint (nat_counter_get (&w->counters->datagrams_sent), ==, told);
+  nat_rtcpagg_tick (w);
+  g_assert_cmpuint (nat_counter_get (&w->counters->datagrams_sent), ==, told);
+  w->now_us += 20 * (WATCHERS + 1);
+  told += WATCHERS + 1;
+  for (guint i = 0; i < 2; i++) {
+    nat_rtcpagg_tick (w);
+    g_assert_cmpuint (nat_counter_get (&w->counters->datagrams_sent), ==, told);
+    w->now_us += G_USEC_PER_SEC;
+  }
+  nat_worker_free (w);
+}
+
 /* ---- A worker ---------------------------------------------------------- */
 
 #define QUIET    "quiet"
@@ -443,6 +484,7 @@ main (int argc, char **argv)
   g_test_add_func ("/fairness/repeated", test_repeated);
   g_test_add_func ("/fairness/forged", test_forged);
   g_test_add_func ("/fairness/reports", test_reports);
+  g_test_add_func ("/fairness/descriptions", test_descriptions);
   g_test_add_func ("/fairness/overwhelmed-worker", test_overwhelmed_worker);
   return g_test_run ();
 }
