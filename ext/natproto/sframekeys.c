@@ -233,6 +233,31 @@ nat_sframe_opener_set_keys (NatSframeOpener *o, const NatMediaKey *keys, guint n
   o->n_rings = n;
 }
 
+static gboolean
+is_one_of (guint32 ssrc, const guint32 *ssrcs, guint n)
+{
+  for (guint i = 0; i < n; i++) {
+    if (ssrcs[i] == ssrc)
+      return TRUE;
+  }
+  return FALSE;
+}
+
+void
+nat_sframe_opener_set_ssrcs (NatSframeOpener *o, const guint32 *ssrcs, guint n)
+{
+  for (guint i = 0; i < o->n_rings; i++) {
+    Ring *ring = o->rings[i];
+
+    for (guint k = ring->n_sinks; k > 0; k--) {
+      if (is_one_of (ring->sinks[k - 1]->ssrc, ssrcs, n))
+        continue;
+      sink_free (ring->sinks[k - 1]);
+      ring->sinks[k - 1] = ring->sinks[--ring->n_sinks];
+    }
+  }
+}
+
 static Ring *
 find_ring (NatSframeOpener *o, guint64 kid)
 {

@@ -54,6 +54,8 @@ void nat_sframe_opener_free (NatSframeOpener *o);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatSframeOpener, nat_sframe_opener_free)
 /* Replaces the set, of at most 4 different KIDs; contexts of keys that stay are kept with their replay windows. */
 void nat_sframe_opener_set_keys (NatSframeOpener *o, const NatMediaKey *keys, guint n);
+/* Of other SSRCs nothing comes any more: others may have their places. */
+void nat_sframe_opener_set_ssrcs (NatSframeOpener *o, const guint32 *ssrcs, guint n);
 typedef enum {
   NAT_OPEN_OK,
   NAT_OPEN_MALFORMED,   /* not RTP, or no SFrame header */

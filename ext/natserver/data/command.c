@@ -45,6 +45,18 @@ apply_end (NatWorker *w, const guint8 *id, NatReason reason, gint64 until_s)
   nat_roster_remove (w->roster, s, w->now_us);
 }
 
+/* An SSRC that goes leaves its place in the verifier to another. */
+static void
+describe_tracks (NatWorker *w, NatDataStream *stream, const NatTracks *tracks)
+{
+  guint32 ssrcs[NAT_TRACKS_MAX];
+
+  nat_roster_describe (w->roster, stream, tracks);
+  for (guint i = 0; i < stream->n_tracks; i++)
+    ssrcs[i] = stream->tracks[i].info.ssrc;
+  nat_verifier_set_ssrcs (stream->verifier, ssrcs, stream->n_tracks);
+}
+
 static void
 apply_describe (NatWorker *w, const NatCommand *c)
 {
@@ -54,19 +66,27 @@ apply_describe (NatWorker *w, const NatCommand *c)
   if (c->describe.has_publisher)
     nat_roster_set_publisher (w->roster, stream, c->describe.publisher_id);
   if (c->describe.has_tracks)
-    nat_roster_describe (w->roster, stream, &c->describe.tracks);
+    describe_tracks (w, stream, &c->describe.tracks);
   stream->untold = TRUE;
   nat_responder_tell_version (w, stream);
   nat_rtcpagg_described (w, stream);
 }
 
+/* Control tells the same keys with each change of the stream's document. Were it another verifier each time, all that came before
+ * would be taken once more. */
 static void
 apply_verify (NatWorker *w, const NatCommand *c)
 {
   NatDataStream *stream = nat_roster_stream (w->roster, c->verify.stream, w->now_us);
+  NatVerifier *told = c->verify.verifier;
 
-  nat_verifier_free (stream->verifier);
-  stream->verifier = c->verify.verifier;
+  if (stream->verifier && told) {
+    nat_verifier_change_keys (stream->verifier, told);
+    nat_verifier_free (told);
+  } else {
+    nat_verifier_free (stream->verifier);
+    stream->verifier = told;
+  }
 }
 
 void

@@ -17,6 +17,10 @@ NatVerifier *nat_verifier_new (const NatMediaKey *keys, guint n);
 /* NULL: the description has no keys, or with a passphrase what it has are none. */
 NatVerifier *nat_verifier_for (const NatDescription *d);
 void nat_verifier_free (NatVerifier *v); /* wipes the keys; NULL is fine */
+/* From now on with the keys of other. Under those that stay, what came before does not come again. */
+void nat_verifier_change_keys (NatVerifier *v, const NatVerifier *other);
+/* The publisher sends these and no others; NULL is fine. */
+void nat_verifier_set_ssrcs (NatVerifier *v, const guint32 *ssrcs, guint n);
 /* TRUE: a genuine RTP packet, for the first time. Allocates only for an SSRC that had no such packet yet. */
 gboolean nat_verifier_check (NatVerifier *v, const guint8 *packet, gsize len);
 

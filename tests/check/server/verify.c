@@ -132,6 +132,58 @@ test_forged_uses_up_nothing (void)
   tear_down (&s);
 }
 
+static void
+assert_passes (Scene *s, guint16 seq, guint8 *sealed, gsize *len)
+{
+  *len = seal (s->sealer, seq, sealed);
+  nat_probe_send (s->publisher, sealed, *len);
+  assert_next (s, sealed, *len);
+}
+
+/* The same keys are told anew with each change of the document: somebody took the last place in front of a camera, or left. What was
+ * captured before is a replay all the same. */
+static void
+test_told_again (void)
+{
+  guint8 first[SEALED_MAX], sealed[SEALED_MAX];
+  gsize len, n;
+  Scene s;
+
+  set_up (&s);
+  assert_passes (&s, 1, first, &len);
+  g_assert_true (nat_dataplane_set_verifier (s.r->dp, STREAM, nat_verifier_new (&s.key, 1)));
+  nat_probe_send (s.publisher, first, len);
+  assert_passes (&s, 2, sealed, &n);
+  g_assert_cmpuint (DATA_RELAY_COUNT (s.r, drop_unverified), ==, 1);
+  tear_down (&s);
+}
+
+/* However many sources a publisher had, one after the other, under one key: those that it announces have a place. */
+static void
+test_other_sources (void)
+{
+  NatTracks tracks = {1, {{VIDEO_SSRC, 96, 90000, "video"}}};
+  NatSframeSealer *sealer = NULL;
+  guint8 rtp[PACKET], sealed[SEALED_MAX];
+  gsize len;
+  Scene s;
+
+  set_up (&s);
+  for (guint i = 1; i <= NAT_TRACKS_MAX + 2; i++) {
+    nat_sframe_sealer_free (sealer);
+    sealer = nat_sframe_sealer_new (&s.key);
+    tracks.tracks[0].ssrc = i;
+    g_assert_true (nat_dataplane_set_verifier (s.r->dp, STREAM, nat_verifier_new (&s.key, 1)));
+    g_assert_true (nat_dataplane_set_description (s.r->dp, STREAM, &tracks, i + 1, NULL));
+    nat_probe_write_rtp (rtp, sizeof rtp, i, 1, 1);
+    len = nat_sframe_sealer_seal (sealer, rtp, sizeof rtp, sealed);
+    nat_probe_send (s.publisher, sealed, len);
+    assert_next (&s, sealed, len);
+  }
+  nat_sframe_sealer_free (sealer);
+  tear_down (&s);
+}
+
 /* Both keys of a roll, then one alone; then a stream that nobody verifies. */
 static void
 test_keys_change (void)
@@ -171,6 +223,8 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/verify/forged", test_forged);
   g_test_add_func ("/verify/forged-uses-up-nothing", test_forged_uses_up_nothing);
+  g_test_add_func ("/verify/told-again", test_told_again);
+  g_test_add_func ("/verify/other-sources", test_other_sources);
   g_test_add_func ("/verify/keys-change", test_keys_change);
   return g_test_run ();
 }
