@@ -13,6 +13,8 @@
 #include <string.h>
 
 #include "natproto/bytes.h"
+#include "natproto/sframekeys.h"
+#include "natserver/data/verify.h"
 #include "promises.h"
 
 #define OPERATIONS_MAX 256
@@ -23,6 +25,8 @@ int LLVMFuzzerTestOneInput (const guint8 *data, gsize size);
 static const guint8 *input;
 static gsize left;
 static guint16 seqs[3];
+static NatMediaKey keys[2];
+static NatSframeSealer *sealers[G_N_ELEMENTS (keys)];
 
 /* ---- Arguments --------------------------------------------------------- */
 
@@ -93,6 +97,20 @@ op_describe (void)
   guint tracks = byte () % 8, how = byte ();
 
   small_describe (who, tracks, how >> 1, how & 1);
+}
+
+/* From now on media of that stream is verified, under one key or two, or not any more. */
+static void
+op_verify (void)
+{
+  SmallActor who = actor ();
+  guint n = byte () % (G_N_ELEMENTS (keys) + 1);
+
+  if (small_ticket (who)->role == 0)
+    return;
+  nat_dataplane_set_verifier (
+      small.dp, small_ticket (who)->stream, n > 0 ? nat_verifier_new (keys, n) : NULL);
+  small_pass (1000);
 }
 
 static void
@@ -177,6 +195,23 @@ op_media (void)
   gsize len =
       small_write_rtp (buf, size * 8u, source (which), next_seq (which, step), (size & 1) != 0);
 
+  small_deliver (where, buf, len, len);
+}
+
+/* One that is sealed, with a byte of it changed perhaps. */
+static void
+op_sealed (void)
+{
+  guint8 rtp[NAT_DATAGRAM_MAX / 2], buf[NAT_DATAGRAM_MAX];
+  guint where = place ();
+  guint8 which = byte (), step = byte (), size = byte (), at = byte (), change = byte ();
+  gsize len = small_write_rtp (
+      rtp, 24 + size * 3u, source (which), next_seq (which, step), (size & 1) != 0);
+
+  len = nat_sframe_sealer_seal (sealers[size % G_N_ELEMENTS (keys)], rtp, len, buf);
+  if (len == 0)
+    return;
+  buf[at % len] ^= change;
   small_deliver (where, buf, len, len);
 }
 
@@ -328,7 +363,18 @@ static void (*const operations[]) (void) = {
     op_raw,
     op_replay,
     op_reflect,
+    op_verify,
+    op_sealed,
 };
+
+static void
+make_keys (void)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (keys); i++) {
+    keys[i] = (NatMediaKey){.kid = i, .suite = NAT_SFRAME_AES_128_GCM_SHA256_128, .key = {1, i}};
+    sealers[i] = nat_sframe_sealer_new (&keys[i]);
+  }
+}
 
 int
 LLVMFuzzerTestOneInput (const guint8 *data, gsize size)
@@ -336,10 +382,13 @@ LLVMFuzzerTestOneInput (const guint8 *data, gsize size)
   input = data;
   left = size;
   memset (seqs, 0, sizeof seqs);
+  make_keys ();
   small_begin (1 + byte () % SMALL_WORKERS_MAX);
   for (guint i = 0; i < OPERATIONS_MAX && left > 0; i++)
     operations[byte () % G_N_ELEMENTS (operations)]();
   small_finish ();
   small_end ();
+  for (guint i = 0; i < G_N_ELEMENTS (keys); i++)
+    nat_sframe_sealer_free (sealers[i]);
   return 0;
 }

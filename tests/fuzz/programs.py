@@ -129,10 +129,19 @@ def tunnel(workers=1):
     return p.bind(VIEWER, 2, SELECT | FRESH).film(TUNNEL).hang_up(TUNNEL)
 
 
+def verified():
+    p = live().verify(CAMERA, 1)
+    for change in (0, 0, 1, 0):
+        p.sealed(0, A_VIDEO, 0, 100, 40, change)
+    p.replay(0, 0, 0, 0, 0).film().verify(CAMERA, 2).sealed(0, A_VIDEO, 0, 101, 0, 0).replay(0, 0, 0, 0, 0)
+    p.describe(CAMERA, 2, 5).sealed(0, A_VIDEO, 0, 100, 0, 0).sealed(0, A_AUDIO, 0, 100, 0, 0)
+    return p.verify(CAMERA, 0).film()
+
+
 PROGRAMS = {
     "live": live, "live-workers": lambda: live(2), "room": room, "room-workers": lambda: room(2),
     "feedback": feedback, "moves": moves, "refusals": refusals, "strangers": strangers,
-    "consent": consent, "control": control, "tunnel": tunnel, "tunnel-workers": lambda: tunnel(2),
+    "consent": consent, "control": control, "verified": verified, "tunnel": tunnel, "tunnel-workers": lambda: tunnel(2),
     "limit": lambda: Program().add(CAMERA, 4).describe(CAMERA, 3, 3).bind(CAMERA, 0, SELECT | FRESH)
                               .burst(0, A_VIDEO, 250, 63, 0).burst(0, A_AUDIO, 250, 63, 0),
 }
