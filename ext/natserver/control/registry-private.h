@@ -77,6 +77,7 @@ struct _NatRegistered {
   gint64 recheck_us;    /* when the access callback is asked again, if there is one */
   gint64 unanswered_us; /* since when it does not answer; 0 = it did */
   gint64 created_us, created_s;
+  gint64 usernames_until_s; /* the last of those that it was given is good */
   GList in_turn;            /* in the registry's, of which it is the data */
   guint64 looked_at;        /* in which round; when it came, in that one */
   NatSurveyPlace survey;
@@ -141,9 +142,10 @@ void nat_registry_say (
 /* registry.c. Begins a round of looks at all sessions. Where one is under way they are merged: those that it did not come to
  * yet are first. */
 void nat_registry_look_anew (NatRegistry *r);
-/* The data plane, and the state directory, shall know that this session is over. */
-void nat_registry_say_ended (
-    NatRegistry *r, NatTime now, const guint8 id[NAT_SESSION_ID_SIZE], NatReason reason);
+/* The data plane, and the state directory, shall know that this session is over. usernames_until_s: how long those are good
+ * that it was given, as far as that is known. */
+void nat_registry_say_ended (NatRegistry *r, NatTime now, const guint8 id[NAT_SESSION_ID_SIZE],
+    NatReason reason, gint64 usernames_until_s);
 
 /* revocation.c */
 

@@ -140,6 +140,7 @@ session_add (NatRegistry *r, NatTime now, const NatTicket *ticket, NatSessionCou
   NatRegistered *session = g_new0 (NatRegistered, 1);
 
   session->ticket = *ticket;
+  session->usernames_until_s = ticket->expires_s;
   session->counters = counters;
   session->created_us = now.us;
   session->created_s = now.s;
@@ -317,6 +318,7 @@ renew_until (NatRegistry *r, NatTime now, NatRegistered *session, NatTicket *tic
   if (!nat_dataplane_renew_session (r->config.dataplane, ticket))
     return FALSE;
   session->ticket = *ticket;
+  session->usernames_until_s = MAX (session->usernames_until_s, ticket->expires_s);
   return TRUE;
 }
 
@@ -409,11 +411,12 @@ nat_registry_describe (NatRegistry *r, NatTime now, NatRegistered *session,
 }
 
 void
-nat_registry_say_ended (
-    NatRegistry *r, NatTime now, const guint8 id[NAT_SESSION_ID_SIZE], NatReason reason)
+nat_registry_say_ended (NatRegistry *r, NatTime now, const guint8 id[NAT_SESSION_ID_SIZE],
+    NatReason reason, gint64 usernames_until_s)
 {
-  /* Whatever usernames it was given: none of them lives longer than this. */
-  NatEnded e = {.reason = reason, .until_s = now.s + NAT_TICKET_LIFETIME_S};
+  /* Whatever usernames it was given: none of them lives longer than this, unless the clock was set back. */
+  NatEnded e = {
+      .reason = reason, .until_s = MAX (now.s + NAT_TICKET_LIFETIME_S, usernames_until_s)};
 
   memcpy (e.id, id, sizeof e.id);
   tell_ended (r, &e);
@@ -425,7 +428,7 @@ void
 nat_registry_end (
     NatRegistry *r, NatTime now, NatRegistered *session, NatReason reason, gboolean ended)
 {
-  nat_registry_say_ended (r, now, session->ticket.session_id, reason);
+  nat_registry_say_ended (r, now, session->ticket.session_id, reason, session->usernames_until_s);
   if (session->stream->publisher == session)
     session->stream->left = reason == NAT_REASON_ENDED;
   session_remove (r, now, session, ended);

@@ -41,7 +41,7 @@ nat_registry_may_return (NatRegistry *r, NatTime now, NatTicket *ticket)
     return TRUE;
   }
   audit (ticket, NULL, "it came back, but what let it in was withdrawn");
-  nat_registry_say_ended (r, now, ticket->session_id, NAT_REASON_REVOKED);
+  nat_registry_say_ended (r, now, ticket->session_id, NAT_REASON_REVOKED, ticket->expires_s);
   return FALSE;
 }
 

@@ -520,6 +520,7 @@ gboolean __wrap_nat_dataplane_end_session (
     NatDataplane *dp, const guint8 id[NAT_SESSION_ID_SIZE], NatReason reason, gint64 until_s);
 
 static guint room = G_MAXUINT;
+static gint64 ended_until_s; /* the last one */
 
 gboolean
 __wrap_nat_dataplane_end_session (
@@ -528,6 +529,7 @@ __wrap_nat_dataplane_end_session (
   if (room == 0)
     return FALSE;
   room--;
+  ended_until_s = until_s;
   return __real_nat_dataplane_end_session (dp, id, reason, until_s);
 }
 
@@ -545,7 +547,7 @@ test_ends_wait_for_room (void)
   room = 1024;
   for (guint i = 0; i < 2999; i++) {
     memcpy (id, &i, sizeof i);
-    nat_registry_say_ended (w->registry, w->now, id, NAT_REASON_REVOKED);
+    nat_registry_say_ended (w->registry, w->now, id, NAT_REASON_REVOKED, 0);
   }
   g_assert_true (nat_registry_go_on (w->registry, w->now));
   g_assert_cmpuint (nat_registry_n_sessions (w->registry), ==, 1);
@@ -669,6 +671,27 @@ test_room_after_restart (void)
   check_room (w, nat_registry_find (w->registry, in.session_id), "(ann=live)");
 }
 
+/* A user name is good until the time that stands in it, whatever the relay's clock says meanwhile: so long the end is
+ * known. */
+static void
+test_ended_with_a_clock_that_was_set_back (void)
+{
+  g_autoptr (World) w = world_new (NULL);
+  NatCaller c = caller ("viewer");
+  NatRegistered *session;
+  gint64 until_s;
+
+  world_start_registry (w, NULL);
+  c.token.expires_s = w->now.s + 1000000;
+  session = subscribe (w);
+  until_s = nat_registered_ticket (session)->expires_s;
+  w->now.s -= 24 * 3600;
+  g_assert_true (nat_registry_renew (w->registry, w->now, session, &c));
+  g_assert_cmpint (nat_registered_ticket (session)->expires_s, <, until_s);
+  nat_registry_end (w->registry, w->now, session, NAT_REASON_ENDED, FALSE);
+  g_assert_cmpint (ended_until_s, ==, until_s);
+}
+
 /* ---- What the data plane says, in turns -------------------------------- */
 
 gboolean __real_nat_dataplane_poll_event (NatDataplane *dp, NatEvent *event);
@@ -758,6 +781,7 @@ main (int argc, char **argv)
   T (room);
   T (ssrc_in_use);
   T (room_after_restart);
+  T (ended_with_a_clock_that_was_set_back);
   T (events_in_turns);
   T (who_just_came_back_is_found);
   return g_test_run ();
