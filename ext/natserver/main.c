@@ -185,6 +185,8 @@ main (int argc, char **argv)
 
   give_memory_back ();
   signal (SIGPIPE, SIG_IGN);
+  signal (
+      SIGXFSZ, SIG_IGN); /* as on a full disk: what cannot be written is said, and tried again */
   if (argc > 1 && strcmp (argv[1], "status") == 0)
     return nat_status_command (argc - 1, argv + 1);
   ok = nat_config_load (&program.config, argc, argv, &error);

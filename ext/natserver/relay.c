@@ -490,13 +490,19 @@ whereabouts (NatRelay *relay)
       relay->config, relay->dir, relay->identity, relay->token_key, relay->local, relay->n_listen};
 }
 
-static gboolean
-tell_where (NatRelay *relay, GError **error)
+/* The relay does without: it may have to start while the disk is full. */
+static void
+tell_where (NatRelay *relay)
 {
   NatWhereabouts where = whereabouts (relay);
+  g_autoptr (GError) error = NULL;
 
-  relay->told_where = nat_whereabouts_leave (&where, error);
-  return relay->told_where;
+  if (nat_whereabouts_leave (&where, &error))
+    relay->told_where = TRUE;
+  else
+    g_warning ("\"natrelay-server status\" does not know where this relay is and which certificate "
+               "it has: %s",
+        error->message);
 }
 
 gboolean
@@ -518,7 +524,10 @@ start (NatRelay *relay, GError **error)
   relay->event_watch =
       g_unix_fd_add (nat_dataplane_event_fd (relay->dataplane), G_IO_IN, events_wait, relay);
   relay->tick = g_timeout_add (1000, tick, relay);
-  return listen_all (relay, error) && tell_where (relay, error);
+  if (!listen_all (relay, error))
+    return FALSE;
+  tell_where (relay);
+  return TRUE;
 }
 
 static NatRelay *
@@ -573,9 +582,7 @@ nat_relay_reload (NatRelay *relay, GError **error)
   nat_http_server_set_identity (relay->http, identity);
   nat_tls_identity_unref (relay->identity);
   relay->identity = identity;
-  if (!tell_where (relay, NULL))
-    g_warning ("\"natrelay-server status\" does not know the new certificate: the state directory "
-               "cannot be written");
+  tell_where (relay);
   apply_permissions (relay, &permissions);
   nat_permissions_clear (&permissions);
   nat_sign_key_unref (relay->token_key);

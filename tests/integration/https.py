@@ -360,6 +360,8 @@ def test_restart_revives_sessions_but_not_ended_ones():
         token = r.values["publish-token"]
         assert r.request("DELETE", "/v1/sessions/" + ended["session"],
                          r.values["subscribe-token"]).status == 204
+        # A thread of the relay's writes that down.
+        wait_until(lambda: os.path.getsize(os.path.join(r.state, "ended")) > 0)
         r.process.kill()
         r.process.wait()
         with Relay(state=r.state, listen=("127.0.0.1:%d" % port,)) as again:

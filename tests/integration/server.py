@@ -6,6 +6,7 @@ it listens."""
 
 import hashlib
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -347,6 +348,28 @@ def test_one_relay_in_a_state_directory():
         r.process.wait()
         with Relay(state=r.state) as again:
             assert again.values == r.values
+
+
+def test_starts_while_the_disk_is_full():
+    with tempfile.TemporaryDirectory() as d:
+        with Relay(state=d) as r:
+            session = r.publish("cam-1").json()["session"]
+            assert r.request("DELETE", "/v1/sessions/" + session, r.values["publish-token"]).status == 204
+        ended = os.path.join(d, "ended")
+        assert os.path.getsize(ended) > 0
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+        try:
+            relay = Relay(state=d)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        with relay as r:
+            session = r.publish("cam-1").json()["session"]
+            wait_until(lambda: any("Make room" in line for line in r.log))
+            assert any("natrelay-server status" in line for line in r.log), r.log
+            resource.prlimit(r.process.pid, resource.RLIMIT_FSIZE, before)
+            assert r.request("DELETE", "/v1/sessions/" + session, r.values["publish-token"]).status == 204
+            wait_until(lambda: len(open(ended).readlines()) == 2)
 
 
 def test_a_message_does_not_steer_the_terminal():

@@ -311,6 +311,28 @@ write_in_thread (gpointer data, gpointer user)
 
 /* ---- On the main loop -------------------------------------------------- */
 
+/* Where there is just no room, the relay starts all the same: what the file says it knows, and what comes waits, as it does
+ * when the disk is full later. */
+static gboolean
+begin (NatEndedFile *file, gint64 now_s, GError **error)
+{
+  g_autoptr (GError) cause = NULL;
+
+  if (!read_lines (file, now_s, file->found, error))
+    return FALSE;
+  file->wait_s = 1;
+  if (replace_file (file, file->found, &cause))
+    return TRUE;
+  file->fd = open (file->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+  if (file->fd < 0) {
+    g_propagate_error (error, g_steal_pointer (&cause));
+    return FALSE;
+  }
+  file->doubtful = TRUE; /* and no line fits any more: it is written anew before one goes in */
+  file->error = g_steal_pointer (&cause);
+  return TRUE;
+}
+
 NatEndedFile *
 nat_ended_file_open (const char *path, gint64 now_s, GError **error)
 {
@@ -326,7 +348,7 @@ nat_ended_file_open (const char *path, gint64 now_s, GError **error)
   file->writer = g_thread_pool_new (write_in_thread, NULL, 1, TRUE, &no_thread);
   if (no_thread != NULL)
     g_propagate_error (error, no_thread);
-  if (no_thread != NULL || !write_anew (file, now_s, file->found, error))
+  if (no_thread != NULL || !begin (file, now_s, error))
     g_clear_pointer (&file, nat_ended_file_free);
   return file;
 }

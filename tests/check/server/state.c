@@ -318,6 +318,39 @@ test_ended_while_the_disk_is_full (void)
   g_unlink (path);
 }
 
+/* A relay that starts then knows what was, and keeps what comes until there is room. */
+static void
+test_ended_opened_when_the_disk_is_full (void)
+{
+  g_autofree char *path = temporary ();
+  NatEndedFile *file = nat_ended_file_open (path, NOW, NULL);
+  NatEnded e[] = {ended (1, NAT_REASON_ENDED, NOW + 10), ended (2, NAT_REASON_ENDED, NOW + 10)};
+  g_autoptr (GArray) found = NULL;
+  g_autoptr (GError) error = NULL;
+  struct rlimit before;
+
+  nat_ended_file_add (file, &e[0], NOW);
+  nat_ended_file_free (file);
+  before = limit_files (10);
+  file = nat_ended_file_open (path, NOW, &error);
+  g_assert_no_error (error);
+  found = nat_ended_file_take_found (file);
+  g_assert_cmpuint (found->len, ==, 1);
+  wait_for_failure (file, NOW, &error);
+  g_assert_nonnull (strstr (error->message, path));
+  nat_ended_file_add (file, &e[1], NOW);
+  wait_for_failure (file, NOW + 1, NULL);
+  g_assert_cmpuint (n_lines (path), ==, 1);
+  g_assert_cmpint (setrlimit (RLIMIT_FSIZE, &before), ==, 0);
+  for (gint64 now_s = NOW + 1; n_lines (path) != 2; now_s = NOW + 2) {
+    nat_ended_file_sync (file, now_s, NULL);
+    g_usleep (1000);
+  }
+  nat_ended_file_free (file);
+  g_assert_cmpuint (count (path, NOW), ==, 2);
+  g_unlink (path);
+}
+
 /* Nobody waits for it, and nothing is written beside it: what comes meanwhile is written when it is done, and synced once. */
 static void
 test_ended_while_the_disk_is_slow (void)
@@ -529,6 +562,7 @@ main (int argc, char **argv)
   g_test_add_func ("/ended/does-not-grow", test_ended_does_not_grow);
   g_test_add_func ("/ended/full-disk", test_ended_when_the_disk_is_full);
   g_test_add_func ("/ended/long-full-disk", test_ended_while_the_disk_is_full);
+  g_test_add_func ("/ended/opened-full-disk", test_ended_opened_when_the_disk_is_full);
   g_test_add_func ("/ended/slow-disk", test_ended_while_the_disk_is_slow);
   g_test_add_func ("/ended/failing-disk", test_ended_when_the_disk_fails);
   g_test_add_func ("/ended/new-file-refused", test_ended_when_the_new_file_cannot_be_opened);
