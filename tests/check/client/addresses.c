@@ -157,7 +157,7 @@ test_impostor (void)
   pair_init (&p);
   p.first = listens (&p, FIRST, HTTPS_HANGS);
   p.second = https_server_new_on (SECOND, p.port, HTTPS_ANSWERS, text, NULL);
-  asker_ask (&p.a, p.port, 0, 2000);
+  asker_ask (&p.a, p.port, 0, 6000);
   g_assert_cmpint (p.a.cause->kind, ==, NAT_CAUSE_TLS);
   g_assert_true (p.a.cause->final);
   g_assert_cmpuint (https_server_n_requests (p.second), ==, 0);
