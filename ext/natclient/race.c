@@ -14,7 +14,8 @@
 #define GRACE_US          MS (3000)
 #define RETRY_US          MS (250) /* doubled after every RETRIES failures */
 #define RETRIES           4
-#define RETRY_SHIFT_MAX   5 /* 8 s */
+#define UNANSWERED_US     MS (1000) /* who is away refuses; this port is blocked */
+#define RETRY_SHIFT_MAX   5         /* 8 s */
 #define ASK_US            MS (1000)
 #define ASK_MAX_US        MS (15000)
 #define FLAP_MAX_US       MS (300000) /* a stream that stumbles each time is worse than TCP */
@@ -43,6 +44,7 @@ nat_race_begin (NatRace *r, gint64 now_us, gint64 head_start_us)
   r->running = TRUE;
   r->transport = NAT_TRANSPORT_UDP;
   r->failures = 0;
+  r->other_port = FALSE;
   r->ask_wait_us = ASK_US;
   r->udp_since_us = 0;
   if (r->choice == NAT_TRANSPORT_CHOICE_WEBSOCKET)
@@ -90,6 +92,7 @@ on_stream (NatRace *r, gint64 now_us)
   gboolean flaps = r->udp_since_us != 0 && now_us - r->udp_since_us < STABLE_US;
 
   r->failures = 0;
+  r->other_port = FALSE;
   r->open_us = r->close_us = G_MAXINT64;
   if (is_on (r, NAT_TRANSPORT_WEBSOCKET) || r->choice != NAT_TRANSPORT_CHOICE_AUTO)
     return;
@@ -138,10 +141,12 @@ void
 nat_race_closed (NatRace *r, gint64 now_us, guint32 random)
 {
   gint64 wait = RETRY_US << MIN (r->failures / RETRIES, RETRY_SHIFT_MAX);
+  gboolean unanswered = r->stream == NAT_STREAM_OPENING && now_us - r->opening_us >= UNANSWERED_US;
 
   r->stream = NAT_STREAM_CLOSED;
   r->close_us = G_MAXINT64;
   r->failures++;
+  r->other_port = !r->other_port && (unanswered || r->failures >= RETRIES);
   if (wants_stream (r))
     r->open_us = now_us + wait - (gint64)(((guint64)(wait / 2) * random) >> 32);
 }
@@ -150,6 +155,7 @@ void
 nat_race_network_changed (NatRace *r, gint64 now_us)
 {
   r->failures = 0; /* they were the old one's */
+  r->other_port = FALSE;
   if (r->stream != NAT_STREAM_CLOSED)
     r->close_us = now_us;
   else if (r->open_us != G_MAXINT64)
@@ -184,6 +190,7 @@ nat_race_tick (NatRace *r, gint64 now_us)
     actions |= NAT_RACE_OPEN;
     r->open_us = G_MAXINT64;
     r->stream = NAT_STREAM_OPENING;
+    r->opening_us = now_us;
   }
   if (now_us >= r->ask_us) {
     actions |= NAT_RACE_ASK;

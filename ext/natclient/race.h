@@ -42,6 +42,8 @@ typedef struct {
   gint64 ask_wait_us;
   gint64 udp_since_us; /* when UDP was last selected; 0 = never in this session */
   guint failures;      /* of the WebSocket, in a row */
+  gint64 opening_us;   /* when it was last begun to be opened */
+  gboolean other_port; /* where that is done the next time: not where HTTPS was spoken last */
 } NatRace;
 
 void nat_race_init (NatRace *r, NatTransportChoice choice);

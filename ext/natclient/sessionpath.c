@@ -6,7 +6,9 @@
 #include "natclient/cause.h"
 #include "natproto/demux.h"
 
-#define STREAM_TIMEOUT_MS 5000 /* to open the WebSocket; then the other port has its turn */
+/* To open the WebSocket; then the other port has its turn, where nobody answered yet. */
+#define STREAM_TIMEOUT_MS 5000
+#define OTHER_TIMEOUT_MS  3000
 
 /* ---- Addresses and sockets --------------------------------------------- */
 
@@ -278,20 +280,21 @@ on_stream_late (gpointer user, guint n)
   nat_sender_note_late (&s->sender, n);
 }
 
-/* The port where HTTPS was spoken, and, every other time that this did not work, the other one. */
+/* At the port where HTTPS was spoken, or at the other one. */
 static void
 open_stream (NatSession *s)
 {
   static const NatWebsocketOps ops = {
       on_stream_opened, on_stream_closed, on_datagrams, on_stream_late};
-  guint16 port = nat_negotiator_port (s->negotiator, s->race.failures % 2 != 0);
+  gboolean other = s->race.other_port;
 
   if (s->websocket == NULL)
     s->websocket = nat_websocket_new (&s->config, nat_negotiator_trust (s->negotiator),
         nat_negotiator_relay (s->negotiator), nat_negotiator_proxy (s->negotiator), &ops, s);
   nat_websocket_open (s->websocket,
-      s->document.websocket[0] != '\0' ? s->document.websocket : NAT_WEBSOCKET_PATH, port,
-      MIN (s->config.timeout_ms, STREAM_TIMEOUT_MS));
+      s->document.websocket[0] != '\0' ? s->document.websocket : NAT_WEBSOCKET_PATH,
+      nat_negotiator_port (s->negotiator, other),
+      MIN (s->config.timeout_ms, other ? OTHER_TIMEOUT_MS : STREAM_TIMEOUT_MS));
 }
 
 void

@@ -4,6 +4,7 @@
 
 /* Whole sessions over a WebSocket, against the real relay. */
 
+#include "blockedport.h"
 #include "httpsserver.h"
 #include "watcher.h"
 
@@ -281,6 +282,39 @@ test_proxy (void)
   https_server_free (proxy);
 }
 
+/* The relay is away for a moment. It is looked for where it was, and not for seconds at a port where it never was, and where a
+ * firewall drops what comes. To be seen once of five tries: a busy machine is nobody's fault. */
+static void
+test_away_for_a_moment (void)
+{
+  guint tries = 0;
+  gint64 begin;
+  BlockedPort blocked;
+  RelayProcess relay;
+  Watcher w;
+
+  blocked_port_init (&blocked);
+  relay_process_start (&relay);
+  watcher_init (&w, NAT_ROLE_SUBSCRIBER, &relay);
+  w.config.transport = NAT_TRANSPORT_CHOICE_WEBSOCKET;
+  w.config.second_port = blocked.port;
+  watcher_start (&w);
+  g_assert_true (watcher_wait_state (&w, NAT_SESSION_CONNECTED, SOON));
+  do {
+    begin = g_get_monotonic_time ();
+    relay_process_kill (&relay);
+    g_assert_true (watcher_wait_state (&w, NAT_SESSION_SUSPECT, SOON));
+    g_usleep (500 * 1000);
+    relay_process_restart (&relay);
+    g_assert_true (watcher_wait_state (&w, NAT_SESSION_CONNECTED, SOON));
+    g_test_message ("%u ms", (guint)((g_get_monotonic_time () - begin) / 1000));
+  } while (g_get_monotonic_time () - begin > 3 * G_USEC_PER_SEC && ++tries < 5);
+  g_assert_cmpuint (tries, <, 5);
+  watcher_clear (&w);
+  relay_process_clear (&relay);
+  blocked_port_clear (&blocked);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -290,6 +324,7 @@ main (int argc, char **argv)
   g_test_add_func ("/over-websocket/burst", test_burst);
   g_test_add_func ("/over-websocket/rtcp", test_rtcp);
   g_test_add_func ("/over-websocket/restart", test_restart);
+  g_test_add_func ("/over-websocket/away-for-a-moment", test_away_for_a_moment);
   g_test_add_func ("/over-websocket/auto", test_auto);
   g_test_add_func ("/over-websocket/stop", test_stop);
   g_test_add_func ("/over-websocket/proxy", test_proxy);

@@ -139,6 +139,43 @@ test_another_network (void)
   g_assert_cmpint (nat_race_deadline (&r), ==, G_MAXINT64);
 }
 
+/* One attempt that ends after so long. */
+static void
+fail_once (NatRace *r, gint64 after_us)
+{
+  gint64 begin = nat_race_deadline (r);
+
+  g_assert_cmpuint (nat_race_tick (r, begin), ==, NAT_RACE_OPEN);
+  nat_race_closed (r, begin + after_us, 0);
+}
+
+/* Who refuses is away, and is looked for where he was; who does not answer there may be at the other port, as who is away for
+ * long. */
+static void
+test_port (void)
+{
+  NatRace r;
+
+  nat_race_init (&r, NAT_TRANSPORT_CHOICE_WEBSOCKET);
+  nat_race_begin (&r, 0, 0);
+  for (guint i = 1; i <= 12; i++) {
+    g_assert_true (r.other_port == (i > 4 && i % 2 == 1));
+    fail_once (&r, MS (10));
+  }
+  nat_race_network_changed (&r, MS (100000));
+  for (guint i = 1; i <= 6; i++) {
+    g_assert_true (r.other_port == (i % 2 == 0));
+    fail_once (&r, MS (5000));
+  }
+  /* One that was open and ended was answered, however long it was. */
+  nat_race_network_changed (&r, MS (200000));
+  nat_race_tick (&r, nat_race_deadline (&r));
+  nat_race_opened (&r, MS (300000));
+  nat_race_registered (&r, MS (300100), NAT_TRANSPORT_WEBSOCKET);
+  nat_race_closed (&r, MS (400000), 0);
+  g_assert_false (r.other_port);
+}
+
 static void
 fall_back (NatRace *r, gint64 now_us)
 {
@@ -699,6 +736,7 @@ main (int argc, char **argv)
   g_test_add_func ("/race/udp-wins", test_udp_wins);
   g_test_add_func ("/race/back-to-udp", test_back_to_udp);
   g_test_add_func ("/race/another-network", test_another_network);
+  g_test_add_func ("/race/port", test_port);
   g_test_add_func ("/race/flaps", test_flaps);
   g_test_add_func ("/race/retries", test_retries);
   g_test_add_func ("/race/stalls", test_stalls);

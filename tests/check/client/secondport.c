@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "asker.h"
+#include "blockedport.h"
 #include "nameserver.h"
 
 #define NOT_OURS                                                                                   \
@@ -25,42 +26,6 @@ closed_port (const Asker *a)
 
   https_server_free (server);
   return port;
-}
-
-/* Its queue is full, so that the system drops who wants to connect, as a firewall does. */
-typedef struct {
-  GSocket *listener;
-  GSocket *callers[8];
-  guint16 port;
-} Blocked;
-
-static void
-blocked_init (Blocked *b)
-{
-  g_autoptr (GSocketAddress) any = g_inet_socket_address_new_from_string ("127.0.0.1", 0);
-  g_autoptr (GSocketAddress) here = NULL;
-
-  b->listener =
-      g_socket_new (G_SOCKET_FAMILY_IPV4, G_SOCKET_TYPE_STREAM, G_SOCKET_PROTOCOL_TCP, NULL);
-  g_assert_true (g_socket_bind (b->listener, any, FALSE, NULL));
-  g_socket_set_listen_backlog (b->listener, 0);
-  g_assert_true (g_socket_listen (b->listener, NULL));
-  here = g_socket_get_local_address (b->listener, NULL);
-  b->port = g_inet_socket_address_get_port (G_INET_SOCKET_ADDRESS (here));
-  for (guint i = 0; i < G_N_ELEMENTS (b->callers); i++) {
-    b->callers[i] =
-        g_socket_new (G_SOCKET_FAMILY_IPV4, G_SOCKET_TYPE_STREAM, G_SOCKET_PROTOCOL_TCP, NULL);
-    g_socket_set_blocking (b->callers[i], FALSE);
-    g_socket_connect (b->callers[i], here, NULL, NULL);
-  }
-}
-
-static void
-blocked_clear (Blocked *b)
-{
-  for (guint i = 0; i < G_N_ELEMENTS (b->callers); i++)
-    g_object_unref (b->callers[i]);
-  g_object_unref (b->listener);
 }
 
 /* ---- Tests ------------------------------------------------------------- */
@@ -100,20 +65,20 @@ static void
 test_blocked (void)
 {
   HttpsServer *server;
-  Blocked blocked;
+  BlockedPort blocked;
   gint64 begin;
   Asker a;
 
   asker_init (&a);
   server = asker_relay (&a);
-  blocked_init (&blocked);
+  blocked_port_init (&blocked);
   begin = g_get_monotonic_time ();
   asker_ask (&a, blocked.port, https_server_port (server), 2000);
   assert_found (&a, https_server_port (server), blocked.port);
   g_assert_cmpint (g_get_monotonic_time () - begin, >=, 500 * 1000); /* a quarter of the time */
   g_assert_cmpuint (https_server_n_requests (server), ==, 1);
   asker_clear (&a);
-  blocked_clear (&blocked);
+  blocked_port_clear (&blocked);
   https_server_free (server);
 }
 
@@ -179,7 +144,7 @@ static void
 test_stranger (void)
 {
   HttpsServer *stranger;
-  Blocked blocked;
+  BlockedPort blocked;
   guint16 port;
   Asker a;
 
@@ -194,13 +159,13 @@ test_stranger (void)
   asker_clear (&a);
 
   asker_init (&a);
-  blocked_init (&blocked);
+  blocked_port_init (&blocked);
   asker_ask (&a, blocked.port, https_server_port (stranger), 800);
   g_assert_cmpint (a.cause->kind, ==, NAT_CAUSE_TIMEOUT);
   g_assert_nonnull (strstr (a.cause->text, "443"));
   g_assert_cmpuint (nat_negotiator_port (a.n, FALSE), ==, blocked.port);
   asker_clear (&a);
-  blocked_clear (&blocked);
+  blocked_port_clear (&blocked);
   https_server_free (stranger);
 }
 
@@ -209,7 +174,7 @@ static void
 test_nowhere (void)
 {
   Asker a;
-  Blocked blocked;
+  BlockedPort blocked;
   HttpsServer *impostor;
   guint16 port;
 
@@ -224,11 +189,11 @@ test_nowhere (void)
   https_server_free (impostor);
 
   asker_init (&a);
-  blocked_init (&blocked);
+  blocked_port_init (&blocked);
   asker_ask (&a, port, blocked.port, 600);
   g_assert_nonnull (strstr (a.cause->text, "Nothing listens"));
   asker_clear (&a);
-  blocked_clear (&blocked);
+  blocked_port_clear (&blocked);
 }
 
 /* A relay that was there is away, not blocked; unless that goes on. */
@@ -305,21 +270,21 @@ static void
 test_slow_name_server (void)
 {
   HttpsServer *server;
-  Blocked blocked;
+  BlockedPort blocked;
   Asker a;
 
   asker_init (&a);
   g_free (a.config.host);
   a.config.host = g_strdup ("relay.test");
   server = asker_relay (&a);
-  blocked_init (&blocked);
+  blocked_port_init (&blocked);
   name_server_begin ();
   name_server_say ("127.0.0.1", 2500);
   asker_ask (&a, blocked.port, https_server_port (server), 15000);
   name_server_end ();
   assert_found (&a, https_server_port (server), blocked.port);
   asker_clear (&a);
-  blocked_clear (&blocked);
+  blocked_port_clear (&blocked);
   https_server_free (server);
 }
 
@@ -352,7 +317,7 @@ test_slow_proxy (void)
 static void
 test_cancel (void)
 {
-  Blocked blocked;
+  BlockedPort blocked;
   HttpsServer *server;
   gint64 end;
   Asker a;
@@ -360,7 +325,7 @@ test_cancel (void)
   /* Also when the first attempt was given up, and the second is under way. */
   for (guint i = 0; i < 4; i++) {
     asker_init (&a);
-    blocked_init (&blocked);
+    blocked_port_init (&blocked);
     server = https_server_new (HTTPS_HANGS, NULL, a.pem);
     a.config.port = blocked.port;
     a.config.second_port = https_server_port (server);
@@ -374,7 +339,7 @@ test_cancel (void)
       g_main_context_iteration (a.context, TRUE);
     g_assert_false (a.answered);
     asker_clear (&a);
-    blocked_clear (&blocked);
+    blocked_port_clear (&blocked);
     https_server_free (server);
   }
 }
