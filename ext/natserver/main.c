@@ -125,6 +125,7 @@ run (Program *program, GError **error)
     g_message ("this system lets no process refuse itself calls (seccomp): should the relay ever "
                "be taken over, "
                "it can start other programs");
+  nat_log_begin_thread ();
   program->loop = g_main_loop_new (NULL, FALSE);
   program->relay = nat_relay_new (&program->config, error);
   if (program->relay != NULL) {
@@ -138,6 +139,7 @@ run (Program *program, GError **error)
     nat_relay_free (program->relay);
   }
   g_main_loop_unref (program->loop);
+  nat_log_end_thread ();
   return ok;
 }
 

@@ -4,6 +4,7 @@
 """natrelay-server as whoever runs it sees it: how it starts, what it says, which signals it knows, where
 it listens."""
 
+import fcntl
 import hashlib
 import os
 import resource
@@ -370,6 +371,23 @@ def test_starts_while_the_disk_is_full():
             resource.prlimit(r.process.pid, resource.RLIMIT_FSIZE, before)
             assert r.request("DELETE", "/v1/sessions/" + session, r.values["publish-token"]).status == 204
             wait_until(lambda: len(open(ended).readlines()) == 2)
+
+
+def test_nobody_reads_the_log():
+    """More than the pipe holds: the relay answers and ends as always, and who reads later has what was kept for him."""
+    for reads in (False, True):
+        ours, its = os.pipe()
+        fcntl.fcntl(its, fcntl.F_SETPIPE_SZ, 4096)
+        with Relay(stderr=its, max_posts_burst=1000) as r:
+            os.close(its)
+            for n in range(60):
+                assert r.subscribe("cam-%d" % n).status == 201
+            log = b""
+            while reads and log.count(b"access granted") < 60:
+                log += os.read(ours, 1 << 16)
+            assert b"are lost" not in log
+            assert r.stop() == 0
+        os.close(ours)
 
 
 def test_a_message_does_not_steer_the_terminal():

@@ -4,13 +4,16 @@
 
 #include "natserver/observe/log.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include <sys/stat.h>
 
-#define FIELD      "NATRELAY_" /* what our fields in the journal begin with */
-#define FIELDS_MAX 8
+#include "natserver/observe/logwriter.h"
+
+#define FIELD       "NATRELAY_" /* what our fields in the journal begin with */
+#define PATIENCE_MS 1000        /* at the end, with whoever reads */
 
 static gint verbose_log; /* atomic */
 static gint no_audit;    /* atomic */
@@ -21,6 +24,8 @@ static NatLogGate gate;
 static NatLogGate
     audit_gate;     /* its own: however many strangers are refused, they hold back nothing else */
 static GMutex lock; /* of the gates, and so that lines stay whole */
+static NatLogWriter
+    *writer; /* with the lock; NULL: whoever has something to say writes it himself */
 
 gboolean
 nat_log_is_journal (int fd)
@@ -116,41 +121,77 @@ add_field (GLogField *fields, gsize *n, const char *key, const char *value)
   fields[(*n)++] = (GLogField){key, value, -1};
 }
 
-/* Our own fields as they came, which are few; a stranger's text among them is made printable. FALSE: the journal does
- * not take it. */
+/* FALSE: the journal does not take it. */
 static gboolean
-tell_journal (
-    GLogLevelFlags flags, int level, const char *text, const GLogField *given, gsize n_given)
+tell_journal (const NatLogLine *line, int level)
 {
-  GLogField fields[FIELDS_MAX + 3];
-  char *copies[FIELDS_MAX];
+  GLogField fields[NAT_LOG_FIELDS_MAX + 3];
   char priority[2] = {(char)('0' + level), '\0'};
-  gsize n = 0, n_copies = 0;
-  gboolean ok;
+  gsize n = 0;
 
-  add_field (fields, &n, "MESSAGE", text);
+  add_field (fields, &n, "MESSAGE", line->text);
   add_field (fields, &n, "PRIORITY", priority);
   add_field (fields, &n, "SYSLOG_IDENTIFIER", "natrelay-server");
-  for (gsize i = 0; i < n_given && n_copies < FIELDS_MAX; i++) {
-    if (!g_str_has_prefix (given[i].key, FIELD) || given[i].length >= 0)
-      continue;
-    copies[n_copies] = g_strdup (given[i].value);
-    make_printable (copies[n_copies]);
-    add_field (fields, &n, given[i].key, copies[n_copies++]);
+  for (guint i = 0; i < line->n_fields; i++)
+    add_field (fields, &n, line->fields[i].key, line->fields[i].value);
+  return g_log_writer_journald (line->flags, fields, n, NULL) == G_LOG_WRITER_HANDLED;
+}
+
+/* Without stdio: a thread that waits in there for whoever reads would hold up the process's end. */
+static void
+write_text (const char *text)
+{
+  for (gsize left = strlen (text); left > 0;) {
+    gssize n = write (STDERR_FILENO, text, left);
+
+    if (n < 0 && errno != EINTR)
+      return;
+    text += MAX (n, 0);
+    left -= (gsize)MAX (n, 0);
   }
-  ok = g_log_writer_journald (flags, fields, n, NULL) == G_LOG_WRITER_HANDLED;
-  while (n_copies > 0)
-    g_free (copies[--n_copies]);
-  return ok;
 }
 
 static void
-write_line (int level, const char *text)
+write_line (const NatLogLine *line)
 {
+  int level = syslog_level (line->flags);
+  g_autofree char *text = NULL;
+
+  if (structured && tell_journal (line, level))
+    return;
   if (journal)
-    fprintf (stderr, "<%d>%s\n", level, text);
+    text = g_strdup_printf ("<%d>%s\n", level, line->text);
   else
-    fprintf (stderr, "natrelay-server: %s%s\n", level_name (level), text);
+    text = g_strdup_printf ("natrelay-server: %s%s\n", level_name (level), line->text);
+  write_text (text);
+}
+
+/* Our own fields as they came, which are few; a stranger's text among them is made printable. */
+static NatLogLine *
+make_line (GLogLevelFlags flags, const char *text, const GLogField *given, gsize n)
+{
+  NatLogLine *line = nat_log_line_new (flags, text);
+
+  for (gsize i = 0; i < n && line->n_fields < NAT_LOG_FIELDS_MAX; i++) {
+    if (!g_str_has_prefix (given[i].key, FIELD) || given[i].length >= 0)
+      continue;
+    line->fields[line->n_fields].key = given[i].key;
+    line->fields[line->n_fields].value = g_strdup (given[i].value);
+    make_printable (line->fields[line->n_fields++].value);
+  }
+  return line;
+}
+
+/* With the lock. Last words are not left to a thread that may not have the time for them. */
+static void
+send_line (NatLogLine *line)
+{
+  if (writer != NULL && (line->flags & (G_LOG_FLAG_FATAL | G_LOG_LEVEL_ERROR)) == 0) {
+    nat_log_writer_put (writer, line);
+    return;
+  }
+  write_line (line);
+  nat_log_line_free (line);
 }
 
 static void
@@ -158,10 +199,9 @@ say (NatLogGate *budget, GLogLevelFlags flags, const char *message, gboolean alw
     const GLogField *fields, gsize n)
 {
   g_autofree char *text = g_strdup (message);
-  int level = syslog_level (flags);
   guint held = 0;
 
-  if (level == 7 && !g_atomic_int_get (&verbose_log))
+  if (syslog_level (flags) == 7 && !g_atomic_int_get (&verbose_log))
     return;
   make_printable (text);
   g_mutex_lock (&lock);
@@ -172,8 +212,7 @@ say (NatLogGate *budget, GLogLevelFlags flags, const char *message, gboolean alw
       g_free (text);
       text = more;
     }
-    if (!structured || !tell_journal (flags, level, text, fields, n))
-      write_line (level, text);
+    send_line (make_line (flags, text, fields, n));
   }
   g_mutex_unlock (&lock);
 }
@@ -229,6 +268,27 @@ nat_log_event (GLogLevelFlags level, const NatLogEvent *event, const char *forma
       add_field (fields, &n, pairs[i][0], pairs[i][1]);
   }
   g_log_structured_array (level, fields, n);
+}
+
+void
+nat_log_begin_thread (void)
+{
+  g_mutex_lock (&lock);
+  if (writer == NULL)
+    writer = nat_log_writer_new (write_line);
+  g_mutex_unlock (&lock);
+}
+
+void
+nat_log_end_thread (void)
+{
+  NatLogWriter *old;
+
+  g_mutex_lock (&lock);
+  old = g_steal_pointer (&writer);
+  g_mutex_unlock (&lock);
+  if (old != NULL)
+    nat_log_writer_free (old, PATIENCE_MS);
 }
 
 void

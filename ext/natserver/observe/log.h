@@ -29,6 +29,9 @@ typedef struct {
 gboolean nat_log_gate_allows (NatLogGate *gate, const char *text, gint64 now_us, guint *held);
 /* Takes over GLib's log. verbose: debug messages are shown too. Called again it only changes that. */
 void nat_log_init (gboolean verbose);
+/* From now on, until the end, a thread writes what is said: nobody waits for whoever reads it. */
+void nat_log_begin_thread (void);
+void nat_log_end_thread (void);
 /* A line about who may what (control/audit.h); budgeted: only as many of a kind as of other messages, beside those. Nothing while
  * the log is not ours, or when it is switched off. */
 void nat_log_audit (const char *line, gboolean budgeted);
