@@ -168,6 +168,7 @@ def test_status_page_is_for_everybody_and_says_nothing():
             ("/", "text/html"),
             ("/status.css", "text/css"),
             ("/status.js", "text/javascript"),
+            ("/words.js", "text/javascript"),
             ("/status.svg", "image/svg+xml"),
         ):
             page = r.request("GET", path, fields={"X-Forwarded-For": "198.51.100.1"})

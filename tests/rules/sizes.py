@@ -37,7 +37,7 @@ def main():
               [] if most < NINE_TENTHS else ["the ninth decile is %d" % most])
     print("# %d functions, median %d, ninth decile %d" % (len(sizes), median, most))
     long = []
-    for path in files(".c", ".h", ".py", ".sh", under=("ext/", "gst/", "examples/", "tests/")):
+    for path in files(".c", ".h", ".py", ".sh", ".js", ".css", under=("ext/", "gst/", "examples/", "tests/")):
         count = read(path).count("\n")
         if count > FILE:
             long.append("%s has %d lines" % (path, count))

@@ -8,11 +8,24 @@
 
 #include "natserver/observe/pagefiles.h"
 
+/* The page's scripts: status.js is the first, and says which others it wants. */
+#define SCRIPT(name)                                                                               \
+  {                                                                                                \
+#name ".js", "text/javascript; charset=utf-8", (const char *)nat_page_##name##_js              \
+  }
+
 static const NatPageFile files[] = {
     {"", "text/html; charset=utf-8", (const char *)nat_page_status_html},
     {"status.css", "text/css; charset=utf-8", (const char *)nat_page_status_css},
-    {"status.js", "text/javascript; charset=utf-8", (const char *)nat_page_status_js},
     {"status.svg", "image/svg+xml", (const char *)nat_page_status_svg},
+    SCRIPT (status),
+    SCRIPT (plots),
+    SCRIPT (sessions),
+    SCRIPT (sky),
+    SCRIPT (state),
+    SCRIPT (streams),
+    SCRIPT (trend),
+    SCRIPT (words),
 };
 
 const NatPageFile *
