@@ -27,7 +27,7 @@ typedef struct {
   guint watch; /* 0 while accepting is paused */
 } Listener;
 
-/* The stalest handshake of the neighbour that has most under way: one flooder pushes out himself. */
+/* The stalest handshake of the neighbourhood that has most under way: one flooder pushes out himself. */
 static void
 push_out_handshake (NatHttpServer *server)
 {
@@ -36,7 +36,7 @@ push_out_handshake (NatHttpServer *server)
   for (GList *l = server->handshakes.head; l != NULL; l = l->next) {
     NatHttpConn *c = l->data;
 
-    if (victim == NULL || c->neighbour->newcomers > victim->neighbour->newcomers)
+    if (victim == NULL || c->neighbour->hood->newcomers > victim->neighbour->hood->newcomers)
       victim = c;
   }
   if (victim != NULL) {
@@ -84,6 +84,32 @@ push_out_idler (NatHttpServer *server, const NatNeighbour *neighbour)
   nat_http_conn_close (victim);
 }
 
+/* Nobody idles. Of those who did not show yet that they have a session here, and whose request is not all here, the one who
+ * has been there longest of the neighbourhood that has most: slow ones, who have many addresses, take all places, and no
+ * longer than until somebody else comes. He counts; equals stay. */
+static void
+push_out_crowd (NatHttpServer *server, const NatNeighbour *neighbour)
+{
+  const NatNeighbourhood *most = neighbour->hood;
+  NatHttpConn *victim = NULL;
+
+  if (server->conns.length < server->limits.connections ||
+      neighbour->connections > server->limits.connections_per_address)
+    return;
+  for (GList *l = server->conns.head; l != NULL; l = l->next) {
+    NatHttpConn *c = l->data;
+
+    if (c->known || c->state > STATE_BODY || c->neighbour->hood->connections <= most->connections)
+      continue;
+    victim = c;
+    most = c->neighbour->hood;
+  }
+  if (victim == NULL)
+    return;
+  server->stats.refused++;
+  nat_http_conn_close (victim);
+}
+
 static void
 admit (NatHttpServer *server, int fd, const struct sockaddr *sa, socklen_t len)
 {
@@ -99,6 +125,7 @@ admit (NatHttpServer *server, int fd, const struct sockaddr *sa, socklen_t len)
   neighbour = nat_neighbours_join (server->neighbours, &peer);
   if (is_over_limit (server, neighbour))
     push_out_idler (server, neighbour);
+  push_out_crowd (server, neighbour);
   if (is_over_limit (server, neighbour)) {
     server->stats.refused++;
     g_debug ("a connection was closed at once: too many at a time");

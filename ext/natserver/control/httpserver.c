@@ -52,7 +52,7 @@ leave_handshake (NatHttpConn *c)
   if (c->state > STATE_HANDSHAKE)
     return;
   g_queue_unlink (&c->server->handshakes, &c->handshake_link);
-  c->neighbour->newcomers--;
+  c->neighbour->hood->newcomers--;
 }
 
 static void
@@ -515,7 +515,7 @@ nat_http_conn_new (NatHttpServer *server, int fd, const NatAddress *peer, NatNei
   if (getsockname (fd, (struct sockaddr *)&local, &len) == 0)
     nat_address_from_sockaddr (&c->local, (struct sockaddr *)&local, len);
   c->neighbour = neighbour;
-  neighbour->newcomers++;
+  neighbour->hood->newcomers++;
   c->in = g_byte_array_new ();
   c->link.data = c->handshake_link.data = c->idle_link.data = c;
   g_queue_push_tail_link (&server->conns, &c->link);

@@ -79,7 +79,7 @@ leave_strangers (NatWsServer *server, Entry *e)
     return;
   e->stranger = FALSE;
   g_queue_unlink (&server->strangers, &e->stranger_link);
-  e->neighbour->newcomers--;
+  e->neighbour->hood->newcomers--;
 }
 
 static void
@@ -126,7 +126,7 @@ push_out_stranger (NatWsServer *server)
     Entry *e = l->data;
 
     if (e->conn->state == NAT_WS_OPEN &&
-        (victim == NULL || e->neighbour->newcomers > victim->neighbour->newcomers))
+        (victim == NULL || e->neighbour->hood->newcomers > victim->neighbour->hood->newcomers))
       victim = e;
   }
   if (victim != NULL)
@@ -147,7 +147,7 @@ add_entry (NatWsServer *server, NatHttpTaken *taken, NatNeighbour *neighbour)
   e->link.data = e->stranger_link.data = e->active_link.data = e;
   e->deadline_us = server->now_us + server->limits.stranger_us;
   e->stranger = TRUE;
-  neighbour->newcomers++;
+  neighbour->hood->newcomers++;
   event.data.u64 = server->number++;
   g_hash_table_insert (server->entries, GUINT_TO_POINTER (e->conn->end.connection), e);
   g_queue_push_tail_link (&server->all, &e->link);
