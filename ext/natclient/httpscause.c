@@ -9,6 +9,34 @@
 
 /* ---- No answer --------------------------------------------------------- */
 
+/* Whoever is looked for by that name, and called at that address, is the proxy. */
+static gboolean
+proxy_is_away (const NatHttpsStory *story, const GError *error)
+{
+  return story->proxy != NULL && story->stage <= NAT_HTTPS_CONNECTING &&
+         (story->timed_out || error->domain == G_RESOLVER_ERROR ||
+             (error->domain == G_IO_ERROR && error->code != G_IO_ERROR_PROXY_FAILED &&
+                 error->code != G_IO_ERROR_PROXY_AUTH_FAILED &&
+                 error->code != G_IO_ERROR_PROXY_NEED_AUTH &&
+                 error->code != G_IO_ERROR_PROXY_NOT_ALLOWED));
+}
+
+static NatCause *
+cause_of_absent_proxy (const NatHttpsStory *story, const GError *error)
+{
+#define CHECK_PROXY                                                                                \
+  "check the property proxy, or where that is unset the system's setting (as $https_proxy), and "  \
+  "this machine's network connection."
+  if (story->timed_out || g_error_matches (error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT))
+    return nat_cause_new (NAT_CAUSE_PROXY,
+        "The proxy %s, which is to lead to the relay %s, did not answer within %u s: " CHECK_PROXY,
+        story->proxy, story->where, (story->timeout_ms + 999) / 1000);
+  return nat_cause_new (NAT_CAUSE_PROXY,
+      "The proxy %s, which is to lead to the relay %s, cannot be reached (%s): " CHECK_PROXY,
+      story->proxy, story->where, error->message);
+#undef CHECK_PROXY
+}
+
 static NatCause *
 cause_of_timeout (const NatHttpsStory *story)
 {
@@ -121,7 +149,9 @@ nat_https_cause_of_error (const NatHttpsStory *story, const GError *error)
 {
   NatCause *cause;
 
-  if (story->timed_out)
+  if (proxy_is_away (story, error))
+    cause = cause_of_absent_proxy (story, error);
+  else if (story->timed_out)
     cause = cause_of_timeout (story);
   else if (story->shown->refused)
     return nat_trust_cause (story->trust, story->where, story->shown);

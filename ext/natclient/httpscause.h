@@ -24,6 +24,7 @@ typedef enum {
 typedef struct {
   const NatTrust *trust;
   const char *host, *where; /* where: "host:port" */
+  const char *proxy;        /* likewise, of the proxy that leads there; NULL = none */
   guint16 port;
   NatHttpsStage stage;
   guint timeout_ms;

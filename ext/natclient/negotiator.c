@@ -134,6 +134,7 @@ nat_request_story (const NatAttempt *a)
   NatHttpsStory story = {.trust = n->trust,
       .host = n->host,
       .where = n->where,
+      .proxy = nat_proxy_resolver_where (n->proxy),
       .port = n->port,
       .stage = a->stage,
       .timeout_ms = r->timeout_ms,

@@ -115,6 +115,7 @@ static GType nat_proxy_resolver_get_type (void);
 typedef struct {
   GObject parent;
   GProxyResolver *inner;
+  char *where; /* of the first that was found the last time; NULL = none */
 } NatProxyResolver;
 typedef struct {
   GObjectClass parent;
@@ -127,7 +128,10 @@ G_DEFINE_FINAL_TYPE_WITH_CODE (NatProxyResolver, nat_proxy_resolver, G_TYPE_OBJE
 static void
 nat_proxy_resolver_finalize (GObject *object)
 {
-  g_clear_object (&((NatProxyResolver *)object)->inner);
+  NatProxyResolver *self = (NatProxyResolver *)object;
+
+  g_clear_object (&self->inner);
+  g_free (self->where);
   G_OBJECT_CLASS (nat_proxy_resolver_parent_class)->finalize (object);
 }
 
@@ -142,10 +146,28 @@ nat_proxy_resolver_init (NatProxyResolver *self)
 {
 }
 
+/* What people are told: user and password are left out. */
+static char *
+where_of (const char *proxy)
+{
+  g_autoptr (GUri) uri = g_uri_parse (proxy, G_URI_FLAGS_HAS_PASSWORD, NULL);
+  const char *host = uri == NULL ? NULL : g_uri_get_host (uri);
+  const char *format = host != NULL && strchr (host, ':') != NULL ? "[%s]" : "%s";
+  g_autofree char *name = NULL;
+
+  if (host == NULL || *host == '\0')
+    return NULL; /* "direct://" */
+  name = g_strdup_printf (format, host);
+  return g_uri_get_port (uri) < 0 ? g_steal_pointer (&name)
+                                  : g_strdup_printf ("%s:%d", name, g_uri_get_port (uri));
+}
+
 /* Takes proxies. */
 static gchar **
-renamed (gchar **proxies)
+renamed (NatProxyResolver *self, gchar **proxies)
 {
+  g_free (self->where);
+  self->where = proxies != NULL && proxies[0] != NULL ? where_of (proxies[0]) : NULL;
   for (guint i = 0; proxies != NULL && proxies[i] != NULL; i++) {
     gchar *old = proxies[i];
 
@@ -166,8 +188,9 @@ is_supported (GProxyResolver *resolver)
 static gchar **
 lookup (GProxyResolver *resolver, const gchar *uri, GCancellable *cancellable, GError **error)
 {
-  return renamed (
-      g_proxy_resolver_lookup (((NatProxyResolver *)resolver)->inner, uri, cancellable, error));
+  NatProxyResolver *self = (NatProxyResolver *)resolver;
+
+  return renamed (self, g_proxy_resolver_lookup (self->inner, uri, cancellable, error));
 }
 
 static void
@@ -178,7 +201,8 @@ on_looked_up (GObject *inner, GAsyncResult *result, gpointer user)
   gchar **proxies = g_proxy_resolver_lookup_finish (G_PROXY_RESOLVER (inner), result, &error);
 
   if (proxies != NULL)
-    g_task_return_pointer (task, renamed (proxies), (GDestroyNotify)g_strfreev);
+    g_task_return_pointer (
+        task, renamed (g_task_get_source_object (task), proxies), (GDestroyNotify)g_strfreev);
   else
     g_task_return_error (task, error);
 }
@@ -243,4 +267,10 @@ nat_proxy_resolver_new (const NatSessionConfig *config, NatCause **cause)
   self->inner = set ? g_simple_proxy_resolver_new (config->proxy, NULL)
                     : g_object_ref (g_proxy_resolver_get_default ());
   return G_PROXY_RESOLVER (self);
+}
+
+const char *
+nat_proxy_resolver_where (GProxyResolver *resolver)
+{
+  return ((NatProxyResolver *)resolver)->where;
 }

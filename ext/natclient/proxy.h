@@ -15,4 +15,8 @@ G_BEGIN_DECLS
  * NULL: the setting cannot be used, *cause says why. */
 GProxyResolver *nat_proxy_resolver_new (const NatSessionConfig *config, NatCause **cause);
 
+/* "host:port" of the proxy that the last connection was to go through, without user and password; NULL = none. On the thread
+ * that connects. */
+const char *nat_proxy_resolver_where (GProxyResolver *resolver);
+
 G_END_DECLS

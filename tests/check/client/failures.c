@@ -220,6 +220,30 @@ test_portal (void)
   relay_process_clear (&relay);
 }
 
+/* It is the proxy that is not there, whatever there is of the relay; and what he is told has no password. */
+static void
+assert_misses_proxy (const char *host, guint16 port)
+{
+  g_autofree char *where = g_strdup_printf ("The proxy %s:%u, ", host, port);
+  Watcher w;
+
+  watcher_init (&w, NAT_ROLE_SUBSCRIBER, NULL);
+  point_at (&w, "127.0.0.1", 8443);
+  w.config.proxy = g_strdup_printf ("http://me:secret@%s:%u", host, port);
+  watcher_start (&w);
+  assert_goes_on (&w, NAT_CAUSE_PROXY);
+  g_assert_true (g_str_has_prefix (w.cause->text, where));
+  g_assert_null (strstr (w.cause->text, "secret"));
+  watcher_clear (&w);
+}
+
+static void
+test_absent_proxy (void)
+{
+  assert_misses_proxy ("127.0.0.1", closed_port ());
+  assert_misses_proxy ("proxy.invalid", 3128);
+}
+
 static guint expected; /* serial */
 
 static gboolean
@@ -633,6 +657,7 @@ main (int argc, char **argv)
   g_test_add_func ("/failures/untrusted", test_untrusted);
   g_test_add_func ("/failures/retry-after", test_retry_after);
   g_test_add_func ("/failures/portal", test_portal);
+  g_test_add_func ("/failures/absent-proxy", test_absent_proxy);
   g_test_add_func ("/failures/proxy-for-a-while", test_proxy_for_a_while);
   g_test_add_func ("/failures/no-reconnect", test_no_reconnect);
   g_test_add_func ("/failures/retries", test_retries);
