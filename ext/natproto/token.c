@@ -555,7 +555,7 @@ read_claims (NatToken *t, JsonObject *object, GError **error)
 gboolean
 nat_token_in_force (const NatToken *t, gint64 now_s, GError **error)
 {
-  if (t->expires_s != G_MAXINT64 && now_s > t->expires_s + NAT_TOKEN_LEEWAY_S) {
+  if (t->expires_s != G_MAXINT64 && now_s >= t->expires_s + NAT_TOKEN_LEEWAY_S) {
     g_set_error_literal (error, NAT_ERROR, NAT_ERROR_EXPIRED,
         "The access token has expired; ask whoever runs the relay for a new one");
     return FALSE;
