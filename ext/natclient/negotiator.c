@@ -109,6 +109,12 @@ nat_negotiator_network_changed (NatNegotiator *n)
   n->proved = FALSE;
   nat_relay_host_forgive (n->relay, n->port);
   nat_relay_host_forgive (n->relay, n->second_port);
+  nat_negotiator_look_anew (n);
+}
+
+void
+nat_negotiator_look_anew (NatNegotiator *n)
+{
   nat_relay_host_look_anew (n->relay);
 }
 

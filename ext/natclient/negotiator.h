@@ -58,6 +58,8 @@ NatTrust *nat_negotiator_trust (const NatNegotiator *n);
 GProxyResolver *nat_negotiator_proxy (const NatNegotiator *n);
 /* Another network: whether the port that worked is blocked there, and where the name leads, is to be found out anew. */
 void nat_negotiator_network_changed (NatNegotiator *n);
+/* Where the name leads is to be found out anew. */
+void nat_negotiator_look_anew (NatNegotiator *n);
 NatRelayHost *nat_negotiator_relay (const NatNegotiator *n);
 /* The port where the relay's HTTPS is found, as far as is known: that of the URI or the second one; or the other of the two. */
 guint16 nat_negotiator_port (const NatNegotiator *n, gboolean other);

@@ -211,6 +211,8 @@ void nat_session_net_begin (NatSession *s);
 void nat_session_net_end (NatSession *s);
 /* Asks for all addresses of the relay's name, in the background. */
 void nat_session_net_resolve (NatSession *s);
+/* The relay is silent for long: its name may lead elsewhere by now, for all that goes there. */
+void nat_session_net_look_anew (NatSession *s);
 /* FALSE: how this network leads to the relay is yet to be found out; nat_session_negotiate is called again then. */
 gboolean nat_session_net_is_ready (NatSession *s);
 /* What the name server was asked is of another network. FALSE: it was asked nothing. */

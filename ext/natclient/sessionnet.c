@@ -71,6 +71,14 @@ nat_session_net_resolve (NatSession *s)
   g_resolver_lookup_by_name_async (resolver, s->config.host, s->resolving, on_resolved, s);
 }
 
+void
+nat_session_net_look_anew (NatSession *s)
+{
+  if (s->negotiator != NULL)
+    nat_negotiator_look_anew (s->negotiator);
+  nat_session_net_resolve (s);
+}
+
 /* ---- NAT64 ------------------------------------------------------------- */
 
 /* A host that is an IPv4 address, in a network that has only IPv6: names are translated by its name server, but nobody

@@ -271,6 +271,7 @@ on_prober_event (gpointer user, NatProberEvent event, const NatProberReport *rep
     nat_session_feed (s, NAT_FSM_SILENT, cause_of_silence (s));
     break;
   case NAT_PROBER_STUCK:
+    nat_session_net_look_anew (s);
     if (s->config.bind_port == 0)
       nat_session_path_change_socket (s);
     break;

@@ -6,6 +6,7 @@
  * HTTPS and UDP of this one are here in the test, so that each begins when the test says. */
 
 #include "httpsserver.h"
+#include "nameserver.h"
 #include "relaymodel.h"
 #include "watcher.h"
 
@@ -535,6 +536,46 @@ test_patience (void)
   relay_clear (&r);
 }
 
+/* The relay goes on at another address. */
+static void
+move_to (Relay *r, const char *ip)
+{
+  g_autoptr (GSocketAddress) there = g_inet_socket_address_new_from_string (ip, r->local.port);
+
+  g_cancellable_cancel (r->stop);
+  g_thread_join (r->thread);
+  g_cancellable_reset (r->stop);
+  g_object_unref (r->udp);
+  r->udp = g_socket_new (G_SOCKET_FAMILY_IPV4, G_SOCKET_TYPE_DATAGRAM, G_SOCKET_PROTOCOL_UDP, NULL);
+  g_assert_true (g_socket_bind (r->udp, there, FALSE, NULL));
+  r->thread = g_thread_new ("udp", serve_udp, r);
+}
+
+/* As behind a line whose provider changes its address in the night: it is found by its name, and knows the session. */
+static void
+test_moves (void)
+{
+  Relay r;
+  Watcher w;
+
+  relay_init (&r);
+  watcher_configure (&w, &r);
+  g_free (w.config.host);
+  w.config.host = g_strdup ("relay.test");
+  name_server_begin ();
+  name_server_say ("127.0.0.1", 0);
+  watcher_start (&w);
+  g_assert_true (watcher_wait_state (&w, NAT_SESSION_CONNECTED, SOON));
+  name_server_say ("127.0.0.2", 0);
+  move_to (&r, "127.0.0.2");
+  g_assert_true (watcher_wait_state (&w, NAT_SESSION_SUSPECT, SOON));
+  g_assert_true (watcher_wait_state (&w, NAT_SESSION_CONNECTED, SOON));
+  assert_same_session (&w);
+  watcher_clear (&w);
+  name_server_end ();
+  relay_clear (&r);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -547,5 +588,6 @@ main (int argc, char **argv)
   g_test_add_func ("/unknown/another-token", test_another_token);
   g_test_add_func ("/unknown/another-token-meanwhile", test_another_token_meanwhile);
   g_test_add_func ("/unknown/sleep", test_sleep);
+  g_test_add_func ("/unknown/moves", test_moves);
   return g_test_run ();
 }
