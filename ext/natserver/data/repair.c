@@ -429,7 +429,8 @@ nat_repair_answer (NatWorker *w, NatDataSession *s, const NatRtcpPacket *nack)
   NatRtcpNackEntry entry;
   guint32 ssrc;
 
-  a.track = nat_rtcp_media_ssrc (nack, &ssrc) ? nat_room_track (s, ssrc, &a.stream) : NULL;
+  a.track =
+      nat_rtcp_media_ssrc (nack, &ssrc) ? nat_room_track (w->roster, s, ssrc, &a.stream) : NULL;
   if (!a.track || !a.track->reception.seq.started || !s->selected)
     return;
   set_quota (w, s);

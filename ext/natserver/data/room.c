@@ -395,23 +395,29 @@ nat_room_stream (const NatDataSession *s, guint n)
   return NULL;
 }
 
-/* Of those that are described SSRCs differ, but what control knows no description of (version 0) keeps its tracks of before. Whoever
- * publishes such a stream must not take another's repairs, who has that SSRC meanwhile. */
+static gboolean
+gives (const NatRoom *room, const NatDataStream *stream)
+{
+  for (guint i = 0; i < room->n_places; i++) {
+    if (room->places[i] == stream)
+      return TRUE;
+  }
+  return FALSE;
+}
+
+/* Not by a walk over all tracks of a room, of which there may be a thousand, while a compound has something to say about 64. */
 NatDataTrack *
-nat_room_track (const NatDataSession *s, guint32 ssrc, NatDataStream **stream)
+nat_room_track (NatRoster *r, const NatDataSession *s, guint32 ssrc, NatDataStream **stream)
 {
   const NatRoom *room = s->stream->room;
-  NatDataTrack *track = NULL;
 
   *stream = s->stream;
   if (!room)
     return nat_roster_track (s->stream, ssrc);
-  for (guint i = 0; i < room->n_places && !track; i++) {
-    *stream = room->places[i];
-    if ((*stream)->version != 0 && likes (s, *stream))
-      track = nat_roster_track (*stream, ssrc);
-  }
-  return track;
+  *stream = g_hash_table_lookup (r->sources, GUINT_TO_POINTER (ssrc));
+  return *stream && (*stream)->version != 0 && gives (room, *stream) && likes (s, *stream)
+             ? nat_roster_track (*stream, ssrc)
+             : NULL;
 }
 
 gint64

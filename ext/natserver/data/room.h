@@ -51,7 +51,8 @@ NatAudienceMember *nat_room_member (NatDataStream *stream, NatDataSession *s);
 /* The n-th stream that the session gets, from 0; NULL: there are no more. */
 NatDataStream *nat_room_stream (const NatDataSession *s, guint n);
 /* The track of that SSRC among all that the session gets, and its stream. */
-NatDataTrack *nat_room_track (const NatDataSession *s, guint32 ssrc, NatDataStream **stream);
+NatDataTrack *nat_room_track (
+    NatRoster *r, const NatDataSession *s, guint32 ssrc, NatDataStream **stream);
 /* Bytes per second of all of them. */
 gint64 nat_room_rate (const NatDataSession *s);
 

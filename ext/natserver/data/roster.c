@@ -109,7 +109,8 @@ nat_roster_new (void)
   r->streams = g_hash_table_new_full (g_str_hash, g_str_equal, NULL, free_stream);
   r->ended = nat_ended_set_new ();
   r->forgotten = g_hash_table_new_full (id_hash, id_equal, forgotten_free, NULL);
-  r->ssrcs = g_hash_table_new (NULL, NULL);
+  r->ssrcs = g_hash_table_new (nat_tracks_hash, NULL);
+  r->sources = g_hash_table_new (nat_tracks_hash, NULL);
   r->patterns = g_ptr_array_new ();
   r->live = g_ptr_array_new ();
   r->dormant = g_ptr_array_new ();
@@ -136,6 +137,7 @@ nat_roster_free (NatRoster *r)
   g_hash_table_unref (r->streams);
   nat_ended_set_free (r->ended);
   g_hash_table_unref (r->ssrcs);
+  g_hash_table_unref (r->sources);
   g_ptr_array_unref (r->patterns);
   g_ptr_array_unref (r->live);
   g_ptr_array_unref (r->dormant);
@@ -580,6 +582,7 @@ nat_roster_detach (NatRoster *r, NatDataStream *stream)
     leave_list (r, s);
   }
   detach_forgotten (r, stream);
+  nat_tracks_leave (r, stream);
   if (stream->active)
     g_queue_unlink (&r->active, &stream->active_link);
   g_hash_table_steal (r->streams, stream->name);
@@ -614,6 +617,7 @@ nat_roster_attach (NatRoster *r, NatDataStream *stream)
   if (stream->active)
     g_queue_push_tail_link (&r->active, &stream->active_link);
   attach_forgotten (r, stream);
+  nat_tracks_enter (r, stream);
   g_hash_table_insert (r->streams, stream->name, stream);
   nat_room_enter (r, stream);
 }

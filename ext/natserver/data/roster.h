@@ -238,7 +238,9 @@ struct _NatRoster {
   /* The same, but dormant sessions that were one too many: known to their stream's owner only. They go with it, and it
    * stays while they do. */
   GHashTable *forgotten;
-  GHashTable *ssrcs;   /* announced SSRC -> number of streams that announce it */
+  GHashTable *ssrcs; /* announced SSRC -> number of streams that announce it */
+  GHashTable
+      *sources; /* SSRC -> NatDataStream: of those in this roster, who was described with it last */
   GPtrArray *patterns; /* NatDataStream, those whose names are */
   GPtrArray *live;     /* NatDataSession, not dormant, in no order */
   GPtrArray *dormant;

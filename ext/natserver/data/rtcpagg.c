@@ -328,7 +328,7 @@ static void
 read_report (NatWorker *w, NatDataSession *s, const NatRtcpReportBlock *block, Told *told)
 {
   NatDataStream *stream;
-  const NatDataTrack *track = nat_room_track (s, block->ssrc, &stream);
+  const NatDataTrack *track = nat_room_track (w->roster, s, block->ssrc, &stream);
   NatAudienceMember *member = track ? nat_room_member (stream, s) : NULL;
   gint64 rtt = track ? nat_reception_round_trip (&track->reception, block, w->now_us) : 0;
 
@@ -381,7 +381,7 @@ read_feedback (NatWorker *w, NatDataSession *s, const NatRtcpPacket *packet)
     return;
   if (!nat_rtcp_media_ssrc (packet, &ssrc))
     return;
-  track = nat_room_track (s, ssrc, &stream);
+  track = nat_room_track (w->roster, s, ssrc, &stream);
   if (!track)
     return;
   nat_counter_add (&s->counters->keyframe_requests, 1);

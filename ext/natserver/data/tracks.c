@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "natproto/crypto.h"
+#include "natproto/neighbour.h"
 
 void
 nat_tracks_free (NatDataStream *stream)
@@ -27,6 +28,40 @@ nat_roster_track (const NatDataStream *stream, guint32 ssrc)
       return &stream->tracks[i];
   }
   return NULL;
+}
+
+guint
+nat_tracks_hash (gconstpointer ssrc)
+{
+  guint64 key = GPOINTER_TO_UINT (ssrc);
+
+  return nat_neighbour_hash (&key);
+}
+
+/* Control lets no two streams be described with one SSRC. But one whose description it let go keeps its tracks until it is described
+ * anew, or forgotten: it has no publisher, or version 0. So where streams come that were described elsewhere, another's may be right. */
+void
+nat_tracks_enter (NatRoster *r, NatDataStream *stream)
+{
+  for (guint i = 0; i < stream->n_tracks; i++) {
+    gpointer ssrc = GUINT_TO_POINTER (stream->tracks[i].info.ssrc);
+    const NatDataStream *other = g_hash_table_lookup (r->sources, ssrc);
+
+    if (!other || !other->publisher || other->version == 0 ||
+        (stream->publisher && stream->version != 0))
+      g_hash_table_insert (r->sources, ssrc, stream);
+  }
+}
+
+void
+nat_tracks_leave (NatRoster *r, NatDataStream *stream)
+{
+  for (guint i = 0; i < stream->n_tracks; i++) {
+    gpointer ssrc = GUINT_TO_POINTER (stream->tracks[i].info.ssrc);
+
+    if (g_hash_table_lookup (r->sources, ssrc) == stream)
+      g_hash_table_remove (r->sources, ssrc);
+  }
 }
 
 static guint
@@ -144,9 +179,12 @@ nat_roster_describe (NatRoster *r, NatDataStream *stream, const NatTracks *track
     if (!has_ssrc (list, n, stream->tracks[i].info.ssrc))
       nat_history_remove_source (&stream->history, stream->tracks[i].info.ssrc);
   }
+  nat_tracks_leave (r, stream);
   nat_tracks_free (stream);
   stream->tracks = list;
   stream->n_tracks = n;
+  for (guint i = 0; i < n; i++)
+    g_hash_table_insert (r->sources, GUINT_TO_POINTER (list[i].info.ssrc), stream);
   /* Ours must not be one of theirs. */
   while (nat_roster_track (stream, stream->relay_ssrc))
     nat_crypto_random (&stream->relay_ssrc, sizeof stream->relay_ssrc);

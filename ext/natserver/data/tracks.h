@@ -10,6 +10,11 @@
 
 G_BEGIN_DECLS
 
+/* Of a roster's tables by SSRC, which publishers choose: they could all fall into one place. */
+guint nat_tracks_hash (gconstpointer ssrc);
+/* The stream comes from another roster, or goes, with its tracks. */
+void nat_tracks_enter (NatRoster *r, NatDataStream *stream);
+void nat_tracks_leave (NatRoster *r, NatDataStream *stream);
 void nat_tracks_free (NatDataStream *stream);
 /* Another publisher: what came so far is no part of what comes. */
 void nat_tracks_restart (NatDataStream *stream);

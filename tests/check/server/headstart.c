@@ -595,8 +595,8 @@ test_left_streams (void)
     g_assert_true (nat_room_stream (s, i) == last[i]->stream);
   g_assert_null (nat_room_stream (s, here));
   g_assert_cmpint (nat_room_rate (s), ==, here * 1000);
-  g_assert_nonnull (nat_room_track (s, VIDEO_SSRC, &stream));
-  g_assert_true (stream == last[0]->stream);
+  g_assert_nonnull (nat_room_track (w->roster, s, VIDEO_SSRC, &stream));
+  g_assert_true (stream == last[1]->stream); /* which was described with it last */
   /* Who comes back is the oldest. */
   nat_roster_wake (w->roster, back);
   g_assert_true (nat_room_stream (s, 0) == back->stream);

@@ -9,8 +9,6 @@
 #include <malloc.h>
 #include <string.h>
 
-#include "natserver/data/room.h"
-
 #define MINUTE_US (60 * G_USEC_PER_SEC)
 #define HOUR_US   ((gint64)NAT_TICKET_LIFETIME_S * G_USEC_PER_SEC)
 
@@ -284,34 +282,6 @@ test_places (void)
   nat_roster_settle (r);
   for (guint i = 1; i < G_N_ELEMENTS (p); i++)
     g_assert_cmpuint (p[i]->stream->receivers->n + g_hash_table_size (p[i]->stream->guests), ==, 0);
-  nat_roster_free (r);
-}
-
-/* Control lets no two streams have an SSRC. But one that it has no description of any more keeps its tracks until it is
- * described anew, and may be the older one; and whoever gets two streams may have published one of them. */
-static void
-test_same_ssrc (void)
-{
-  static const NatTracks tracks = {1, {{42, 96, 90000, "video"}}};
-  g_autoptr (NatUdpio) io = open_io ();
-  NatRoster *r = nat_roster_new ();
-  NatDataSession *watcher = watch_room (r, io), *p[2];
-  NatDataStream *stream;
-
-  for (guint i = 0; i < G_N_ELEMENTS (p); i++) {
-    p[i] = publish_in_room (r, i + 1);
-    nat_roster_describe (r, p[i]->stream, &tracks);
-    p[i]->stream->version = 1;
-  }
-  g_assert_true (nat_room_track (watcher, 42, &stream) == &p[0]->stream->tracks[0]);
-  p[0]->stream->version = 0;
-  g_assert_true (nat_room_track (watcher, 42, &stream) == &p[1]->stream->tracks[0]);
-  g_assert_true (stream == p[1]->stream);
-  p[0]->stream->version = 1;
-  nat_room_set_exclude (watcher, p[0]->stream->hash);
-  g_assert_true (nat_room_track (watcher, 42, &stream) == &p[1]->stream->tracks[0]);
-  p[1]->stream->version = 0;
-  g_assert_null (nat_room_track (watcher, 42, &stream));
   nat_roster_free (r);
 }
 
@@ -722,7 +692,6 @@ main (int argc, char **argv)
   g_test_add_func ("/roster/dormant-are-bounded", test_dormant_are_bounded);
   g_test_add_func ("/roster/change-rosters", test_change_rosters);
   g_test_add_func ("/roster/places", test_places);
-  g_test_add_func ("/roster/same-ssrc", test_same_ssrc);
   g_test_add_func ("/roster/settle-some", test_settle_some);
   g_test_add_func ("/roster/mover", test_mover);
   g_test_add_func ("/roster/debt", test_debt);
