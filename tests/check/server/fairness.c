@@ -378,6 +378,35 @@ test_descriptions (void)
   nat_worker_free (w);
 }
 
+/* ---- Lists of receivers ------------------------------------------------ */
+
+/* A list that is not paid for yet is waited for, without turning round and round; and then it is built. */
+static void
+test_waits_for_list (void)
+{
+  NatWorker *w = bare_worker_new ("127.0.0.1", 65536);
+  gint64 end = g_get_monotonic_time () + NAT_PROBE_WAIT_MS * 1000;
+  NatDataSession *s;
+  NatAddress from;
+  guint built;
+
+  g_assert_true (nat_address_from_text (&from, "127.0.0.1", 9));
+  s = bare_worker_join (w, STREAM, NAT_ROLE_SUBSCRIBER, &from);
+  s->binding_us = w->now_us;
+  built = w->roster->n_built;
+  nat_roster_mark_stale (w->roster, s->stream);
+  w->tick_us = g_get_monotonic_time ();
+  w->roster->paid_us = w->tick_us + 40 * 1000;
+  g_assert_true (nat_worker_start (w, NULL));
+  while (nat_counter_get (&w->counters->wakeups) == 0 && g_get_monotonic_time () < end)
+    g_usleep (1000);
+  nat_worker_ask_to_stop (w, NAT_REASON_GOING_AWAY);
+  nat_worker_join (w);
+  g_assert_cmpuint (w->roster->n_built, ==, built + 1);
+  g_assert_cmpuint (nat_counter_get (&w->counters->wakeups), <, 10);
+  nat_worker_free (w);
+}
+
 /* ---- A worker ---------------------------------------------------------- */
 
 #define QUIET    "quiet"
@@ -485,6 +514,7 @@ main (int argc, char **argv)
   g_test_add_func ("/fairness/forged", test_forged);
   g_test_add_func ("/fairness/reports", test_reports);
   g_test_add_func ("/fairness/descriptions", test_descriptions);
+  g_test_add_func ("/fairness/waits-for-list", test_waits_for_list);
   g_test_add_func ("/fairness/overwhelmed-worker", test_overwhelmed_worker);
   return g_test_run ();
 }
