@@ -52,13 +52,27 @@ remove_pad (GstNatRelayLayout *self, GstPad *pad)
   gst_element_remove_pad (self->element, pad);
 }
 
-/* Its pad may wait for its past, or for who takes it, and rtpbin for the pad. */
+/* Before their SSRCs are forgotten: pads may wait for their past, or for who takes it, and rtpbin for the pads. */
 static void
-forget_ssrc (GstNatRelayLayout *self, guint32 ssrc, GstNatRelaySrcPad *pad)
+shut_pads (GstNatRelayLayout *self, GPtrArray *pads, const guint32 *ssrcs)
 {
-  gst_nat_relay_headstart_forget (self->headstart, ssrc);
-  gst_nat_relay_src_pad_shut (pad, TRUE);
-  gst_nat_relay_rtp_forget_ssrc (self->rtp, ssrc, gst_nat_relay_src_pad_reopen, pad);
+  for (guint i = 0; i < pads->len; i++)
+    gst_nat_relay_headstart_forget (self->headstart, ssrcs[i]);
+  gst_nat_relay_src_pads_shut (pads);
+}
+
+static void
+shut_tracks (GstNatRelayLayout *self, GPtrArray *tracks)
+{
+  GPtrArray *pads = g_ptr_array_new ();
+  guint32 ssrcs[NAT_TRACKS_MAX];
+
+  for (guint i = 0; i < tracks->len; i++) {
+    ssrcs[i] = ((Track *)tracks->pdata[i])->ssrc;
+    g_ptr_array_add (pads, ((Track *)tracks->pdata[i])->pad);
+  }
+  shut_pads (self, pads, ssrcs);
+  g_ptr_array_unref (pads);
 }
 
 static void
@@ -70,11 +84,10 @@ remove_pads (GstNatRelayLayout *self)
   old = self->tracks;
   self->tracks = tracks_new ();
   g_mutex_unlock (&self->lock);
+  shut_tracks (self, old);
   for (guint i = 0; i < old->len; i++) {
     Track *track = old->pdata[i];
 
-    gst_nat_relay_headstart_forget (self->headstart, track->ssrc);
-    gst_nat_relay_src_pad_shut (track->pad, TRUE);
     if (track->added)
       remove_pad (self, GST_PAD (track->pad));
     gst_nat_relay_rtp_forget_ssrc (self->rtp, track->ssrc, NULL, NULL);
@@ -252,9 +265,10 @@ update_pads (GstNatRelayLayout *self, GPtrArray *description, gboolean same_publ
     gst_nat_relay_src_pad_set_caps (track->pad, from->caps);
   }
   g_mutex_unlock (&self->lock);
+  shut_pads (self, fed, old);
   /* An SSRC may come back, on this track or another: with sequence numbers and times of its own. */
   for (guint i = 0; i < fed->len; i++)
-    forget_ssrc (self, old[i], fed->pdata[i]);
+    gst_nat_relay_rtp_forget_ssrc (self->rtp, old[i], gst_nat_relay_src_pad_reopen, fed->pdata[i]);
   set_stream_caps (streams, description);
   g_ptr_array_unref (streams);
   g_ptr_array_unref (fed);
@@ -506,7 +520,7 @@ gst_nat_relay_layout_forget_silent (GstNatRelayLayout *self, guint32 ssrc)
   g_mutex_unlock (&self->lock);
   if (pad == NULL)
     gst_nat_relay_rtp_forget_ssrc (self->rtp, ssrc, NULL, NULL);
-  else if (gst_nat_relay_src_pad_shut (pad, FALSE))
+  else if (gst_nat_relay_src_pad_try_shut (pad))
     gst_nat_relay_rtp_forget_ssrc (self->rtp, ssrc, gst_nat_relay_src_pad_reopen, pad);
   else
     GST_INFO_OBJECT (pad, "SSRC %08x is silent, and is kept", ssrc);

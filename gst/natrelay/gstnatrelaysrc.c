@@ -273,13 +273,21 @@ src_start (GstNatRelaySrc *self)
   return TRUE;
 }
 
-static void
-src_for_each_pad (GstNatRelaySrc *self, GFunc func)
+static GPtrArray *
+src_get_pads (GstNatRelaySrc *self)
 {
   GPtrArray *pads = g_ptr_array_new_with_free_func (gst_object_unref);
 
   gst_nat_relay_layout_get_pads (&self->receiver.layout, pads);
   gst_nat_relay_room_get_pads (&self->room, pads);
+  return pads;
+}
+
+static void
+src_for_each_pad (GstNatRelaySrc *self, GFunc func)
+{
+  GPtrArray *pads = src_get_pads (self);
+
   g_ptr_array_foreach (pads, func, NULL);
   g_ptr_array_unref (pads);
 }
@@ -288,9 +296,13 @@ src_for_each_pad (GstNatRelaySrc *self, GFunc func)
 static void
 src_unblock (GstNatRelaySrc *self)
 {
+  GPtrArray *pads;
+
   gst_nat_relay_receiver_unblock (&self->receiver);
   gst_nat_relay_room_unblock (&self->room);
-  src_for_each_pad (self, gst_nat_relay_src_pad_let_go);
+  pads = src_get_pads (self);
+  gst_nat_relay_src_pads_shut (pads);
+  g_ptr_array_unref (pads);
 }
 
 static void

@@ -29,7 +29,7 @@ struct _GstNatRelaySrcPad {
   GstGhostPad parent;
   GstNatRelayMedia media;
   gint missed; /* atomic: what came last led nowhere */
-  gint shut;   /* atomic: what comes is dropped */
+  gint shut;   /* atomic: how many want it so; while any does, what comes is dropped */
 
   /* The feeding thread's. */
   GstNatRelayCatchup catchup;
@@ -378,12 +378,22 @@ gst_nat_relay_src_pad_end_unfed (gpointer pad, gpointer unused)
   gst_clear_object (&target);
 }
 
+static void
+shut (gpointer pad, gpointer unused)
+{
+  g_atomic_int_inc (&GST_NAT_RELAY_SRC_PAD (pad)->shut);
+}
+
+void
+gst_nat_relay_src_pad_reopen (gpointer pad)
+{
+  g_atomic_int_add (&GST_NAT_RELAY_SRC_PAD (pad)->shut, -1);
+}
+
 /* TRUE: no packet is in the pad, and none comes while the caller has its stream lock. */
 static gboolean
-try_lock (GstPad *internal, gint64 patience_us)
+try_lock (GstPad *internal, gint64 until_us)
 {
-  gint64 until_us = g_get_monotonic_time () + patience_us;
-
   while (!GST_PAD_STREAM_TRYLOCK (internal)) {
     if (g_get_monotonic_time () >= until_us)
       return FALSE;
@@ -402,36 +412,42 @@ flush_and_lock (GstNatRelaySrcPad *self, GstPad *internal)
   gst_pad_push_event (GST_PAD (self), gst_event_new_flush_stop (FALSE));
 }
 
-gboolean
-gst_nat_relay_src_pad_shut (GstNatRelaySrcPad *self, gboolean insist)
+/* Of a pad that is shut. FALSE: one was still in it at that time, if nobody insists. */
+static gboolean
+wait_until_empty (GstNatRelaySrcPad *self, gint64 until_us, gboolean insist)
 {
   GstPad *internal = GST_PAD (gst_proxy_pad_get_internal (GST_PROXY_PAD (self)));
-  gboolean locked;
+  gboolean locked = try_lock (internal, until_us);
 
-  g_atomic_int_set (&self->shut, TRUE);
-  locked = try_lock (internal, insist ? PASSING_US : SILENT_US);
   if (!locked && insist) {
     flush_and_lock (self, internal);
     locked = TRUE;
   }
   if (locked)
     GST_PAD_STREAM_UNLOCK (internal);
-  else
-    g_atomic_int_set (&self->shut, FALSE);
   gst_object_unref (internal);
   return locked;
 }
 
-void
-gst_nat_relay_src_pad_let_go (gpointer pad, gpointer unused)
+gboolean
+gst_nat_relay_src_pad_try_shut (GstNatRelaySrcPad *self)
 {
-  gst_nat_relay_src_pad_shut (pad, TRUE);
+  shut (self, NULL);
+  if (wait_until_empty (self, g_get_monotonic_time () + SILENT_US, FALSE))
+    return TRUE;
+  gst_nat_relay_src_pad_reopen (self);
+  return FALSE;
 }
 
+/* However many are held up, whoever calls waits once. */
 void
-gst_nat_relay_src_pad_reopen (gpointer pad)
+gst_nat_relay_src_pads_shut (GPtrArray *pads)
 {
-  g_atomic_int_set (&GST_NAT_RELAY_SRC_PAD (pad)->shut, FALSE);
+  gint64 until_us = g_get_monotonic_time () + PASSING_US;
+
+  g_ptr_array_foreach (pads, shut, NULL);
+  for (guint i = 0; i < pads->len; i++)
+    wait_until_empty (pads->pdata[i], until_us, TRUE);
 }
 
 GstPad *

@@ -37,10 +37,11 @@ void gst_nat_relay_src_pad_request_key_unit (GstNatRelaySrcPad *pad);
 void gst_nat_relay_src_pad_begin_anew (gpointer pad, gpointer unused);
 /* EOS, if nothing feeds it: else that comes from there. */
 void gst_nat_relay_src_pad_end_unfed (gpointer pad, gpointer unused);
-/* Before what feeds it is taken away, which waits for its threads: none is in the pad any more then, and what comes is dropped. One
- * may be held up downstream, by what takes nothing any more: insist: that is flushed; else FALSE, and all is as it was. */
-gboolean gst_nat_relay_src_pad_shut (GstNatRelaySrcPad *pad, gboolean insist);
-void gst_nat_relay_src_pad_let_go (gpointer pad, gpointer unused);
+/* Before what feeds them is taken away, which waits for its threads: none is in these pads any more then, and what comes is dropped,
+ * until each was reopened as often as it was shut. What is held up downstream, by what takes nothing any more, is flushed. */
+void gst_nat_relay_src_pads_shut (GPtrArray *pads);
+/* The same, but FALSE if something is held up: then all is as it was. */
+gboolean gst_nat_relay_src_pad_try_shut (GstNatRelaySrcPad *pad);
 void gst_nat_relay_src_pad_reopen (gpointer pad);
 
 G_END_DECLS

@@ -59,20 +59,26 @@ viewer_clear (Viewer *v)
 }
 
 static void
-wait_for (const gint *what, const gchar *else_tell)
+wait_for_n (const gint *what, gint n, const gchar *else_tell)
 {
   gint64 until = g_get_monotonic_time () + PATIENCE_S / 2 * G_TIME_SPAN_SECOND;
 
-  while (!g_atomic_int_get (what)) {
+  while (g_atomic_int_get (what) < n) {
     fail_unless (g_get_monotonic_time () < until, "%s", else_tell);
     g_usleep (1000);
   }
 }
 
+static void
+wait_for (const gint *what, const gchar *else_tell)
+{
+  wait_for_n (what, 1, else_tell);
+}
+
 static GstPadProbeReturn
 hold (GstPad *pad, GstPadProbeInfo *info, gpointer held)
 {
-  g_atomic_int_set ((gint *)held, TRUE);
+  g_atomic_int_inc ((gint *)held);
   return GST_PAD_PROBE_OK;
 }
 
@@ -246,6 +252,43 @@ GST_START_TEST (test_leaves_room)
 }
 GST_END_TEST;
 
+/* How long it takes to take the element away while n pads are held. */
+static gint64
+take_away_from (gint n)
+{
+  g_autofree gchar *uri = media_uri ("room/*", FALSE);
+  GstElement *src = gst_element_factory_make ("natrelaysrc", NULL);
+  Room room = {.pipeline = media_pipeline_new ()};
+  Removal r = {.src = src};
+  gint64 us;
+
+  g_object_set (src, "uri", uri, NULL);
+  g_signal_connect (src, "pad-added", G_CALLBACK (link_and_hold), &room);
+  gst_bin_add (GST_BIN (room.pipeline), src);
+  media_play (room.pipeline);
+  wait_for_n (&room.held, n, "not all came");
+  us = g_get_monotonic_time ();
+  take_down (&r);
+  us = g_get_monotonic_time () - us;
+  media_stop (room.pipeline);
+  return us;
+}
+
+/* However many take nothing, whoever takes it away waits a second for all, and not for each. */
+GST_START_TEST (test_taken_away_from_many)
+{
+  GstElement *ann = media_publish ("room/ann", VP8, OPUS);
+  GstElement *bob = media_publish ("room/bob", OTHER_VP8, OTHER_OPUS);
+  gint64 us = G_MAXINT64;
+
+  for (guint i = 0; i < 5 && us > 3 * G_TIME_SPAN_SECOND; i++)
+    us = take_away_from (4);
+  fail_unless (us <= 3 * G_TIME_SPAN_SECOND, "%" G_GINT64_FORMAT " us", us);
+  media_stop (ann);
+  media_stop (bob);
+}
+GST_END_TEST;
+
 static Suite *
 natrelaystalled_suite (void)
 {
@@ -259,6 +302,7 @@ natrelaystalled_suite (void)
   tcase_add_test (tc, test_publisher_changes);
   tcase_add_test (tc, test_taken_away);
   tcase_add_test (tc, test_leaves_room);
+  tcase_add_test (tc, test_taken_away_from_many);
   return s;
 }
 
