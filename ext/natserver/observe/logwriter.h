@@ -11,7 +11,8 @@
 G_BEGIN_DECLS
 
 #define NAT_LOG_FIELDS_MAX 8
-#define NAT_LOG_LINES_MAX  8192 /* that wait; further ones are lost, which is told */
+#define NAT_LOG_LINES_MAX                                                                          \
+  32768 /* that wait, a few hundred bytes each; further ones are lost, which is told */
 
 typedef struct {
   GLogLevelFlags flags;
