@@ -249,6 +249,22 @@ def test_connection_limits():
         assert refused_total >= 2
 
 
+def test_answers_that_nobody_reads_make_room():
+    with Relay(max_connections=12, max_connections_per_address=4) as r:
+        held = []
+        for i in range(12):
+            held.append(r.tls(source="127.0.0.%d" % (2 + i // 4)))
+            held[-1].settimeout(0.5)
+            try:
+                while True:
+                    held[-1].sendall(get("/status.js") * 50)
+            except OSError:  # the relay reads no more
+                pass
+        assert r.request("GET", "/healthz").status == 200
+        for s in held:
+            s.close()
+
+
 def try_request(r):
     try:
         return r.request("GET", "/healthz").status == 200

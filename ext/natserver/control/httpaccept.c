@@ -84,9 +84,9 @@ push_out_idler (NatHttpServer *server, const NatNeighbour *neighbour)
   nat_http_conn_close (victim);
 }
 
-/* Nobody idles. Of those who did not show yet that they have a session here, and whose request is not all here, the one who
- * has been there longest of the neighbourhood that has most: slow ones, who have many addresses, take all places, and no
- * longer than until somebody else comes. He counts; equals stay. */
+/* Nobody idles. Of those who did not show yet that they have a session here, the one who has been there longest of the
+ * neighbourhood that has most: who has many addresses may take all places, with requests that never come whole or answers
+ * that he does not read, but no longer than until somebody else comes. Who comes counts already, and equals stay. */
 static void
 push_out_crowd (NatHttpServer *server, const NatNeighbour *neighbour)
 {
@@ -99,7 +99,7 @@ push_out_crowd (NatHttpServer *server, const NatNeighbour *neighbour)
   for (GList *l = server->conns.head; l != NULL; l = l->next) {
     NatHttpConn *c = l->data;
 
-    if (c->known || c->state > STATE_BODY || c->neighbour->hood->connections <= most->connections)
+    if (c->known || c->neighbour->hood->connections <= most->connections)
       continue;
     victim = c;
     most = c->neighbour->hood;
