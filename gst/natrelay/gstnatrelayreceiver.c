@@ -141,8 +141,15 @@ static gboolean
 layout_admit (gpointer user, gboolean live, NatDescription *description)
 {
   GstNatRelayReceiver *self = user;
+  gboolean ok;
+  gchar *stream;
 
-  return self->admit (self->element, live, self->stream, description);
+  GST_OBJECT_LOCK (self->element);
+  stream = g_strdup (self->stream);
+  GST_OBJECT_UNLOCK (self->element);
+  ok = self->admit (self->element, live, stream, description);
+  g_free (stream);
+  return ok;
 }
 
 /* ---- from the session ---------------------------------------------------- */
@@ -189,14 +196,17 @@ gst_nat_relay_receiver_start (GstNatRelayReceiver *self, NatSession *session, co
 {
   guint32 own_ssrc = gst_nat_relay_rtp_own_ssrc (&self->rtp);
 
+  /* A worker of the last run may be at it still. */
+  GST_OBJECT_LOCK (self->element);
   g_free (self->stream);
   self->stream = g_strdup (stream);
+  GST_OBJECT_UNLOCK (self->element);
   gst_nat_relay_transport_sink_set_session (self->rtp.rtcp_sink, session);
   gst_nat_relay_rtp_start (&self->rtp);
   gst_nat_relay_repair_start (self->repair, own_ssrc);
   gst_nat_relay_headstart_start (self->headstart, own_ssrc);
   gst_nat_relay_transport_src_set_held (self->rtp.rtp_src, TRUE);
-  gst_nat_relay_layout_start (&self->layout, stream_id (self), self->stream);
+  gst_nat_relay_layout_start (&self->layout, stream_id (self), stream);
 }
 
 void

@@ -34,7 +34,7 @@ struct _GstNatRelayReceiver {
   GstElement *element; /* not owned, as is conn: natrelaysrc has both */
   GstNatRelayConnection *conn;
   GstNatRelayReceiverAdmit admit;
-  gchar *stream; /* of the run */
+  gchar *stream; /* of the run; object lock */
   GstNatRelayRtp rtp;
   GstNatRelayLayout layout;
   GstNatRelayRepair *repair;

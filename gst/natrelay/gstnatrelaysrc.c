@@ -205,6 +205,17 @@ src_refuse (GstNatRelaySrc *self, const GError *error)
         g_strdup (error->message), NULL, __FILE__, GST_FUNCTION, __LINE__);
 }
 
+/* To judge takes a slow machine seconds; meanwhile the element may have been stopped, and started with another. */
+static gboolean
+src_runs_with (GstNatRelaySrc *self, const GstNatRelayPassphrase *passphrase)
+{
+  GstNatRelayPassphrase *current = gst_nat_relay_connection_get_passphrase (&self->conn);
+  gboolean same = current == passphrase;
+
+  gst_nat_relay_passphrase_unref (current);
+  return same;
+}
+
 static gboolean
 src_admit (GstElement *element, gboolean live, const gchar *stream, NatDescription *description)
 {
@@ -216,7 +227,7 @@ src_admit (GstElement *element, gboolean live, const gchar *stream, NatDescripti
   ok = gst_nat_relay_passphrase_admit (passphrase, stream, description, &error) &&
        !src_is_too_weak (self, description, &error);
   /* One that is gone may come back, or another in its place, with what we wait for. */
-  if (!ok && live)
+  if (!ok && live && src_runs_with (self, passphrase))
     src_refuse (self, error);
   g_clear_error (&error);
   gst_nat_relay_passphrase_unref (passphrase);

@@ -354,6 +354,61 @@ GST_START_TEST (test_flipped_bits)
 }
 GST_END_TEST;
 
+/* Valgrind makes a key of a passphrase in a minute. */
+#define LONG_PATIENCE_S (4 * PATIENCE_S)
+
+static void
+assert_no_error (GstElement *pipeline)
+{
+  GstBus *bus = gst_element_get_bus (pipeline);
+  GstMessage *message = gst_bus_pop_filtered (bus, GST_MESSAGE_ERROR);
+
+  fail_unless (message == NULL, "an error came late");
+  gst_object_unref (bus);
+}
+
+static void
+wait_connected (GstElement *element)
+{
+  gint64 until = g_get_monotonic_time () + LONG_PATIENCE_S * G_TIME_SPAN_SECOND;
+
+  while (!media_has_state (element, "connected")) {
+    fail_unless (g_get_monotonic_time () < until, "%s does not connect", GST_OBJECT_NAME (element));
+    g_usleep (10000);
+  }
+}
+
+/* To judge what the publisher proves takes a slow machine seconds. Who corrects the passphrase meanwhile and
+ * starts anew hears no more of what was wrong with the other. */
+GST_START_TEST (test_started_anew_while_judged)
+{
+  GstElement *sender = sender_new ("door", "passphrase=\"" SECRET "\"");
+  Side receiver;
+  GstElement *src, *sink = gst_bin_get_by_name (GST_BIN (sender), "n");
+  GstBus *bus;
+
+  side_init (&receiver, receiver_new ("door", "passphrase=\"quarrel mango thunder riddle\""));
+  src = gst_bin_get_by_name (GST_BIN (receiver.pipeline), "n");
+  bus = gst_element_get_bus (receiver.pipeline);
+  media_play (sender);
+  wait_connected (sink);
+  media_play (receiver.pipeline);
+  wait_connected (src);
+  gst_element_set_state (receiver.pipeline, GST_STATE_READY);
+  gst_bus_set_flushing (bus, TRUE);
+  gst_bus_set_flushing (bus, FALSE);
+  g_object_set (src, "passphrase", SECRET, NULL);
+  media_play (receiver.pipeline);
+  fail_unless (flow_wait (&receiver.flow, 50, LONG_PATIENCE_S));
+  assert_no_error (receiver.pipeline);
+  gst_object_unref (bus);
+  gst_object_unref (src);
+  gst_object_unref (sink);
+  side_clear (&receiver);
+  media_stop (sender);
+}
+GST_END_TEST;
+
 static Suite *
 natrelaypassphrase_suite (void)
 {
@@ -370,6 +425,7 @@ natrelaypassphrase_suite (void)
   tcase_add_loop_test (tc, test_settings, 0, G_N_ELEMENTS (wrong));
   tcase_add_test (tc, test_is_not_shown);
   tcase_add_test (tc, test_flipped_bits);
+  tcase_add_test (tc, test_started_anew_while_judged);
   return s;
 }
 
