@@ -153,6 +153,47 @@ GST_START_TEST (test_publisher_restarts)
 }
 GST_END_TEST;
 
+static gint
+pad_ssrc (GstElement *src, const gchar *name)
+{
+  GstPad *pad = gst_element_get_static_pad (src, name);
+  GstCaps *caps = gst_pad_query_caps (pad, NULL);
+  guint ssrc = 0;
+
+  gst_structure_get_uint (gst_caps_get_structure (caps, 0), "ssrc", &ssrc);
+  gst_caps_unref (caps);
+  gst_object_unref (pad);
+  return (gint)ssrc;
+}
+
+/* While the viewer pauses, its sinks take nothing; what came meanwhile is played on. */
+GST_START_TEST (test_publisher_restarts_in_pause)
+{
+  GstElement *sender = media_publish ("talk", VP8, OPUS);
+  gint64 until;
+  Viewer v;
+
+  viewer_init (&v, "talk");
+  media_play (v.pipeline);
+  fail_unless (flow_wait (&v.video, 30, PATIENCE_S), "no video");
+  fail_unless (flow_wait (&v.audio, 30, PATIENCE_S), "no audio");
+  gst_element_set_state (v.pipeline, GST_STATE_PAUSED);
+  gst_element_get_state (v.pipeline, NULL, NULL, PATIENCE_S * GST_SECOND);
+  media_stop (sender);
+  sender = media_publish ("talk", OTHER_VP8, OTHER_OPUS);
+  until = g_get_monotonic_time () + PATIENCE_S / 2 * G_TIME_SPAN_SECOND;
+  while (pad_ssrc (v.src, "video_0") != 17 || pad_ssrc (v.src, "audio_0") != 18) {
+    fail_unless (g_get_monotonic_time () < until, "who comes is not heard of in a pause");
+    g_usleep (5000);
+  }
+  media_play (v.pipeline);
+  assert_flows (&v.audio, "audio");
+  assert_flows (&v.video, "video");
+  viewer_clear (&v);
+  media_stop (sender);
+}
+GST_END_TEST;
+
 /* He has something else: the pads go. */
 GST_START_TEST (test_publisher_changes)
 {
@@ -299,6 +340,7 @@ natrelaystalled_suite (void)
   tcase_add_checked_fixture (tc, relay_begin, relay_end);
   tcase_add_test (tc, test_silent_ssrc);
   tcase_add_test (tc, test_publisher_restarts);
+  tcase_add_test (tc, test_publisher_restarts_in_pause);
   tcase_add_test (tc, test_publisher_changes);
   tcase_add_test (tc, test_taken_away);
   tcase_add_test (tc, test_leaves_room);
