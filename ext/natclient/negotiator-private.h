@@ -50,6 +50,7 @@ struct _NatAttempt {
   gboolean reached; /* the port leads somewhere: TLS began */
   gboolean secure;  /* TLS is ready */
   gboolean via_proxy;
+  guint n_informational, informational; /* answers that another is to follow, and the last status */
   NatAddress remote;
   NatShown shown; /* of certificates */
 };

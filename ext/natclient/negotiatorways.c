@@ -13,6 +13,7 @@
 #define PATIENCE_MS       1000
 #define OTHER_PATIENCE_MS 2000u
 #define SLOW_PROXY_MAX    2 /* 8 s */
+#define INFORMATIONAL_MAX 8 /* of status 1xx; a relay sends none */
 #define DOUBT             4 /* requests in a row, after which a port that did work may not any more */
 
 /* ---- Other addresses, and two ports ------------------------------------- */
@@ -250,12 +251,22 @@ attempt_ended (NatAttempt *a, NatCause *cause)
   attempt_drop (a);
 }
 
+static NatCause *
+cause_of (const NatAttempt *a, const GError *error)
+{
+  NatHttpsStory story = nat_request_story (a);
+
+  if (a->n_informational <= INFORMATIONAL_MAX)
+    return nat_https_cause_of_error (&story, error);
+  return nat_https_cause_of_stranger (
+      &story, a->informational, soup_status_get_phrase (a->informational));
+}
+
 static void
 attempt_failed (NatAttempt *a, const GError *error)
 {
   NatRequest *r = a->r;
-  NatHttpsStory story = nat_request_story (a);
-  NatCause *cause = nat_https_cause_of_error (&story, error);
+  NatCause *cause = cause_of (a, error);
   gboolean nowhere = leads_nowhere (a, error);
   guint16 port = a->port;
 
@@ -345,6 +356,17 @@ on_network_event (
         (gsize)g_socket_address_get_native_size (address));
 }
 
+/* Who sends nothing else would be listened to for ever: as long as something comes, libsoup reads, and no timer has its turn. */
+static void
+on_informational (SoupMessage *message, gpointer user)
+{
+  NatAttempt *a = user;
+
+  a->informational = soup_message_get_status (message);
+  if (++a->n_informational > INFORMATIONAL_MAX)
+    g_cancellable_cancel (a->cancellable);
+}
+
 static void
 on_head (GObject *source, GAsyncResult *result, gpointer user)
 {
@@ -394,6 +416,7 @@ attempt_begin (NatRequest *r, guint16 port)
   a->message = nat_request_message (r, port);
   g_signal_connect (a->message, "accept-certificate", G_CALLBACK (on_accept_certificate), a);
   g_signal_connect (a->message, "network-event", G_CALLBACK (on_network_event), a);
+  g_signal_connect (a->message, "got-informational", G_CALLBACK (on_informational), a);
   nat_source_drop (&r->patience); /* that was with the attempt before */
   soup_session_send_async (a->soup, a->message, G_PRIORITY_DEFAULT, a->cancellable, on_head, a);
 }

@@ -21,6 +21,8 @@
 #define TURN_BYTES 16384 /* handed to libsoup before it gets its turn to write */
 #define FRAME      14    /* bytes that a message grows by, at most */
 
+#define INFORMATIONAL_MAX 8 /* answers of status 1xx; a relay sends one, 101 */
+
 /* One attempt, and the connection that it became. */
 typedef struct {
   NatWebsocket *w; /* a reference */
@@ -34,6 +36,7 @@ typedef struct {
   gboolean via_proxy;
   gboolean reached, secure; /* TLS began, and is ready */
   guint16 port;
+  guint n_informational, informational; /* answers that another is to follow, and the last status */
   NatShown shown;
 
   SoupWebsocketConnection *connection; /* NULL = not yet */
@@ -383,7 +386,8 @@ link_begin (Link *l)
 static NatCause *
 cause_of_error (const Link *l, const GError *error)
 {
-  guint status = soup_message_get_status (l->message);
+  gboolean stalls = l->n_informational > INFORMATIONAL_MAX;
+  guint status = stalls ? l->informational : soup_message_get_status (l->message);
   const char *where = l->w->where;
   gsize len = strlen (error->message);
   NatCause *cause;
@@ -396,7 +400,7 @@ cause_of_error (const Link *l, const GError *error)
     cause =
         nat_cause_new (NAT_CAUSE_TIMEOUT, "The WebSocket to the relay %s was not open within %u s.",
             where, (l->timeout_ms + 999) / 1000);
-  else if (status >= 300)
+  else if (status >= 300 || stalls)
     cause = nat_cause_new (l->via_proxy ? NAT_CAUSE_PROXY : NAT_CAUSE_PROTOCOL,
         "Instead of opening a WebSocket, %s answered \"%u %s\".",
         l->via_proxy ? "the proxy or the relay behind it" : where, status,
@@ -495,6 +499,17 @@ on_network_event (
   }
 }
 
+/* As long as something comes, libsoup reads, and no timer has its turn. */
+static void
+on_informational (SoupMessage *message, gpointer user)
+{
+  Link *l = user;
+
+  l->informational = soup_message_get_status (message);
+  if (++l->n_informational > INFORMATIONAL_MAX)
+    g_cancellable_cancel (l->cancellable);
+}
+
 static gboolean
 on_timeout (gpointer user)
 {
@@ -538,6 +553,7 @@ nat_websocket_open (NatWebsocket *w, const char *path, guint16 port, guint timeo
   soup_message_add_flags (l->message, SOUP_MESSAGE_NO_REDIRECT);
   g_signal_connect (l->message, "accept-certificate", G_CALLBACK (on_accept_certificate), l);
   g_signal_connect (l->message, "network-event", G_CALLBACK (on_network_event), l);
+  g_signal_connect (l->message, "got-informational", G_CALLBACK (on_informational), l);
   l->timer = g_timeout_source_new (timeout_ms);
   g_source_set_callback (l->timer, on_timeout, l, NULL);
   g_source_attach (l->timer, g_main_context_get_thread_default ());

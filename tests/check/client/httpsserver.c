@@ -9,6 +9,7 @@
 
 #include "natproto/negotiation.h"
 
+#define STALL   "HTTP/1.1 100 Continue\r\n\r\n"
 #define LATE_MS 1500 /* unless told otherwise */
 
 struct _HttpsServer {
@@ -311,6 +312,8 @@ answer (Call *c)
       wait_for_stop (c);
     say_answer (c, stream);
     while (c->manner == HTTPS_ENDLESS && say (c, stream, "0123456789abcdef"))
+      ;
+    while (c->manner == HTTPS_STALLS && say (c, stream, STALL STALL STALL STALL STALL STALL))
       ;
   }
   g_io_stream_close (stream, NULL, NULL);

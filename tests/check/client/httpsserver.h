@@ -14,6 +14,7 @@ typedef enum {
   HTTPS_SLOW,    /* TLS, and then nothing */
   HTTPS_LATE,    /* answers, but TLS waits for longer than a client does before it asks others */
   HTTPS_ENDLESS, /* an answer whose body does not end */
+  HTTPS_STALLS,  /* says again and again that an answer will come */
   HTTPS_PLAIN,   /* the answer without TLS */
   HTTPS_CLOSES,  /* closes each connection at once */
   HTTPS_PROXY,   /* CONNECT, then copies bytes; the answer is used as refusal */

@@ -82,6 +82,22 @@ test_words (void)
   }
 }
 
+/* Who never comes to the point is not listened to for ever: libsoup lets nobody else have a turn meanwhile. */
+static void
+test_stalls (void)
+{
+  HttpsServer *server = https_server_new (HTTPS_STALLS, "", NULL);
+  Watcher w;
+
+  point_at (&w, server);
+  watcher_start (&w);
+  g_assert_true (watcher_wait_cause (&w, NAT_CAUSE_PROXY, SOON));
+  g_assert_nonnull (strstr (w.cause->text, "100 Continue"));
+  g_assert_false (w.cause->final);
+  watcher_clear (&w);
+  https_server_free (server);
+}
+
 /* ---- A way out --------------------------------------------------------- */
 
 static guint
@@ -143,7 +159,7 @@ assert_leaves (HttpsServer *server, const char *host, HttpsServer *proxy)
 static void
 test_leaves (void)
 {
-  static const HttpsManner manners[] = {HTTPS_HANGS, HTTPS_SLOW, HTTPS_ENDLESS};
+  static const HttpsManner manners[] = {HTTPS_HANGS, HTTPS_SLOW, HTTPS_ENDLESS, HTTPS_STALLS};
   HttpsServer *hangs = https_server_new (HTTPS_HANGS, NULL, NULL);
 
   for (guint i = 0; i < G_N_ELEMENTS (manners); i++) {
@@ -165,6 +181,7 @@ main (int argc, char **argv)
   https_forget_proxies ();
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/strangers/words", test_words);
+  g_test_add_func ("/strangers/stalls", test_stalls);
   g_test_add_func ("/strangers/leaves", test_leaves);
   return g_test_run ();
 }

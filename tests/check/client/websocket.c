@@ -712,6 +712,22 @@ test_hanging_address (void)
   https_server_free (hangs);
 }
 
+/* Who says again and again that an answer will come is left alone. */
+static void
+test_stalls (void)
+{
+  HttpsServer *server = https_server_new (HTTPS_STALLS, "", NULL);
+  End e;
+
+  end_init (&e, https_server_port (server), https_server_fingerprint (server));
+  end_make (&e, NULL);
+  end_open (&e, PATIENCE_MS);
+  g_assert_true (end_wait (&e, is_closed));
+  g_assert_nonnull (strstr (e.cause->text, "100 Continue"));
+  end_clear (&e);
+  https_server_free (server);
+}
+
 /* libsoup tells of every frame; and its server warns of whoever hangs up early. */
 static void
 say_nothing (const gchar *domain, GLogLevelFlags level, const gchar *message, gpointer user)
@@ -734,5 +750,6 @@ main (int argc, char **argv)
   g_test_add_func ("/websocket/refused", test_refused);
   g_test_add_func ("/websocket/proxy", test_proxy);
   g_test_add_func ("/websocket/hanging-address", test_hanging_address);
+  g_test_add_func ("/websocket/stalls", test_stalls);
   return g_test_run ();
 }
