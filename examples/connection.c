@@ -60,10 +60,11 @@ on_progress (GstMessage *message)
 /* Each time that the connection is made or lost there is an element message. "local-address" is what
  * this machine sees of the mapping, "mapped-address" what the relay sees of it. */
 static void
-on_element (GstMessage *message)
+on_element (Connection *connection, GstMessage *message)
 {
   const GstStructure *s = gst_message_get_structure (message);
 
+  connection->connected |= gst_structure_has_name (s, "natrelay-connected");
   if (gst_structure_has_name (s, "natrelay-connected"))
     say ("connected", gst_structure_get_string (s, "local-address"),
         gst_structure_get_string (s, "mapped-address"));
@@ -80,7 +81,7 @@ on_message (GstBus *bus, GstMessage *message, gpointer user)
   case GST_MESSAGE_ERROR: on_error (connection, message); break;
   case GST_MESSAGE_WARNING: on_warning (message); break;
   case GST_MESSAGE_PROGRESS: on_progress (message); break;
-  case GST_MESSAGE_ELEMENT: on_element (message); break;
+  case GST_MESSAGE_ELEMENT: on_element (connection, message); break;
   case GST_MESSAGE_LATENCY: gst_bin_recalculate_latency (GST_BIN (connection->pipeline)); break;
   case GST_MESSAGE_EOS: g_main_loop_quit (connection->loop); break;
   default: break;
@@ -166,8 +167,10 @@ connection_run (Connection *connection, double seconds)
   if (gst_element_set_state (connection->pipeline, GST_STATE_PLAYING) == GST_STATE_CHANGE_FAILURE)
     connection->code = 1;
   g_main_loop_run (connection->loop);
-  print_stats (connection->end);
-  if (connection->other_end != NULL)
+  /* Where no relay let us in, the last line is why. */
+  if (connection->connected)
+    print_stats (connection->end);
+  if (connection->connected && connection->other_end != NULL)
     print_stats (connection->other_end);
   gst_element_set_state (connection->pipeline, GST_STATE_NULL);
 

@@ -15,11 +15,12 @@ typedef struct {
   GstElement *end;       /* natrelaysink or natrelaysrc */
   GstElement *other_end; /* of a pipeline that has both; else NULL */
   gboolean finishes;     /* ends by EOS when it is interrupted, so that files are complete */
+  gboolean connected;    /* to the relay, once */
   int code;              /* what main() returns */
 } Connection;
 
 /* Plays until EOS, an error, SIGINT, SIGTERM, or for some seconds (0 = until then). Ends with EOS, so that
- * nothing that was sent is left out. Prints what happens and, at the end, what stats says. */
+ * nothing that was sent is left out. Prints what happens and, at the end, what stats says if it was connected. */
 void connection_run (Connection *connection, double seconds);
 
 G_END_DECLS

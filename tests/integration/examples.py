@@ -112,6 +112,16 @@ def test_send_and_show():
         assert send.wait("source:") == "source: a test film"
 
 
+def test_the_last_line_says_why():
+    """Who is not let in reads why, and not two dozen counters that are 0."""
+    with Relay() as relay, Program(
+            os.path.join(EXAMPLES, "show"), "--uri", uri(relay, "door"), NATRELAY_AUTH_TOKEN="nonsense") as show:
+        show.wait("error: The access token is not valid")
+        show.end(None, 1)
+        assert not show.count("packets-received="), show.lines
+        assert len(show.lines) < 6, show.lines
+
+
 def test_show_follows_other_tracks():
     """A film with sound, then one without: the old branches go, a new one comes."""
     with Relay() as relay, tempfile.TemporaryDirectory() as folder:
