@@ -150,9 +150,9 @@ nat_static_tokens_check (
   known = nat_static_tokens_find (tokens, &voucher);
   if (known == NULL)
     return nat_error_set (error, NAT_ERROR_AUTHENTICATION,
-        "The access token is refused: it is none of this relay's static tokens; it was withdrawn, "
-        "or cut when it was "
-        "copied");
+        "The access token is refused: it is none of this relay's static tokens; its line is new "
+        "and "
+        "the relay has not read it yet (reload it), it was withdrawn, or cut when it was copied");
   if (!nat_token_in_force (known, now_s, error))
     return FALSE;
   nat_token_copy (t, known);

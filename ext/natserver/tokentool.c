@@ -467,6 +467,18 @@ print_expiry (gint64 expires_s)
   g_print ("%-12s%s\n", "expires:", text != NULL ? text : "beyond the calendar");
 }
 
+/* As the token says: nothing if it says it in no way that the relay would take. */
+static void
+print_claimed_expiry (const char *claims)
+{
+  NatToken token;
+
+  if (!nat_token_from_claims (&token, claims, NULL))
+    return;
+  print_expiry (token.expires_s);
+  nat_token_clear (&token);
+}
+
 /* The person chose the key, so the name that the token gives it does not matter. */
 static int
 verify (const char *text, const char *header, const char *key_path)
@@ -502,6 +514,7 @@ inspect_token (const char *argument, const char *key_path)
   print_json ("content:", claims);
   if (key_path != NULL)
     return verify (text, header, key_path);
+  print_claimed_expiry (claims);
   g_print (
       "%-12sNOT VERIFIED: anybody could have written this; give --key to check its signature\n",
       "verdict:");

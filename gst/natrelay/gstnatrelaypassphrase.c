@@ -8,6 +8,7 @@
 #include "gstnatrelaypassphrase.h"
 #include "natproto/crypto.h"
 
+#include <errno.h>
 #include <glib/gstdio.h>
 #include <string.h>
 
@@ -59,10 +60,17 @@ static gboolean
 check_file (const gchar *path, GError **error)
 {
   GStatBuf info;
+  int why = g_stat (path, &info) == 0 ? 0 : errno;
 
-  if (g_stat (path, &info) != 0 || !S_ISREG (info.st_mode))
-    return refuse (error, "The property key-file must name a regular file that exists and can be "
-                          "read");
+  if (why != 0 || !S_ISREG (info.st_mode)) {
+    g_autofree gchar *name = g_filename_display_name (path);
+
+    g_set_error (error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_SETTINGS,
+        "The property key-file must name a regular file that exists and can be read; \"%s\" is "
+        "none%s%s",
+        name, why == 0 ? "" : ": ", why == 0 ? "" : g_strerror (why));
+    return FALSE;
+  }
   if (info.st_size > NAT_PASSPHRASE_MAX + 2)
     return refuse (error, "The key file is too long; it holds a passphrase of at most 1024 bytes "
                           "and nothing else");

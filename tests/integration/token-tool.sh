@@ -101,6 +101,7 @@ keep door
 check "inspect from standard input" run 0 inspect
 check "without a key nothing was verified, and it says so" says 'NOT VERIFIED'
 check "inspect shows the content" says '"publish":\["door"\]'
+check "when it ends is told as a date without a key, too" says "expires: *$(date -u -d '+30 days' +%Y-%m-%d)"
 check "inspect -" run 0 inspect -
 check "inspect TOKEN" run 0 inspect "$(cat "$dir/door")"
 check "inspect with the key" run 0 inspect --key "$dir/state/token.key"

@@ -207,7 +207,7 @@ static const struct {
     {FALSE, "passphrase=short", "10 to 1024"},
     {TRUE, "passphrase=short", "10 to 1024"},
     {FALSE, "passphrase=\"" SECRET "\" key-file=/dev/null", "one of them"},
-    {TRUE, "key-file=/nowhere/at/all", "exists"},
+    {TRUE, "key-file=/nowhere/at/all", "exists and can be read; \"/nowhere/at/all\""},
     {TRUE, "key-file=/dev/zero", "regular file"},
     {FALSE, "passphrase=\"" SECRET "\" encryption=none", "encryption is none"},
 };

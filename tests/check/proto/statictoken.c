@@ -79,6 +79,7 @@ test_refused (void)
 
     g_assert_false (nat_static_tokens_check (tokens, wrong[i], NOW, &t, &why));
     g_assert_error (why, NAT_ERROR, NAT_ERROR_AUTHENTICATION);
+    g_assert_nonnull (strstr (why->message, "reload")); /* what who just made one has forgotten */
     g_assert_true (*wrong[i] == '\0' || strstr (why->message, wrong[i]) == NULL);
   }
   for (gsize i = 4; i < NAT_STATIC_TOKEN_LEN; i++) {
