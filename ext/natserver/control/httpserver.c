@@ -3,7 +3,7 @@
  */
 
 /* One connection walks through the states below. A request has one absolute deadline (the first shares it
- * with the handshake), so that sending a byte now and then buys no time:
+ * with the handshake), so that sending a byte now and then buys no time; a long answer has some more, by its length:
  *
  *   PEEK -> HANDSHAKE -> HEAD -> (CONTINUE) -> BODY -> RESPONSE -> BYE -> LINGER -> closed
  *                         ^                               |
@@ -37,6 +37,7 @@
 
 #define READ_CHUNK   4096
 #define SMALL        (16 * 1024) /* is what a connection takes in any case */
+#define LEAST_RATE   (64 * 1024) /* bytes a second, of long answers: strangers get none */
 #define LINGER_US    G_USEC_PER_SEC
 #define LINGER_BYTES (256 * 1024)
 #define WRITTEN_AT_ONCE                                                                            \
@@ -124,8 +125,11 @@ conn_respond (NatHttpConn *c, NatHttpResponse *response)
   conn_set_out (c,
       nat_http_response_to_bytes (response, g_get_real_time () / G_USEC_PER_SEC, with_body),
       STATE_RESPONSE);
-  if (c->out->len > SMALL)
-    nat_memory_spend (c->server->limits.memory, c->out->len);
+  if (c->out->len <= SMALL)
+    return;
+  nat_memory_spend (c->server->limits.memory, c->out->len);
+  set_deadline (c, (gint64)c->server->limits.deadline_ms * 1000 +
+                       (gint64)c->out->len * G_USEC_PER_SEC / LEAST_RATE);
 }
 
 static void

@@ -32,6 +32,7 @@ NatTlsIdentity *__wrap_nat_tls_identity_ref (NatTlsIdentity *identity);
 void __wrap_nat_tls_identity_unref (NatTlsIdentity *identity);
 
 static gsize written;
+static gboolean reads_nothing; /* the client, for now */
 
 NatTlsIdentity *
 __wrap_nat_tls_identity_ref (NatTlsIdentity *identity)
@@ -83,6 +84,9 @@ __wrap_nat_tls_read (NatTls *tls, gpointer data, gsize size, gsize *n)
 NatTlsStatus
 __wrap_nat_tls_write (NatTls *tls, gconstpointer data, gsize len, gsize *n)
 {
+  *n = 0;
+  if (reads_nothing)
+    return NAT_TLS_WANT_READ; /* the socket itself has room, which would be a busy wait */
   *n = MIN (len, RECORD);
   written += *n;
   return NAT_TLS_OK;
@@ -133,7 +137,7 @@ answer (const NatHttpRequest *request, NatHttpResponse *response, gpointer user)
 }
 
 static Field *
-field_new (const char *text)
+field_new_with (const char *text, guint deadline_ms)
 {
   NatHttpLimits limits = NAT_HTTP_LIMITS_DEFAULT;
   Field *f = g_new0 (Field, 1);
@@ -142,7 +146,8 @@ field_new (const char *text)
   socklen_t len;
   int fd;
 
-  limits.deadline_ms = limits.idle_ms = 600000;
+  limits.deadline_ms = deadline_ms;
+  limits.idle_ms = 600000;
   f->http = nat_http_server_new (&limits, NULL, answer, f);
   nat_address_from_text (&any, "127.0.0.1:0", 0);
   fd = nat_http_bind (&any, &local, NULL);
@@ -152,6 +157,12 @@ field_new (const char *text)
   g_assert_cmpint (connect (f->client, (struct sockaddr *)&sa, len), ==, 0);
   g_assert_cmpint (send (f->client, text, strlen (text), 0), ==, (gssize)strlen (text));
   return f;
+}
+
+static Field *
+field_new (const char *text)
+{
+  return field_new_with (text, 600000);
 }
 
 static void
@@ -222,6 +233,34 @@ test_what_was_begun_is_kept (void)
   g_assert_cmpuint (f->kept_freed, ==, 1);
 }
 
+static gboolean
+pass (gpointer is_over)
+{
+  *(gboolean *)is_over = TRUE;
+  return G_SOURCE_REMOVE;
+}
+
+/* Four megabytes may take longer than the request: whoever has a slow link gets them, too. */
+static void
+test_a_long_answer_has_its_time (void)
+{
+  g_autoptr (Field) f = field_new_with (REQUEST, 1000);
+  NatHttpServerStats stats;
+  gboolean is_over = FALSE;
+
+  reads_nothing = TRUE;
+  g_timeout_add (1500, pass, &is_over);
+  while (!is_over)
+    g_main_context_iteration (NULL, TRUE);
+  g_assert_cmpuint (f->asked, ==, 1);
+  nat_http_server_get_stats (f->http, &stats);
+  g_assert_cmpuint (stats.connections, ==, 1);
+  reads_nothing = FALSE;
+  g_assert_cmpint (send (f->client, "G", 1, 0), ==, 1); /* wakes the server */
+  for (gsize all = 0; all < BODY; all += written)
+    bounded_turn ();
+}
+
 static void
 test_who_waits_and_goes (void)
 {
@@ -247,6 +286,7 @@ main (int argc, char **argv)
   T (a_long_answer_in_turns);
   T (requests_in_turns);
   T (what_was_begun_is_kept);
+  T (a_long_answer_has_its_time);
   T (who_waits_and_goes);
   return g_test_run ();
 }
