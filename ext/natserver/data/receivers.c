@@ -15,7 +15,7 @@
 
 #include "natserver/data/room.h"
 
-#define WAITING_MAX 512 /* changes that wait for that; then all are built at once */
+#define WAITING_MAX 512 /* sessions that left wait for that; then all are built at once */
 
 #define PRICE_US 1 /* of each receiver in a list that was built */
 /* So much may be saved up, so that small lists do not wait; and nobody waits longer for one that was built before. */
@@ -134,13 +134,12 @@ free_retired (NatRoster *r)
   }
   if (r->stale) /* the list of one that waits may still name a session that is gone */
     return;
+  nat_rooms_settled (r); /* some of those that changed are gone */
   while (r->retired_sessions) {
     NatDataSession *old = r->retired_sessions;
     r->retired_sessions = old->next;
     nat_data_session_free (old);
   }
-  if (r->n_waiting > 0)
-    nat_rooms_settled (r);
   r->n_waiting = 0;
 }
 

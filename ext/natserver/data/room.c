@@ -121,6 +121,14 @@ recount (NatRoster *r, NatDataStream *stream)
 }
 
 static void
+forget_changes (NatRoom *room)
+{
+  for (guint i = 0; i < room->changed->len; i++)
+    ((NatDataSession *)room->changed->pdata[i])->changed = FALSE;
+  g_ptr_array_set_size (room->changed, 0);
+}
+
+static void
 leave_pattern (NatRoster *r, NatDataStream *pattern)
 {
   GPtrArray *list = pattern->room->streams;
@@ -129,7 +137,7 @@ leave_pattern (NatRoster *r, NatDataStream *pattern)
   for (guint i = 0; i < list->len; i++)
     g_ptr_array_remove (((NatDataStream *)list->pdata[i])->rooms, pattern);
   g_ptr_array_set_size (list, 0);
-  g_ptr_array_set_size (pattern->room->changed, 0);
+  forget_changes (pattern->room);
   pattern->room->reach = pattern->room->n_places = 0;
   g_ptr_array_remove_fast (r->patterns, pattern);
 }
@@ -207,17 +215,21 @@ nat_room_session_changed (NatRoster *r, NatDataSession *s)
 
   for (guint i = 0; i < room->n_places; i++)
     nat_roster_mark_stale (r, room->places[i]);
-  if (room->n_places == 0)
+  if (room->n_places == 0 || s->changed)
     return;
+  s->changed = TRUE;
   g_ptr_array_add (room->changed, s);
-  r->n_waiting++;
+  r->rooms_changed = TRUE;
 }
 
 void
 nat_rooms_settled (NatRoster *r)
 {
+  if (!r->rooms_changed)
+    return;
+  r->rooms_changed = FALSE;
   for (guint i = 0; i < r->patterns->len; i++)
-    g_ptr_array_set_size (((NatDataStream *)r->patterns->pdata[i])->room->changed, 0);
+    forget_changes (((NatDataStream *)r->patterns->pdata[i])->room);
 }
 
 void

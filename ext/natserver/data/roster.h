@@ -97,6 +97,7 @@ struct _NatDataSession {
   guint8 has_claim : 1;       /* its budget heard of one */
   guint8 wants_headstart : 1; /* and had none yet */
   guint8 has_headstart : 1;   /* perhaps: headstart.c has a record of it */
+  guint8 changed : 1;         /* room.c has it among those that did */
   NatAudienceMember member;   /* of the stream's audience */
   guint16 username_len;       /* 0 = none yet */
   guint32 password_secret;
@@ -257,9 +258,10 @@ struct _NatRoster {
   NatDataStream *stale, *last_stale; /* who waits longest first */
   NatReceivers *retired_receivers;
   NatDataSession *retired_sessions;
-  guint n_waiting; /* of these, and of rooms' sessions that changed */
-  guint n_built;   /* lists of receivers, ever */
-  gint64 paid_us;  /* until then all of those that were built are paid for; the next waits for it */
+  guint n_waiting;        /* of these */
+  gboolean rooms_changed; /* or some of their sessions, since all was settled */
+  guint n_built;          /* lists of receivers, ever */
+  gint64 paid_us; /* until then all of those that were built are paid for; the next waits for it */
 };
 
 NatRoster *nat_roster_new (void);

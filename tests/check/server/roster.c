@@ -421,6 +421,44 @@ test_mover (void)
   nat_roster_free (r);
 }
 
+#define ROOM_STREAMS 64
+#define ROOM_GUESTS  2000
+
+/* A room's guest is in as many lists as somebody publishes there. That he moves again before those are built is one change, else they
+ * would be built at once, unpaid, as soon as he had moved often enough. */
+static void
+test_room_mover (void)
+{
+  g_autoptr (NatUdpio) io = open_io ();
+  NatRoster *r = nat_roster_new ();
+  NatDataSession *mover, *publisher = NULL;
+  gint64 now_us = HOUR_US, end_us = now_us + G_USEC_PER_SEC, came_us;
+  guint built;
+
+  for (guint i = 0; i < ROOM_STREAMS; i++)
+    publisher = publish_in_room (r, i + 1);
+  for (guint i = 1; i < ROOM_GUESTS; i++)
+    watch (r, io, "room/*", i);
+  mover = watch (r, io, "room/*", 0);
+  nat_roster_settle (r);
+  built = r->n_built;
+  for (; now_us < end_us; now_us += BATCH_US) {
+    move (r, io, mover, now_us);
+    nat_roster_settle_some (r, now_us);
+  }
+  built = r->n_built - built;
+  g_test_message ("%u lists in a second", built);
+  g_assert_cmpuint (built, >=, 250);
+  g_assert_cmpuint (built, <=, G_USEC_PER_SEC / ROOM_GUESTS + 5);
+  for (came_us = now_us; r->stale; now_us += BATCH_US)
+    nat_roster_settle_some (r, now_us);
+  g_assert_cmpint (now_us - came_us, <=, (ROOM_STREAMS + 1) * (ROOM_GUESTS + 10));
+  g_assert_cmpuint (port_in_list (publisher->stream, mover), ==, mover->selected->key.remote.port);
+  g_assert_cmpuint (publisher->stream->receivers->n, ==, ROOM_GUESTS);
+  g_assert_cmpuint (g_hash_table_size (publisher->stream->guests), ==, ROOM_GUESTS);
+  nat_roster_free (r);
+}
+
 /* Lists so large that they are never paid for keep nobody waiting for more than a tick. */
 static void
 test_debt (void)
@@ -694,6 +732,7 @@ main (int argc, char **argv)
   g_test_add_func ("/roster/places", test_places);
   g_test_add_func ("/roster/settle-some", test_settle_some);
   g_test_add_func ("/roster/mover", test_mover);
+  g_test_add_func ("/roster/room-mover", test_room_mover);
   g_test_add_func ("/roster/debt", test_debt);
   g_test_add_func ("/roster/left-streams", test_left_streams);
   g_test_add_func ("/roster/empty-stream", test_empty_stream);
