@@ -190,6 +190,14 @@ nat_worker_free (NatWorker *w)
   g_free (w);
 }
 
+/* Wherever lists of receivers were built: what is forwarded next would be before the past of those who are in one now. */
+static void
+begin_headstarts (NatWorker *w)
+{
+  if (w->headstarts_prepared > 0)
+    nat_headstart_begin (w);
+}
+
 /* ---- Commands ---------------------------------------------------------- */
 
 void
@@ -203,6 +211,7 @@ nat_worker_drain_commands (NatWorker *w)
       nat_exchange_adopt (w);
     nat_command_apply (w, &command);
   }
+  begin_headstarts (w);
 }
 
 /* ---- Datagrams --------------------------------------------------------- */
@@ -279,8 +288,7 @@ nat_worker_flush (NatWorker *w)
   if (w->pool)
     nat_history_settle (w->pool); /* who waits for a packet does not wait for that */
   nat_roster_settle_some (w->roster, w->now_us);
-  if (w->headstarts_prepared > 0)
-    nat_headstart_begin (w);
+  begin_headstarts (w);
 }
 
 /* One look-up for a super-packet, but every datagram in it is told apart. */
@@ -459,6 +467,7 @@ tick (NatWorker *w)
   scan_sessions (w);
   prune (w);
   nat_roster_settle_some (w->roster, w->now_us);
+  begin_headstarts (w);
 }
 
 /* How long to wait: until the next tick, repair or headstart while there are sessions, until the next pruning

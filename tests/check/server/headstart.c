@@ -607,6 +607,33 @@ test_left_streams (void)
   nat_worker_free (w);
 }
 
+/* Its list waited, and is built when a command comes: its past is sent before what comes then, not behind it. */
+static void
+test_before_all_else (void)
+{
+  static const NatCommand other = {.type = NAT_COMMAND_DESCRIBE, .describe = {.stream = "a"}};
+  NatDataSession *s;
+  NatAddress from;
+  Film film;
+
+  film_begin (&film);
+  g_assert_true (nat_address_from_text (&from, "127.0.0.1", 10));
+  film_play (&film, START, 10);
+  s = bare_worker_join (film.w, STREAM, NAT_ROLE_SUBSCRIBER, &from);
+  nat_roster_mark_stale (film.w->roster, s->stream);
+  s->wants_headstart = TRUE;
+  g_assert_true (nat_headstart_prepare (film.w, s));
+  film.w->roster->paid_us = film.w->now_us + 10000;
+  nat_worker_flush (film.w);
+  g_assert_true (s->stream->stale);
+  film.w->now_us += 10000;
+  g_assert_true (nat_ring_push (film.w->commands, &other));
+  nat_worker_drain_commands (film.w);
+  g_assert_false (s->stream->stale);
+  g_assert_cmpuint (nat_counter_get (&film.w->counters->headstarts), ==, 1);
+  nat_worker_free (film.w);
+}
+
 /* While others come and go all the time, there is always a list that is still to be built. Whoever joins elsewhere begins as soon as its
  * own is. */
 static void
@@ -761,6 +788,7 @@ main (int argc, char **argv)
   if (data_relay_workers () > 1)
     g_test_add_func ("/headstart/moves", test_moves);
   g_test_add_func ("/headstart/left-streams", test_left_streams);
+  g_test_add_func ("/headstart/before-all-else", test_before_all_else);
   g_test_add_func ("/headstart/others-wait", test_others_wait);
   g_test_add_func ("/headstart/pace", test_pace);
   g_test_add_func ("/headstart/lost", test_lost);
