@@ -109,6 +109,7 @@ nat_roster_new (void)
   r->streams = g_hash_table_new_full (g_str_hash, g_str_equal, NULL, free_stream);
   r->ended = nat_ended_set_new ();
   r->forgotten = g_hash_table_new_full (id_hash, id_equal, forgotten_free, NULL);
+  nat_tracks_hash (NULL); /* draws its secret, which all workers read from then on */
   r->ssrcs = g_hash_table_new (nat_tracks_hash, NULL);
   r->sources = g_hash_table_new (nat_tracks_hash, NULL);
   r->patterns = g_ptr_array_new ();

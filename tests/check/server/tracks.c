@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "natproto/crypto.h"
 #include "natserver/data/room.h"
 
 #define CHOSEN 8191u /* leaves no rest in GLib's tables of some thousand */
@@ -53,6 +54,30 @@ described (NatRoster *r, NatDataSession *publisher, guint32 ssrc)
   publisher->stream->version = 1;
   nat_roster_describe (r, publisher->stream, &tracks);
   return &publisher->stream->tracks[0];
+}
+
+static guint drawn;
+
+void __real_nat_crypto_random (gpointer out, gsize len);
+void __wrap_nat_crypto_random (gpointer out, gsize len);
+void
+__wrap_nat_crypto_random (gpointer out, gsize len)
+{
+  drawn++;
+  __real_nat_crypto_random (out, len);
+}
+
+/* The tables of all workers share it. Were it drawn at the first SSRC, two workers could do so at a time, and one of them had its first
+ * streams under a hash that is another since. It is the first test: nobody has drawn it before. */
+static void
+test_secret_before_threads (void)
+{
+  NatRoster *r = nat_roster_new ();
+
+  drawn = 0;
+  nat_tracks_hash (GUINT_TO_POINTER (7));
+  g_assert_cmpuint (drawn, ==, 0);
+  nat_roster_free (r);
 }
 
 /* Control lets no two streams have an SSRC. But one that it has no description of any more keeps its tracks until it is
@@ -196,6 +221,7 @@ int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/tracks/secret-before-threads", test_secret_before_threads);
   g_test_add_func ("/tracks/same-ssrc", test_same_ssrc);
   g_test_add_data_func ("/tracks/moved-first", GINT_TO_POINTER (TRUE), test_moved);
   g_test_add_data_func ("/tracks/moved-last", GINT_TO_POINTER (FALSE), test_moved);
