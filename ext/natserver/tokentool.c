@@ -20,6 +20,7 @@
 #include "natproto/hex.h"
 #include "natproto/restcredential.h"
 #include "natproto/statictoken.h"
+#include "natproto/streamname.h"
 #include "natproto/token.h"
 #include "natserver/control/keyfile.h"
 #include "natserver/statedir.h"
@@ -126,10 +127,28 @@ default_key_path (void)
   return g_build_filename (dir, "token.key", NULL);
 }
 
+/* NULL: none. */
+static const char *
+bad_glob (char **globs)
+{
+  for (guint i = 0; globs != NULL && globs[i] != NULL; i++)
+    if (!nat_stream_glob_valid (globs[i]))
+      return globs[i];
+  return NULL;
+}
+
 /* What a person may have meant otherwise. 0: nothing is wrong. lasts: how long it is good if nothing is said of it. */
 static int
 check_create (const CreateOptions *o, const char *lasts, gint64 *expires_s)
 {
+  const char *bad = bad_glob (o->publish);
+
+  bad = bad != NULL ? bad : bad_glob (o->subscribe);
+  if (bad != NULL)
+    return fail (EXIT_REFUSED,
+        "\"%s\" is neither a stream's name nor a pattern: those are letters, digits and . _ ~ -, "
+        "with '/' between parts; * is one part, and ** at the end any number",
+        bad);
   if (o->publish == NULL && o->subscribe == NULL && !o->list && !o->admin)
     return fail (EXIT_WRONG_USE, "such a token would allow nothing; say what it is for with "
                                  "--publish, --subscribe, --list or "

@@ -725,7 +725,7 @@ def test_one_line_for_each_who_was_let_in_or_kept_out():
         pattern = r'natrelay-server: access granted: action=publish stream=a who="x\\" who=\\"root\?\[31m\?natrelay-server: access" ' \
                   r'by=key id="id-1" from=127\.0\.0\.1:\d+ session=[\w-]{8}$'
         assert re.match(pattern, lines[0]), lines[0]
-        assert re.match(r'.* access refused: action=publish stream=b .*why="The token does not permit', lines[1]), lines[1]
+        assert re.match(r'.* access refused: action=publish stream=b .*why="The token does not permit publishing \\"b\\";', lines[1]), lines[1]
         assert re.match(r'.* access refused: action=publish stream=a from=\S+ why="The access token', lines[2]), lines[2]
         assert "action=list" in lines[3] and "action=renew" in lines[4], lines
         assert 'action=end stream=a who="boss"' in lines[5], lines[5]

@@ -162,7 +162,7 @@ check "no token without its line" silent out
 check "without a list" run 2 static --publish a
 check "for nothing" run 2 static --file "$list"
 check "a bad pattern" run 1 static --file "$list" --publish 'a//b'
-check "is explained" complains '"publish" of the token'
+check "is explained" complains ' is neither a stream'
 check "and adds nothing" [ "$(wc -l < "$list")" = 3 ]
 
 # --- credentials, which openssl agrees about
@@ -187,7 +187,9 @@ check "--takeover alone" run 2 create --subscribe a --takeover
 check "a word too many" run 2 create door
 check "is explained" complains 'given as --publish GLOB'
 check "a bad pattern" run 1 create --publish 'a/**/b'
-check "is explained" complains '"publish" of the token'
+check "is explained" complains ' is neither a stream'
+check "among good ones" run 1 create --publish door --subscribe 'house/*' --subscribe '/yard'
+check "it is the one that is named" complains '"/yard" is neither'
 for time in 0d 30 d -1d 1.5h 99999999999999999999d 101y forever '' '3 d' 3dd; do
   check "--expires '$time'" run 2 create --publish a "--expires=$time"
 done

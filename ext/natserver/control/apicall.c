@@ -153,11 +153,12 @@ nat_call_ask_callback (NatCall *call, const char *action, const char *stream)
 gboolean
 nat_call_permit (NatCall *call, NatRole role, const char *stream)
 {
+  gboolean publishes = role == NAT_ROLE_PUBLISHER;
+  g_autofree char *detail = NULL;
+
   if (call->caller.unknown || nat_caller_may (&call->caller, role, stream))
     return TRUE;
-  return nat_call_refuse (call, NAT_PROBLEM_NOT_PERMITTED,
-      role == NAT_ROLE_PUBLISHER
-          ? "The token does not permit publishing this stream; its \"publish\" claim must name it."
-          : "The token does not permit watching this stream; its \"subscribe\" claim must name "
-            "it.");
+  detail = g_strdup_printf ("The token does not permit %s \"%s\"; its \"%s\" claim must name it.",
+      publishes ? "publishing" : "watching", stream, publishes ? "publish" : "subscribe");
+  return nat_call_refuse (call, NAT_PROBLEM_NOT_PERMITTED, detail);
 }
