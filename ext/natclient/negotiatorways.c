@@ -75,12 +75,18 @@ attempt_drop (NatAttempt *a)
 
 /* Its memory goes when libsoup lets go of it. */
 static void
-attempt_give_up (NatAttempt *a)
+attempt_abandon (NatAttempt *a)
 {
-  attempt_leave (a);
   a->r = NULL;
   a->n->n_given_up++;
   g_cancellable_cancel (a->cancellable);
+}
+
+static void
+attempt_give_up (NatAttempt *a)
+{
+  attempt_leave (a);
+  attempt_abandon (a);
 }
 
 /* It is ready first, and gets the request, of which nobody else has got anything. */
@@ -88,18 +94,21 @@ static void
 attempt_ready (NatAttempt *a)
 {
   NatRequest *r = a->r;
+  GList *others;
 
   a->secure = TRUE;
   if (r == NULL)
     return;
   nat_relay_host_answers (r->n->relay, &a->remote);
   nat_source_drop (&r->patience);
-  if (r->attempt != a && r->attempt != NULL)
-    attempt_give_up (r->attempt);
-  r->hanging = g_list_remove (r->hanging, a);
+  others = g_steal_pointer (&r->hanging);
+  if (r->attempt != NULL)
+    others = g_list_prepend (others, r->attempt);
   r->attempt = a;
-  while (r->hanging != NULL)
-    attempt_give_up (r->hanging->data);
+  for (GList *l = others; l != NULL; l = l->next)
+    if (l->data != a)
+      attempt_abandon (l->data);
+  g_list_free (others);
 }
 
 /* Nothing is left to try beside those that hang. FALSE: nobody does. */
