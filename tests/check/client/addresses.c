@@ -11,7 +11,7 @@
 
 #define FIRST      "127.0.0.2"
 #define SECOND     "127.0.0.3"
-#define TIMEOUT_MS 15000
+#define TIMEOUT_MS 60000
 
 /* Two servers at one port, and a name that leads to both. */
 typedef struct {

@@ -11,6 +11,7 @@
 #include "blockedport.h"
 #include "nameserver.h"
 
+#define TIMEOUT_MS 60000 /* it ends a hang */
 #define NOT_OURS                                                                                   \
   "HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 5\r\n"                     \
   "Connection: close\r\n\r\nhello"
@@ -51,10 +52,10 @@ test_refused (void)
   port = closed_port (&a);
   server = asker_relay (&a);
   second = https_server_port (server);
-  asker_ask (&a, port, second, 10000);
+  asker_ask (&a, port, second, TIMEOUT_MS);
   assert_found (&a, second, port);
   /* There it is asked from now on. */
-  asker_ask (&a, port, second, 10000);
+  asker_ask (&a, port, second, TIMEOUT_MS);
   assert_found (&a, second, port);
   g_assert_cmpuint (https_server_n_requests (server), ==, 2);
   asker_clear (&a);
@@ -73,7 +74,7 @@ test_blocked (void)
   server = asker_relay (&a);
   blocked_port_init (&blocked);
   begin = g_get_monotonic_time ();
-  asker_ask (&a, blocked.port, https_server_port (server), 2000);
+  asker_ask (&a, blocked.port, https_server_port (server), TIMEOUT_MS);
   assert_found (&a, https_server_port (server), blocked.port);
   g_assert_cmpint (g_get_monotonic_time () - begin, >=, 500 * 1000); /* a quarter of the time */
   g_assert_cmpuint (https_server_n_requests (server), ==, 1);
@@ -92,7 +93,7 @@ test_hangs (void)
   asker_init (&a);
   hangs = https_server_new (HTTPS_HANGS, NULL, a.pem);
   server = asker_relay (&a);
-  asker_ask (&a, https_server_port (hangs), https_server_port (server), 4000);
+  asker_ask (&a, https_server_port (hangs), https_server_port (server), TIMEOUT_MS);
   assert_found (&a, https_server_port (server), https_server_port (hangs));
   g_assert_cmpuint (https_server_n_requests (server), ==, 1);
   asker_clear (&a);
@@ -131,7 +132,7 @@ test_slow (void)
   asker_init (&a);
   slow = https_server_new (HTTPS_LATE, text, a.pem);
   hangs = https_server_new (HTTPS_HANGS, NULL, a.pem);
-  asker_ask (&a, https_server_port (slow), https_server_port (hangs), 15000);
+  asker_ask (&a, https_server_port (slow), https_server_port (hangs), TIMEOUT_MS);
   assert_found (&a, https_server_port (slow), https_server_port (hangs));
   g_assert_cmpuint (https_server_n_requests (slow), ==, 1);
   asker_clear (&a);
@@ -151,7 +152,7 @@ test_stranger (void)
   asker_init (&a);
   stranger = https_server_new (HTTPS_ANSWERS, NOT_OURS, a.pem);
   port = closed_port (&a);
-  asker_ask (&a, port, https_server_port (stranger), 10000);
+  asker_ask (&a, port, https_server_port (stranger), TIMEOUT_MS);
   g_assert_cmpint (a.cause->kind, ==, NAT_CAUSE_UNREACHABLE);
   g_assert_nonnull (strstr (a.cause->text, "Nothing listens"));
   g_assert_cmpuint (https_server_n_requests (stranger), ==, 1);
@@ -160,7 +161,7 @@ test_stranger (void)
 
   asker_init (&a);
   blocked_port_init (&blocked);
-  asker_ask (&a, blocked.port, https_server_port (stranger), 800);
+  asker_ask (&a, blocked.port, https_server_port (stranger), 4000);
   g_assert_cmpint (a.cause->kind, ==, NAT_CAUSE_TIMEOUT);
   g_assert_nonnull (strstr (a.cause->text, "443"));
   g_assert_cmpuint (nat_negotiator_port (a.n, FALSE), ==, blocked.port);
@@ -181,7 +182,7 @@ test_nowhere (void)
   asker_init (&a);
   impostor = https_server_new (HTTPS_ANSWERS, NOT_OURS, NULL);
   port = closed_port (&a);
-  asker_ask (&a, port, https_server_port (impostor), 10000);
+  asker_ask (&a, port, https_server_port (impostor), TIMEOUT_MS);
   g_assert_nonnull (strstr (a.cause->text, "Nothing listens"));
   g_assert_false (a.cause->final);
   g_assert_cmpuint (https_server_n_requests (impostor), ==, 0);
@@ -190,7 +191,7 @@ test_nowhere (void)
 
   asker_init (&a);
   blocked_port_init (&blocked);
-  asker_ask (&a, port, blocked.port, 600);
+  asker_ask (&a, port, blocked.port, TIMEOUT_MS);
   g_assert_nonnull (strstr (a.cause->text, "Nothing listens"));
   asker_clear (&a);
   blocked_port_clear (&blocked);
@@ -208,15 +209,15 @@ test_away (void)
   first = asker_relay (&a);
   second = asker_relay (&a);
   port = https_server_port (first);
-  asker_ask (&a, port, https_server_port (second), 10000);
+  asker_ask (&a, port, https_server_port (second), TIMEOUT_MS);
   assert_found (&a, port, https_server_port (second));
   https_server_free (first);
   for (guint i = 0; i < 4; i++) {
-    asker_ask (&a, port, https_server_port (second), 10000);
+    asker_ask (&a, port, https_server_port (second), TIMEOUT_MS);
     g_assert_cmpint (a.cause->kind, ==, NAT_CAUSE_UNREACHABLE);
   }
   g_assert_cmpuint (https_server_n_requests (second), ==, 0);
-  asker_ask (&a, port, https_server_port (second), 10000);
+  asker_ask (&a, port, https_server_port (second), TIMEOUT_MS);
   assert_found (&a, https_server_port (second), port);
   asker_clear (&a);
   https_server_free (second);
@@ -234,11 +235,11 @@ test_another_network (void)
   first = asker_relay (&a);
   second = asker_relay (&a);
   port = https_server_port (first);
-  asker_ask (&a, port, https_server_port (second), 10000);
+  asker_ask (&a, port, https_server_port (second), TIMEOUT_MS);
   assert_found (&a, port, https_server_port (second));
   https_server_free (first);
   nat_negotiator_network_changed (a.n);
-  asker_ask (&a, port, https_server_port (second), 10000);
+  asker_ask (&a, port, https_server_port (second), TIMEOUT_MS);
   assert_found (&a, https_server_port (second), port);
   asker_clear (&a);
   https_server_free (second);
@@ -255,7 +256,7 @@ test_proxy (void)
 
   asker_init (&a);
   a.config.proxy = g_strdup_printf ("http://127.0.0.1:%u", https_server_port (proxy));
-  asker_ask (&a, 8443, 443, 10000);
+  asker_ask (&a, 8443, 443, TIMEOUT_MS);
   g_assert_cmpint (a.cause->kind, ==, NAT_CAUSE_PROXY);
   g_assert_nonnull (strstr (a.cause->text, "8443"));
   g_assert_cmpuint (https_server_n_requests (proxy), ==, 2);
@@ -280,7 +281,7 @@ test_slow_name_server (void)
   blocked_port_init (&blocked);
   name_server_begin ();
   name_server_say ("127.0.0.1", 2500);
-  asker_ask (&a, blocked.port, https_server_port (server), 15000);
+  asker_ask (&a, blocked.port, https_server_port (server), TIMEOUT_MS);
   name_server_end ();
   assert_found (&a, https_server_port (server), blocked.port);
   asker_clear (&a);
@@ -302,10 +303,10 @@ test_slow_proxy (void)
   server = asker_relay (&a);
   https_server_let_through (proxy, https_server_port (server), 3000);
   a.config.proxy = g_strdup_printf ("http://127.0.0.1:%u", https_server_port (proxy));
-  asker_ask (&a, 8443, https_server_port (server), 15000);
+  asker_ask (&a, 8443, https_server_port (server), TIMEOUT_MS);
   g_assert_cmpint (a.cause->kind, ==, NAT_CAUSE_PROXY);
   g_assert_false (a.cause->final);
-  asker_ask (&a, 8443, https_server_port (server), 15000);
+  asker_ask (&a, 8443, https_server_port (server), TIMEOUT_MS);
   g_assert_null (a.cause);
   g_assert_true (a.has_document);
   g_assert_cmpuint (nat_negotiator_port (a.n, FALSE), ==, https_server_port (server));
