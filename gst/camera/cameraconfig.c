@@ -51,13 +51,31 @@ check_uri (const char *uri, const char *what, const char *scheme, const char *ot
   return TRUE;
 }
 
+/* In the words of natrelaysink, which would say the same at each try, for ever. */
+static gboolean
+check_stream (const char *relay, GError **error)
+{
+  g_autoptr (GUri) parsed =
+      g_uri_parse (relay, G_URI_FLAGS_NON_DNS | G_URI_FLAGS_PARSE_RELAXED, NULL);
+  GstElement *sink;
+
+  if (parsed && strchr (g_uri_get_path (parsed), '*'))
+    return fail (error, "The relay's address has a pattern where one stream's name belongs.");
+  sink = gst_element_make_from_uri (GST_URI_SINK, relay, NULL, error);
+  if (!sink)
+    return FALSE;
+  gst_object_unref (gst_object_ref_sink (sink));
+  return TRUE;
+}
+
 CameraConfig *
 camera_config_new (const char *name, const char *location, const char *relay, GError **error)
 {
   CameraConfig *config;
 
   if (!check_uri (location, "The camera's address", "rtsp", "rtsps", error) ||
-      !check_uri (relay, "The relay's address", "natrelay", "natrelay", error))
+      !check_uri (relay, "The relay's address", "natrelay", "natrelay", error) ||
+      !check_stream (relay, error))
     return NULL;
   config = g_new0 (CameraConfig, 1);
   config->name = g_strdup (name);

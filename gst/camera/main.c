@@ -264,8 +264,7 @@ main (int argc, char **argv)
     puts ("natrelay-camera " PACKAGE_VERSION);
     return EXIT_SUCCESS;
   }
-  configs = load (argc, argv, &error);
-  if (!configs || !check_elements (&error)) {
+  if (!check_elements (&error) || !(configs = load (argc, argv, &error))) {
     fprintf (stderr, "natrelay-camera: %s\n", error->message);
     return EXIT_FAILURE;
   }
