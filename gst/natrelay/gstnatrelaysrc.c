@@ -20,6 +20,9 @@
  * uridecodebin) do not follow pads that change, so their application takes them to READY and back to
  * PLAYING on that message.
  *
+ * A branch that lets a packet wait for more than a second is flushed when the publisher starts anew, when the pad goes, and when the
+ * element is stopped before the branch is: what may wait so long, as a file on a slow disk, wants a queue before it.
+ *
  * With a pattern for a stream ("room/\*": one more segment; "room/\*\*": any) it plays all streams that it matches, over
  * one connection. Each publisher has pads of its own, which come and go with it; video_%u and audio_%u count on over all of them.
  * A pad's stream id (HOST:PORT/STREAM/...) says whose it is, and the title in its tags is the stream's name. The element messages
