@@ -414,6 +414,7 @@ test_waits_for_list (void)
 #define BURST    20
 #define LEN      1200
 #define ASKED    100 /* packets of the quiet stream in a try */
+#define TRIES    40 /* while others have the worker's core, the system drops for it, and not fairly */
 
 typedef struct {
   NatProbe *publisher;
@@ -488,7 +489,7 @@ test_overwhelmed_worker (void)
   while (DATA_RELAY_COUNT (r, drop_unfair) == 0 && g_get_monotonic_time () < end)
     pass (quiet, c, &seq); /* who is alone takes nothing from anybody */
   g_assert_cmpuint (DATA_RELAY_COUNT (r, drop_unfair), >, 0);
-  for (guint i = 0; i < 5 && got < ASKED / 2; i++)
+  for (guint i = 0; i < TRIES && got < ASKED / 2; i++)
     got = pass (quiet, c, &seq);
   g_test_message ("%" G_GUINT64_FORMAT " of %u, and of the flood %" G_GUINT64_FORMAT, got, ASKED,
       nat_counter_get (&hog->packets_received));
