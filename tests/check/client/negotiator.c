@@ -585,9 +585,10 @@ test_endless (void)
 
   question_init (&q, https_server_port (server));
   q.config.tls_fingerprint = g_strdup (https_server_fingerprint (server));
+  q.timeout_ms = 40 * 1000;
   ask (&q);
   assert_cause (&q, NAT_CAUSE_PROXY, FALSE, "127.0.0.1");
-  g_assert_cmpint (q.took_us, <, 4000 * 1000);
+  g_assert_cmpint (q.took_us, <, 30 * G_USEC_PER_SEC); /* not what timeout ended */
   question_clear (&q);
   https_server_free (server);
 }
