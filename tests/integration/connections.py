@@ -254,13 +254,13 @@ def test_answers_that_nobody_reads_make_room():
         held = []
         for i in range(12):
             held.append(r.tls(source="127.0.0.%d" % (2 + i // 4)))
-            held[-1].settimeout(0.5)
+            held[-1].settimeout(0.2)
             try:
                 while True:
                     held[-1].sendall(get("/status.js") * 50)
-            except OSError:  # the relay reads no more
+            except OSError:  # the relay reads no more, or is slow to
                 pass
-        assert r.request("GET", "/healthz").status == 200
+        wait_until(lambda: try_request(r), 5)  # before any of them runs out of time
         for s in held:
             s.close()
 
