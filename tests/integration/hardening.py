@@ -181,7 +181,7 @@ def test_directory_that_others_may_read():
         assert first.stop() == 0
         os.chmod(first.state, 0o755)
         with Relay(state=first.state) as r:
-            assert any("chmod 700 " + r.state in line for line in r.log), r.log
+            wait_until(lambda: any("chmod 700 " + r.state in line for line in r.log))
 
 
 def test_a_connection_that_was_refused_tells_nothing():

@@ -209,7 +209,7 @@ def test_sighup_reads_settings_anew():
             assert r.publish("b", r.values["publish-token"]).status == 503
             write(max_sessions=2, cache_mb=7)
             reload("read anew")
-            assert any("until the relay is restarted: cache-mb" in line for line in r.log)
+            wait_until(lambda: any("until the relay is restarted: cache-mb" in line for line in r.log))
             assert r.publish("b", r.values["publish-token"]).status == 201
             write(max_sesions=3)
             reload("line 2: There is no key \"max-sesions\". Did you mean max-sessions?")
