@@ -14,7 +14,11 @@
 /* rtpsession sends feedback early only if its share of the bandwidth allows: with the real rate three in four
  * losses were never asked for, with this (documented as bytes/s) all were. */
 #define SESSION_BANDWIDTH 1e6
-#define CNAME_SIZE        12
+/* Older than the newest by more, a packet is dropped as one of a sender that began anew. rtpsession and rtpjitterbuffer turn it into
+ * packets by a rate that they take for two a second until the third frame is here: with their own 2000 ms, what is sent
+ * again of the first frames is dropped if ten packets came since. */
+#define MISORDER_MAX_MS 30000
+#define CNAME_SIZE      12
 /* Sender reports align sound and picture at those who join: 5 s is long to wait. */
 #define RTCP_MIN_INTERVAL GST_SECOND
 
@@ -203,7 +207,8 @@ gst_nat_relay_rtp_build_src (GstNatRelayRtp *rtp, GstBin *bin, gboolean named)
     return;
   /* Reports that are a second ahead of the last packet are not believed, which GStreamer 1.26 does not see to by itself any
    * more: a quiet source's last packet goes in as if it came now, and sound would be held back for it. */
-  g_object_set (rtp->rtpbin, "do-lost", TRUE, "max-rtcp-rtp-time-diff", 1000, NULL);
+  g_object_set (rtp->rtpbin, "do-lost", TRUE, "max-rtcp-rtp-time-diff", 1000, "max-misorder-time",
+      MISORDER_MAX_MS, NULL);
   g_mutex_init (&rtp->lock);
   rtp->jitterbuffers = g_ptr_array_new_with_free_func (gst_object_unref);
   g_signal_connect (rtp->rtpbin, "new-jitterbuffer", G_CALLBACK (new_jitterbuffer), rtp);
